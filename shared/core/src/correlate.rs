@@ -1,0 +1,75 @@
+//! Contributions to findings, exact however the input is cut.
+//!
+//! A record that matches a rule contributes to the rule's findings: to those of its group, in the bucket of its time.
+//! Contributions are stored under the object that they came from, so that writing them twice changes nothing; a
+//! finding is computed from all contributions that are there, so that whoever writes last sees everything; and it is
+//! published when it moved. [`Settler`] does the last two for the partitions that an object touched.
+
+mod contributions;
+mod fold;
+pub mod plan;
+mod settle;
+
+pub(crate) use contributions::NewContribution;
+pub use contributions::{Contributions, Partition, StoredContributions};
+pub use fold::finding_in;
+pub use settle::{SETTLED, SettleError, Settler, settled};
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use sha2::{Digest, Sha256};
+
+use plan::Micros;
+
+/// What the occurrences of a finding have in common: field name to value.
+pub type Group = BTreeMap<String, Option<String>>;
+
+/// The start of a bucket in microseconds since 1970; `None`: the occurrences have no time.
+pub type Bucket = Option<Micros>;
+
+const HOUR: Micros = 3600 * 1_000_000;
+
+/// The length of the buckets of a rule with this timespan.
+pub fn bucket_length(timespan: Micros) -> Micros {
+    HOUR.max(timespan.saturating_mul(2))
+}
+
+/// The bucket that a time falls into.
+pub fn bucket_of(time: Option<Micros>, timespan: Micros) -> Bucket {
+    time.map(|time| time - time.rem_euclid(bucket_length(timespan)))
+}
+
+/// The id of the finding of a rule, a group and a bucket.
+pub fn finding_id(rule: &str, group: &Group, bucket: Bucket) -> String {
+    digest(&[rule, &group_text(group), &bucket.map_or_else(|| "none".to_owned(), |start| start.to_string())])
+}
+
+/// What stays the same while the same thing goes on, from bucket to bucket.
+pub fn dedup_key(rule: &str, group: &Group) -> String {
+    digest(&[rule, &group_text(group)])
+}
+
+fn group_text(group: &Group) -> String {
+    // JSON, so that no value can be mistaken for another's end.
+    serde_json::to_string(group).unwrap_or_default()
+}
+
+/// 32 hexadecimal digits over texts, each told apart from the next by its length.
+pub(crate) fn digest(parts: &[&str]) -> String {
+    let mut hash = Sha256::new();
+    for part in parts {
+        hash.update((part.len() as u64).to_be_bytes());
+        hash.update(part.as_bytes());
+    }
+    hex(&hash.finalize()[..16])
+}
+
+/// Bytes as hexadecimal digits.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+        // Writing to a string does not fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}

@@ -1,0 +1,161 @@
+//! What the records of one object contribute, and how it is stored.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::plan::Micros;
+use super::{Bucket, Group, digest, finding_in};
+use crate::detect::Catalogue;
+use crate::finding::Evidence;
+use crate::record::Facts;
+
+/// How many contributions one stored item holds.
+const PER_ITEM: usize = 1_500;
+/// How much evidence one object keeps for a partition: entries, and bytes of JSON.
+const MAX_EVIDENCE: usize = 64;
+const MAX_EVIDENCE_BYTES: usize = 100 * 1024;
+
+/// Where contributions meet: what one finding is computed from, but for those of the next bucket.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Partition {
+    /// The rule's number in the catalogue.
+    pub rule: usize,
+    /// What the contributions have in common.
+    pub group: Group,
+    /// Their bucket.
+    pub bucket: Bucket,
+}
+
+impl Partition {
+    /// The partition key in the state: the rule's logic, the group, the bucket.
+    pub fn key(&self, catalogue: &Catalogue) -> String {
+        let logic = &catalogue.rule(self.rule).logic;
+        let group = digest(&[&super::group_text(&self.group)]);
+        match self.bucket {
+            Some(start) => format!("c#{logic}#{group}#{start}"),
+            None => format!("c#{logic}#{group}#none"),
+        }
+    }
+}
+
+/// One record's contribution: time in microseconds since 1970, key, leaf of the plan, weight.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub(super) struct Contribution(pub Option<Micros>, pub String, pub usize, pub u32);
+
+/// A log entry kept for the finding, by its record's key.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct KeptEvidence {
+    pub key: String,
+    pub evidence: Evidence,
+    pub facts: Facts,
+}
+
+/// What one object, or a part of it, contributes to one partition: the body of a stored item.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoredContributions {
+    /// The shape's version.
+    pub(super) schema: u32,
+    pub(super) entries: Vec<Contribution>,
+    pub(super) evidence: Vec<KeptEvidence>,
+}
+
+/// What the records of one object contribute.
+#[derive(Debug, Default)]
+pub struct Contributions {
+    partitions: BTreeMap<Partition, StoredContributions>,
+}
+
+/// A record's contribution, before it is stored.
+#[derive(Debug)]
+pub(crate) struct NewContribution<'r> {
+    /// The key by which the record is counted.
+    pub key: &'r str,
+    pub time: Option<Timestamp>,
+    pub leaf: usize,
+    pub weight: u32,
+}
+
+impl Contributions {
+    /// Adds one. What the finding says of the record is worked out only where it is kept.
+    pub(crate) fn add(
+        &mut self,
+        partition: Partition,
+        new: &NewContribution<'_>,
+        describe: impl FnOnce() -> (Evidence, Facts),
+    ) {
+        let stored = self.partitions.entry(partition).or_default();
+        stored.entries.push(Contribution(
+            new.time.map(Timestamp::as_microsecond),
+            new.key.to_owned(),
+            new.leaf,
+            new.weight,
+        ));
+        if stored.evidence.len() < MAX_EVIDENCE {
+            let (evidence, facts) = describe();
+            stored.evidence.push(KeptEvidence { key: new.key.to_owned(), evidence, facts });
+        }
+    }
+
+    /// The partitions and what this object contributes to each.
+    pub fn iter(&self) -> impl Iterator<Item = (&Partition, &StoredContributions)> {
+        self.partitions.iter()
+    }
+
+    /// The partitions and what goes into each.
+    pub(super) fn into_partitions(self) -> impl Iterator<Item = (Partition, StoredContributions)> {
+        self.partitions.into_iter()
+    }
+
+    /// Whether nothing matched.
+    pub fn is_empty(&self) -> bool {
+        self.partitions.is_empty()
+    }
+
+    /// Whether these contributions alone make a finding of a partition.
+    pub fn is_hot(&self, catalogue: &Catalogue, partition: &Partition) -> bool {
+        let next = next_bucket(catalogue, partition);
+        let stored: Vec<_> = [Some(partition), next.as_ref()]
+            .into_iter()
+            .flatten()
+            .filter_map(|partition| self.partitions.get(partition).cloned())
+            .collect();
+        finding_in(catalogue, partition, &stored).is_some()
+    }
+}
+
+/// The partition of the bucket after this one; windows that start here may reach into it.
+pub(super) fn next_bucket(catalogue: &Catalogue, partition: &Partition) -> Option<Partition> {
+    shifted(catalogue, partition, 1)
+}
+
+/// The partition of the bucket before this one; its windows may reach into this.
+pub(super) fn previous_bucket(catalogue: &Catalogue, partition: &Partition) -> Option<Partition> {
+    shifted(catalogue, partition, -1)
+}
+
+fn shifted(catalogue: &Catalogue, partition: &Partition, by: Micros) -> Option<Partition> {
+    let timespan = catalogue.rule(partition.rule).plan.timespan();
+    let bucket = partition.bucket.filter(|_| timespan > 0)? + by * super::bucket_length(timespan);
+    Some(Partition { bucket: Some(bucket), ..partition.clone() })
+}
+
+impl StoredContributions {
+    /// The bodies of the items that hold this: each well under the state's limit.
+    pub(super) fn into_items(mut self) -> impl Iterator<Item = Self> {
+        self.entries.sort_unstable();
+        let mut size = 0;
+        self.evidence.retain(|kept| {
+            size += serde_json::to_string(kept).map_or(usize::MAX / 2, |text| text.len());
+            size <= MAX_EVIDENCE_BYTES
+        });
+        let mut evidence = Some(self.evidence);
+        let chunks: Vec<_> = self.entries.chunks(PER_ITEM).map(<[_]>::to_vec).collect();
+        chunks.into_iter().map(move |entries| Self {
+            schema: super::settle::SCHEMA,
+            entries,
+            evidence: evidence.take().unwrap_or_default(),
+        })
+    }
+}

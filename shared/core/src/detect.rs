@@ -1,0 +1,191 @@
+//! Rules: loaded from Sigma YAML, compiled, matched against records; their own tests and their lint.
+//!
+//! This is the one module that names rsigma, which parses, compiles and matches a rule. What a match then counts
+//! towards is [`crate::correlate`]'s work.
+
+mod cases;
+mod event;
+mod events;
+mod lint;
+mod load;
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+
+pub use cases::{Case, CaseFailure, Cases, run_cases};
+pub use events::EventQuery;
+pub use lint::lint;
+pub use load::{Problem, RuleFile};
+
+use event::RecordEvent;
+use rsigma_eval::CompiledRule;
+
+use crate::correlate::plan::Node;
+use crate::finding::{Guidance, Level};
+use crate::record::{LogSource, Record};
+
+/// The log source that a rule asks for; an absent dimension fits any.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct WantedLogSource {
+    /// Sigma's `product`.
+    pub product: Option<String>,
+    /// Sigma's `service`.
+    pub service: Option<String>,
+    /// Sigma's `category`.
+    pub category: Option<String>,
+}
+
+impl WantedLogSource {
+    /// Whether records of this log source are among those asked for.
+    pub fn fits(&self, source: &LogSource) -> bool {
+        let fits = |wanted: &Option<String>, has: &[&str]| wanted.as_deref().is_none_or(|word| has.contains(&word));
+        fits(&self.product, source.products)
+            && fits(&self.service, source.services)
+            && fits(&self.category, source.categories)
+    }
+}
+
+/// A rule, simple or a correlation.
+#[derive(Debug)]
+pub struct Rule {
+    /// Its id, unique in a catalogue.
+    pub id: String,
+    /// Its title.
+    pub title: String,
+    /// Its level; `informational` where the rule names none, as Sigma has it.
+    pub level: Level,
+    /// Its words for people.
+    pub guidance: Guidance,
+    /// Sigma's `status`, if it is there.
+    pub status: Option<String>,
+    /// The file that it came from, as it was named when it was loaded.
+    pub file: String,
+    /// Its own tests.
+    pub cases: Cases,
+    /// A hash of what it asks for (16 hexadecimal digits): state of another logic is never mixed in.
+    pub logic: String,
+    /// Whether its matches become findings of their own. A rule that only serves correlations has none.
+    pub reports: bool,
+    /// The fields that tell one finding from another; `None`: the log source's default.
+    pub group_by: Option<Vec<String>>,
+    /// What it asks of its contributions.
+    pub plan: Node,
+    /// What it looks at, record by record, if it is a simple rule.
+    pub detection: Option<Detection>,
+    /// For a correlation, the simple rules that are its plan's leaves, in their order.
+    pub leaves: Vec<Leaf>,
+}
+
+impl Rule {
+    /// Whether it finds tampering with logging or defenses, by its ATT&CK technique (T1562, since 2026 T1685): such
+    /// rules look at what cloudvigil's own roles do, too.
+    pub fn is_about_tampering(&self) -> bool {
+        let techniques = ["attack.t1562", "attack.t1685"];
+        self.guidance.tags.iter().any(|tag| techniques.iter().any(|technique| tag.starts_with(technique)))
+    }
+}
+
+/// A simple rule's part that looks at one record.
+#[derive(Debug)]
+pub struct Detection {
+    /// The log source that it asks for.
+    pub log_source: WantedLogSource,
+    compiled: CompiledRule,
+    /// For `CloudTrail` rules, which events they ask for.
+    events: Vec<events::Wanted>,
+}
+
+/// A simple rule within a correlation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Leaf {
+    /// The simple rule's number in the catalogue.
+    pub rule: usize,
+    /// The field to read for each of the correlation's `group_by` names, in their order.
+    pub fields: Vec<String>,
+}
+
+/// What a simple rule's match counts towards.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Use {
+    /// The correlation's number in the catalogue.
+    pub correlation: usize,
+    /// The number of the leaf in it.
+    pub leaf: usize,
+}
+
+/// Every rule, ready to be matched.
+#[derive(Debug, Default)]
+pub struct Catalogue {
+    rules: Vec<Rule>,
+    by_id: HashMap<String, usize>,
+    /// For each rule, the correlations that count it.
+    uses: Vec<Vec<Use>>,
+}
+
+impl Catalogue {
+    /// The built-in rules. Their own tests see to it that none is malformed.
+    pub fn built_in() -> (Self, Vec<Problem>) {
+        Self::load(Self::built_in_files())
+    }
+
+    /// The built-in rules' files.
+    pub fn built_in_files() -> Vec<RuleFile> {
+        include!(concat!(env!("OUT_DIR"), "/catalogue.rs"))
+            .into_iter()
+            .map(|(name, text): (&str, &str)| RuleFile { name: name.to_owned(), text: Cow::Borrowed(text) })
+            .collect()
+    }
+
+    /// Loads rules. A malformed rule is among the problems, by file and reason; the others are loaded.
+    pub fn load(files: Vec<RuleFile>) -> (Self, Vec<Problem>) {
+        load::load(files)
+    }
+
+    /// The rules, in the order in which they were loaded.
+    pub fn rules(&self) -> &[Rule] {
+        &self.rules
+    }
+
+    /// A rule by its number, as [`Self::candidates`] and others name it.
+    ///
+    /// # Panics
+    /// If the number is not this catalogue's.
+    pub fn rule(&self, number: usize) -> &Rule {
+        &self.rules[number]
+    }
+
+    /// A rule by its id.
+    pub fn by_id(&self, id: &str) -> Option<&Rule> {
+        self.by_id.get(id).map(|number| &self.rules[*number])
+    }
+
+    /// The correlations that count a rule's matches.
+    pub fn uses(&self, number: usize) -> &[Use] {
+        &self.uses[number]
+    }
+
+    /// The numbers of the simple rules that ask for this log source.
+    pub fn candidates(&self, source: &LogSource) -> Vec<usize> {
+        let fits = |rule: &Rule| rule.detection.as_ref().is_some_and(|detection| detection.log_source.fits(source));
+        (0..self.rules.len()).filter(|number| fits(&self.rules[*number])).collect()
+    }
+
+    /// Which of `candidates` match a record. `plain`: keywords are looked for in the entry's text, not in its fields.
+    pub fn matches<'c>(
+        &'c self,
+        candidates: &'c [usize],
+        record: &'c Record<'_>,
+        plain: bool,
+    ) -> impl Iterator<Item = usize> + 'c {
+        let event = RecordEvent::new(record, plain);
+        candidates.iter().copied().filter(move |number| {
+            let detection = self.rules[*number].detection.as_ref();
+            detection.is_some_and(|detection| rsigma_eval::evaluate_rule(&detection.compiled, &event).is_some())
+        })
+    }
+}
+
+/// A record's field as the text by which findings are grouped; `None` where it is absent or null.
+pub fn field_text(record: &Record<'_>, name: &str) -> Option<String> {
+    RecordEvent::new(record, false).text(name)
+}

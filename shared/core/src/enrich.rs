@@ -1,0 +1,139 @@
+//! What rules cannot compute, worked out before them, as fields that begin with `cloudvigil.`.
+//!
+//! | field | on | value |
+//! | --- | --- | --- |
+//! | `cloudvigil.uri_decoded` | web requests | the target, decoded up to three times, in lower case |
+//! | `cloudvigil.web_attack` | web requests | `sql_injection`, `path_traversal`, `cross_site_scripting`, `command_injection`: those that fit |
+//! | `cloudvigil.scanner` | web requests | the name of the scanner that the user agent names |
+//! | `cloudvigil.open_to_world` | security groups | `true` where a rule lets half of the internet or more in |
+//! | `cloudvigil.open_ports` | security groups | the administration and database ports that it lets in |
+//! | `cloudvigil.policy_public` | bucket policies | `true` where a statement allows anyone |
+//! | `cloudvigil.management_events` | event selectors | `all`, `read_only`, `write_only`, `partly_excluded`, `none` |
+//! | `cloudvigil.error_kind` | application logs | an exception's type, `panic`, or `error` |
+//!
+//! A field is there only where it says something: nothing is ever `false` or empty.
+
+mod errors;
+mod networks;
+mod percent;
+mod policies;
+mod scanners;
+mod selectors;
+mod sql;
+mod web;
+
+use serde_json::{Map, Value};
+
+pub use self::networks::{Exposure, exposure};
+pub use self::policies::is_public;
+pub use self::selectors::management_events;
+use crate::record::Record;
+
+/// See the module's table.
+pub const URI_DECODED: &str = "cloudvigil.uri_decoded";
+/// See the module's table.
+pub const WEB_ATTACK: &str = "cloudvigil.web_attack";
+/// See the module's table.
+pub const SCANNER: &str = "cloudvigil.scanner";
+/// See the module's table.
+pub const OPEN_TO_WORLD: &str = "cloudvigil.open_to_world";
+/// See the module's table.
+pub const OPEN_PORTS: &str = "cloudvigil.open_ports";
+/// See the module's table.
+pub const POLICY_PUBLIC: &str = "cloudvigil.policy_public";
+/// See the module's table.
+pub const MANAGEMENT_EVENTS: &str = "cloudvigil.management_events";
+/// See the module's table.
+pub const ERROR_KIND: &str = "cloudvigil.error_kind";
+
+/// Where the inventory keeps what is judged here.
+const INVENTORY_RULES: [&str; 4] = ["ingress", "ingress_rules", "ip_permissions", "ipPermissions"];
+const INVENTORY_POLICIES: [&str; 2] = ["policy", "bucket_policy"];
+
+/// Fills `record.derived`. Cheap on a record that has nothing to say.
+pub fn enrich(record: &mut Record<'_>) {
+    let (source, fields, derived) = (record.log_source, &record.fields, &mut record.derived);
+    if source.categories.contains(&"webserver") {
+        web::enrich(fields, derived);
+    } else if source.services.contains(&"cloudtrail") {
+        cloudtrail(fields, derived);
+    } else if source.categories.contains(&"inventory") {
+        inventory(fields, derived);
+    } else if source.categories.contains(&"application")
+        && let Some(kind) = errors::kind(fields)
+    {
+        derived.insert(ERROR_KIND.to_owned(), Value::from(kind));
+    }
+}
+
+fn cloudtrail(fields: &Value, derived: &mut Map<String, Value>) {
+    let Some(parameters) = fields.get("requestParameters").filter(|parameters| parameters.is_object()) else { return };
+    match fields.get("eventName").and_then(Value::as_str) {
+        Some("AuthorizeSecurityGroupIngress" | "ModifySecurityGroupRules") => put_exposure(parameters, derived),
+        Some("PutBucketPolicy") => put_policy(parameters.get("bucketPolicy"), derived),
+        Some("PutEventSelectors") => put_selectors(parameters, derived),
+        _ => {}
+    }
+}
+
+fn inventory(fields: &Value, derived: &mut Map<String, Value>) {
+    for rules in INVENTORY_RULES.iter().filter_map(|name| fields.get(*name)) {
+        put_exposure(rules, derived);
+    }
+    for policy in INVENTORY_POLICIES.iter().filter_map(|name| fields.get(*name)) {
+        put_policy(Some(policy), derived);
+    }
+    put_selectors(fields, derived);
+}
+
+fn put_exposure(rules: &Value, derived: &mut Map<String, Value>) {
+    let exposure = exposure(rules);
+    if exposure.open_to_world {
+        derived.insert(OPEN_TO_WORLD.to_owned(), Value::from(true));
+    }
+    if !exposure.open_ports.is_empty() {
+        derived.insert(OPEN_PORTS.to_owned(), Value::from(exposure.open_ports));
+    }
+}
+
+fn put_policy(policy: Option<&Value>, derived: &mut Map<String, Value>) {
+    if policy.is_some_and(is_public) {
+        derived.insert(POLICY_PUBLIC.to_owned(), Value::from(true));
+    }
+}
+
+fn put_selectors(parameters: &Value, derived: &mut Map<String, Value>) {
+    if let Some(events) = management_events(parameters) {
+        derived.insert(MANAGEMENT_EVENTS.to_owned(), Value::from(events));
+    }
+}
+
+/// A member of a JSON object by its name, whatever its case: the same structure is written `fromPort`, `FromPort` and
+/// `from_port` by the APIs, their events and the inventory.
+fn member<'v>(value: &'v Value, name: &str) -> Option<&'v Value> {
+    let object = value.as_object()?;
+    object.get(name).or_else(|| object.iter().find(|(key, _)| same_name(key, name)).map(|(_, value)| value))
+}
+
+fn same_name(left: &str, right: &str) -> bool {
+    let letters = |text: &str| {
+        text.bytes().filter(|byte| *byte != b'_').map(|byte| byte.to_ascii_lowercase()).collect::<Vec<_>>()
+    };
+    left.len().abs_diff(right.len()) <= 4 && letters(left) == letters(right)
+}
+
+/// The elements of a list, of `{"items": [...]}` or `{"item": ...}` around one, or the one element without a list:
+/// events have each of these.
+fn elements(value: &Value) -> Vec<&Value> {
+    match value {
+        Value::Array(list) => list.iter().collect(),
+        Value::Null => Vec::new(),
+        other => match member(other, "items").or_else(|| member(other, "item")) {
+            Some(items) => elements(items),
+            None => vec![other],
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests;

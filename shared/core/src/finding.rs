@@ -1,0 +1,145 @@
+//! A finding: what is reported. One for each (rule, group, bucket).
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::str::FromStr;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+/// The version of [`Message`]'s shape. A version reads its predecessor's.
+pub const SCHEMA: u32 = 1;
+
+/// How bad a finding is, in Sigma's words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Level {
+    /// Worth keeping, not worth looking at by itself.
+    Informational,
+    /// Look at it some day.
+    Low,
+    /// Look at it today.
+    Medium,
+    /// Look at it now.
+    High,
+    /// Get up.
+    Critical,
+}
+
+impl Level {
+    /// Every level, lowest first.
+    pub const ALL: [Self; 5] = [Self::Informational, Self::Low, Self::Medium, Self::High, Self::Critical];
+
+    /// Sigma's name for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Informational => "informational",
+            Self::Low => "low",
+            Self::Medium => "medium",
+            Self::High => "high",
+            Self::Critical => "critical",
+        }
+    }
+}
+
+impl fmt::Display for Level {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// A word that is no level.
+#[derive(Debug, thiserror::Error)]
+#[error("'{0}' is no level; use informational, low, medium, high or critical")]
+pub struct UnknownLevel(String);
+
+impl FromStr for Level {
+    type Err = UnknownLevel;
+
+    fn from_str(word: &str) -> Result<Self, UnknownLevel> {
+        Self::ALL.into_iter().find(|level| level.as_str() == word).ok_or_else(|| UnknownLevel(word.to_owned()))
+    }
+}
+
+/// A log entry that a finding rests on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Evidence {
+    /// When it happened.
+    pub time: Option<Timestamp>,
+    /// Where it was read: a path, an `s3://` address, a log group and stream.
+    pub source: String,
+    /// Its number there, from 1.
+    pub record: u64,
+    /// The entry as it stood in the log, cut to [`Evidence::MAX_TEXT`] bytes. Hostile: escape it wherever it is shown.
+    pub text: String,
+}
+
+impl Evidence {
+    /// The longest text that is kept, in bytes.
+    pub const MAX_TEXT: usize = 2048;
+    /// The most entries that a finding carries.
+    pub const MAX_ENTRIES: usize = 10;
+}
+
+/// What is reported. The field order is that of the `json` output, whose keys are always there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Finding {
+    /// A hash of rule, group and bucket: 32 hexadecimal digits, the same however the input was cut.
+    pub id: String,
+    /// 1 at first; one more each time that count, first or last time moved.
+    pub revision: u64,
+    /// The rule's id.
+    pub rule: String,
+    /// The rule's title.
+    pub title: String,
+    /// The rule's level.
+    pub level: Level,
+    /// How many occurrences it rests on.
+    pub count: u64,
+    /// The first occurrence.
+    pub first_time: Option<Timestamp>,
+    /// The last occurrence.
+    pub last_time: Option<Timestamp>,
+    /// What the occurrences have in common: field name to value.
+    pub group: BTreeMap<String, Option<String>>,
+    /// The AWS account.
+    pub account: Option<String>,
+    /// The AWS region.
+    pub region: Option<String>,
+    /// Who did it.
+    pub actor: Option<String>,
+    /// Where it came from.
+    pub source_address: Option<String>,
+    /// What it was done to.
+    pub resources: Vec<String>,
+    /// At most [`Evidence::MAX_ENTRIES`] entries, by time, then hash.
+    pub evidence: Vec<Evidence>,
+    /// A hash of rule and group: the same for as long as the same thing goes on.
+    pub dedup_key: String,
+}
+
+/// What a reader needs to act on a finding: the rule's own words.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Guidance {
+    /// What the rule finds.
+    pub description: String,
+    /// What happened, why it matters, what to check, how to undo it.
+    pub runbook: String,
+    /// When it is no cause for alarm.
+    pub false_positives: Vec<String>,
+    /// Where to read more.
+    pub references: Vec<String>,
+    /// ATT&CK tags and others.
+    pub tags: Vec<String>,
+}
+
+/// A finding on its way to people: the body of what is published.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Message {
+    /// The shape's version, [`SCHEMA`].
+    pub schema: u32,
+    /// The finding.
+    pub finding: Finding,
+    /// The rule's words.
+    pub guidance: Guidance,
+}

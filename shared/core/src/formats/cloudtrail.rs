@@ -1,0 +1,218 @@
+//! `CloudTrail` events: in a log file's `Records`, one by one, in an `EventBridge` event's `detail`, or as the
+//! `CloudTrailEvent` text of a `LookupEvents` result.
+//!
+//! Specification: <https://docs.aws.amazon.com/awscloudtrail/latest/userguide/cloudtrail-event-reference-record-contents.html>,
+//! digest files: <https://docs.aws.amazon.com/awscloudtrail/latest/userguide/cloudtrail-log-file-validation-digest-file-structure.html>.
+//!
+//! A record is matched as it stands, whatever fields it has or lacks. Envelopes are opened only where they have their
+//! shape, so that a record that happens to have a field `detail` stays whole.
+
+use std::borrow::Cow;
+
+use jiff::Timestamp;
+use memchr::memmem;
+use serde_json::{Map, Value};
+
+use super::{Context, Format, Framing, Parsed, Parser, object_frame};
+use crate::record::{Facts, LogSource, Record};
+
+const EVENT_ID: &str = "eventID";
+const EVENT_NAME: &str = "eventName";
+const EVENT_SOURCE: &str = "eventSource";
+const EVENT_TIME: &str = "eventTime";
+
+static LOG_SOURCE: LogSource =
+    LogSource { products: &["aws"], services: &["cloudtrail"], categories: &[], group_by: &[] };
+
+/// The format `cloudtrail`.
+pub struct CloudTrail;
+
+impl Format for CloudTrail {
+    fn name(&self) -> &'static str {
+        "cloudtrail"
+    }
+
+    fn framing(&self) -> Framing {
+        Framing::Json
+    }
+
+    fn recognises(&self, head: &[u8]) -> bool {
+        let head = head.strip_prefix(b"\xef\xbb\xbf").unwrap_or(head).trim_ascii_start();
+        let has = |name: &str| memmem::find(head, format!("\"{name}\"").as_bytes()).is_some();
+        matches!(head.first(), Some(b'{' | b'['))
+            && (has("Records") && (has(EVENT_SOURCE) || memmem::find(head, b"[]").is_some() || has("eventVersion"))
+                || has(EVENT_NAME) && has(EVENT_SOURCE)
+                || has("CloudTrailEvent")
+                || has("digestStartTime") && has("digestS3Bucket"))
+    }
+
+    fn parser(&self, _: &Context) -> Box<dyn Parser> {
+        Box::new(CloudTrailParser)
+    }
+
+    fn facts(&self, record: &Record<'_>) -> Facts {
+        let fields = &record.fields;
+        let text = |pointer: &str| fields.pointer(pointer).and_then(Value::as_str).map(str::to_owned);
+        let resources = fields.get("resources").and_then(Value::as_array).into_iter().flatten();
+        let mut resources: Vec<String> =
+            resources.filter_map(|resource| Some(resource.get("ARN")?.as_str()?.to_owned())).collect();
+        if resources.is_empty() {
+            resources.extend(target(fields));
+        }
+        Facts {
+            account: text("/recipientAccountId").or_else(|| text("/userIdentity/accountId")),
+            region: text("/awsRegion"),
+            actor: [
+                "/userIdentity/arn",
+                "/userIdentity/userName",
+                "/userIdentity/principalId",
+                "/userIdentity/invokedBy",
+            ]
+            .into_iter()
+            .find_map(text),
+            source_address: text("/sourceIPAddress"),
+            resources,
+        }
+    }
+}
+
+/// What a call without a `resources` list was aimed at: the request's parameter that names it, or, for a denied call
+/// (whose parameters are null), the ARN in the error message.
+fn target(fields: &Value) -> Option<String> {
+    const NAMES: [&str; 9] =
+        ["name", "trailName", "bucketName", "groupId", "userName", "roleName", "instanceId", "functionName", "keyId"];
+    let parameters = fields.get("requestParameters").and_then(Value::as_object);
+    let named = NAMES.iter().find_map(|name| parameters?.get(*name)?.as_str());
+    named.map(str::to_owned).or_else(|| {
+        let message = fields.get("errorMessage")?.as_str()?;
+        let resource = message.split("on resource: ").nth(1)?;
+        resource.split_whitespace().next().filter(|word| word.starts_with("arn:")).map(str::to_owned)
+    })
+}
+
+struct CloudTrailParser;
+
+impl Parser for CloudTrailParser {
+    fn parse<'a>(&mut self, frame: &'a [u8]) -> Parsed<'a> {
+        let (raw, value) = match object_frame(frame) {
+            Ok(parsed) => parsed,
+            Err(reason) => return Parsed::Unparsed(reason),
+        };
+        let (raw, fields) = unwrapped(raw, value);
+        if fields.contains_key("digestStartTime") && fields.contains_key("digestS3Bucket") {
+            return Parsed::Skipped;
+        }
+        let text = |name: &str| fields.get(name).and_then(Value::as_str);
+        Parsed::Record(Record {
+            log_source: &LOG_SOURCE,
+            time: text(EVENT_TIME).and_then(|time| time.parse::<Timestamp>().ok()),
+            id: text(EVENT_ID).filter(|id| !id.is_empty()).map(str::to_owned),
+            fields: Value::Object(fields),
+            derived: Map::new(),
+            occurrences: 1,
+            raw,
+        })
+    }
+}
+
+/// The event within an `EventBridge` event or an entry of a `LookupEvents` result; anything else as it stands.
+fn unwrapped(raw: Cow<'_, str>, mut fields: Map<String, Value>) -> (Cow<'_, str>, Map<String, Value>) {
+    if fields.contains_key(EVENT_NAME) {
+        return (raw, fields);
+    }
+    let is_event = |value: &Value| value.get(EVENT_NAME).is_some_and(Value::is_string);
+    if fields.get("detail").is_some_and(is_event)
+        && let Some(Value::Object(detail)) = fields.remove("detail")
+    {
+        let raw = Value::Object(detail.clone()).to_string();
+        return (Cow::Owned(raw), detail);
+    }
+    if let Some(text) = fields.get("CloudTrailEvent").and_then(Value::as_str)
+        && let Ok(Value::Object(event)) = serde_json::from_str(text)
+    {
+        return (Cow::Owned(text.to_owned()), event);
+    }
+    (raw, fields)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const EVENT: &str = r#"{"eventVersion":"1.11","eventTime":"2026-03-01T10:00:00Z","eventSource":"cloudtrail.amazonaws.com","eventName":"StopLogging","awsRegion":"eu-central-1","sourceIPAddress":"198.51.100.7","userIdentity":{"type":"IAMUser","arn":"arn:aws:iam::123456789012:user/mallory","accountId":"123456789012","userName":"mallory"},"requestParameters":{"name":"arn:aws:cloudtrail:eu-central-1:123456789012:trail/main"},"eventID":"11111111-2222-3333-4444-555555555555","recipientAccountId":"123456789012"}"#;
+
+    fn record(frame: &str) -> Record<'_> {
+        match CloudTrailParser.parse(frame.as_bytes()) {
+            Parsed::Record(record) => record,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn the_same_event_by_every_way_is_the_same_record() {
+        let bridge =
+            format!(r#"{{"version":"0","id":"x","detail-type":"AWS API Call via CloudTrail","detail":{EVENT}}}"#);
+        let lookup = serde_json::json!({"EventId": "x", "CloudTrailEvent": EVENT}).to_string();
+        let plain = record(EVENT);
+        assert_eq!(plain.id.as_deref(), Some("11111111-2222-3333-4444-555555555555"));
+        for wrapped in [&bridge, &lookup] {
+            let other = record(wrapped);
+            assert_eq!((other.id, other.time, other.fields), (plain.id.clone(), plain.time, plain.fields.clone()));
+        }
+    }
+
+    #[test]
+    fn who_where_and_on_what() {
+        let facts = CloudTrail.facts(&record(EVENT));
+        assert_eq!(facts.actor.as_deref(), Some("arn:aws:iam::123456789012:user/mallory"));
+        assert_eq!(facts.source_address.as_deref(), Some("198.51.100.7"));
+        assert_eq!(facts.resources, ["arn:aws:cloudtrail:eu-central-1:123456789012:trail/main"]);
+        let denied = r#"{"eventName":"StopLogging","errorCode":"AccessDenied","errorMessage":"User: arn:aws:iam::1:user/m is not authorized to perform: cloudtrail:StopLogging on resource: arn:aws:cloudtrail:eu-central-1:1:trail/main because no policy allows it","requestParameters":null}"#;
+        assert_eq!(CloudTrail.facts(&record(denied)).resources, ["arn:aws:cloudtrail:eu-central-1:1:trail/main"]);
+    }
+
+    #[test]
+    fn no_field_is_required_and_what_is_no_envelope_stays_whole() {
+        for frame in [r"{}", r#"{"detail":"text"}"#, r#"{"detail":{"a":1}}"#, r#"{"CloudTrailEvent":7}"#] {
+            assert_eq!(record(frame).fields, serde_json::from_str::<Value>(frame).unwrap());
+        }
+        let odd = record(r#"{"eventName":"x","detail":{"eventName":"y"},"eventTime":"yesterday","eventID":7}"#);
+        assert_eq!((odd.time, odd.id), (None, None));
+        assert_eq!(odd.fields["detail"]["eventName"], "y");
+    }
+
+    #[test]
+    fn a_digest_file_is_put_aside_and_a_non_object_is_unparsed() {
+        let digest = br#"{"awsAccountId":"1","digestStartTime":"2026-01-01T00:00:00Z","digestS3Bucket":"b"}"#;
+        assert!(matches!(CloudTrailParser.parse(digest), Parsed::Skipped));
+        for frame in [b"7".as_slice(), b"[{}]", b"\"x\"", b"{\"a\":tru}", b"\xff"] {
+            assert!(matches!(CloudTrailParser.parse(frame), Parsed::Unparsed(_)));
+        }
+    }
+
+    #[test]
+    fn bytes_that_are_no_utf8_and_halves_of_surrogates_are_replaced() {
+        let latin = b"{\"eventName\":\"x\",\"userAgent\":\"caf\xe9\"}";
+        let Parsed::Record(record) = CloudTrailParser.parse(latin) else { panic!("not parsed") };
+        assert_eq!(record.fields["userAgent"], "caf\u{fffd}");
+        let half = br#"{"eventName":"x","userAgent":"a\ud83d\\ud83d\ud83d\ude00"}"#;
+        let Parsed::Record(record) = CloudTrailParser.parse(half) else { panic!("not parsed") };
+        assert_eq!(record.fields["userAgent"], "a\u{fffd}\\ud83d\u{1f600}");
+    }
+
+    #[test]
+    fn recognised_by_its_content() {
+        for head in [
+            format!("{{\"Records\":[{EVENT}"),
+            EVENT.to_owned(),
+            r#"{"Records":[]}"#.to_owned(),
+            r#"[{"eventName":"a","eventSource":"b"}]"#.to_owned(),
+            r#"{"Events":[{"CloudTrailEvent":"{}"}]}"#.to_owned(),
+        ] {
+            assert!(CloudTrail.recognises(head.as_bytes()), "{head}");
+        }
+        for head in ["", "{}", r#"{"event_type":"alert","timestamp":"x"}"#, "eventName eventSource", "Mar  1 host x:"] {
+            assert!(!CloudTrail.recognises(head.as_bytes()), "{head}");
+        }
+    }
+}

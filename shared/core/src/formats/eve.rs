@@ -1,0 +1,137 @@
+//! Suricata's EVE JSON: alerts, and what else Suricata writes beside them.
+//!
+//! Specification: <https://docs.suricata.io/en/latest/output/eve/eve-json-format.html>.
+//!
+//! Fields as they stand: `event_type`, `src_ip`, `dest_ip`, `alert.signature`, `alert.severity`, ...
+
+use jiff::tz::TimeZone;
+use serde_json::{Map, Value};
+
+use super::{Context, Format, Framing, Parsed, Parser, head, object_frame, stamp};
+use crate::record::{Facts, LogSource, Record};
+
+const TIMESTAMP: &str = "timestamp";
+const EVENT_TYPE: &str = "event_type";
+const ALERT: &str = "alert";
+const SRC_IP: &str = "src_ip";
+const DEST_IP: &str = "dest_ip";
+
+static ALERTS: LogSource = LogSource {
+    products: &["suricata"],
+    services: &["eve", "alert"],
+    categories: &["ids", "network"],
+    group_by: &["alert.signature", SRC_IP],
+};
+static OTHERS: LogSource = LogSource {
+    products: &["suricata"],
+    services: &["eve"],
+    categories: &["network"],
+    group_by: &[EVENT_TYPE, SRC_IP],
+};
+
+/// The format `eve`.
+pub struct Eve;
+
+impl Format for Eve {
+    fn name(&self) -> &'static str {
+        "eve"
+    }
+
+    fn framing(&self) -> Framing {
+        Framing::Json
+    }
+
+    fn recognises(&self, head: &[u8]) -> bool {
+        head::most_objects(head, &[EVENT_TYPE, TIMESTAMP], |fields| {
+            [EVENT_TYPE, TIMESTAMP].iter().all(|key| fields.get(*key).is_some_and(Value::is_string))
+        })
+    }
+
+    fn parser(&self, context: &Context) -> Box<dyn Parser> {
+        Box::new(EveParser { timezone: context.timezone.clone() })
+    }
+
+    fn facts(&self, record: &Record<'_>) -> Facts {
+        let text = |name: &str| record.fields.get(name).and_then(Value::as_str).map(str::to_owned);
+        Facts { source_address: text(SRC_IP), resources: text(DEST_IP).into_iter().collect(), ..Facts::default() }
+    }
+}
+
+struct EveParser {
+    timezone: TimeZone,
+}
+
+impl Parser for EveParser {
+    fn parse<'a>(&mut self, frame: &'a [u8]) -> Parsed<'a> {
+        let (raw, fields) = match object_frame(frame) {
+            Ok(parsed) => parsed,
+            Err(reason) => return Parsed::Unparsed(reason),
+        };
+        let Some(event_type) = fields.get(EVENT_TYPE).and_then(Value::as_str) else {
+            return Parsed::Unparsed("no event_type");
+        };
+        let log_source = if event_type == ALERT { &ALERTS } else { &OTHERS };
+        let time = fields.get(TIMESTAMP).and_then(Value::as_str);
+        let time = time.and_then(|time| stamp::iso_whole(time, &self.timezone));
+        let fields = Value::Object(fields);
+        Parsed::Record(Record { log_source, time, id: None, fields, derived: Map::new(), occurrences: 1, raw })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::formats::trial::{context, no_bytes_make_it_panic};
+
+    const BASIC: &[u8] = include_bytes!("fixtures/eve/basic.ndjson");
+
+    #[test]
+    fn an_alert_and_another_event() {
+        let mut lines = BASIC.split(|byte| *byte == b'\n');
+        let mut parser = Eve.parser(&context());
+        let Parsed::Record(alert) = parser.parse(lines.next().unwrap()) else { panic!("not parsed") };
+        assert_eq!(alert.time.unwrap().to_string(), "2026-03-01T10:00:00.221126Z");
+        assert_eq!(alert.fields["alert"]["signature"], "EXAMPLE SCAN many connections");
+        assert_eq!(alert.log_source, &ALERTS);
+        assert_eq!(Eve.facts(&alert).source_address.as_deref(), Some("203.0.113.9"));
+        assert_eq!(Eve.facts(&alert).resources, ["192.0.2.10"]);
+        let Parsed::Record(flow) = parser.parse(lines.next().unwrap()) else { panic!("not parsed") };
+        assert_eq!((flow.time.unwrap().to_string().as_str(), flow.log_source), ("2026-03-01T10:00:01Z", &OTHERS));
+        assert!(Eve.recognises(BASIC));
+    }
+
+    #[test]
+    fn what_is_no_event_is_unparsed() {
+        let mut parser = Eve.parser(&context());
+        for frame in include_str!("fixtures/eve/malformed.ndjson").lines() {
+            assert!(matches!(parser.parse(frame.as_bytes()), Parsed::Unparsed(_)), "{frame}");
+        }
+        assert!(!Eve.recognises(include_bytes!("fixtures/eve/malformed.ndjson")));
+        assert!(!Eve.recognises(include_bytes!("fixtures/inventory/basic.ndjson")));
+        assert!(!Eve.recognises(include_bytes!("fixtures/unrelated.txt")));
+    }
+
+    #[test]
+    fn an_invalid_time_is_no_time() {
+        let mut parser = Eve.parser(&context());
+        for time in [r#""2026-02-31T10:00:00Z""#, r#""now""#, "7", "null"] {
+            let frame = format!(r#"{{"event_type":"alert","timestamp":{time}}}"#);
+            assert!(
+                matches!(parser.parse(frame.as_bytes()), Parsed::Record(record) if record.time.is_none()),
+                "{time}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_head_that_is_cut_or_begins_oddly_is_recognised() {
+        assert!(Eve.recognises(&BASIC[..120]));
+        let odd = [b"\xef\xbb\xbf\n\nnot json\n".as_slice(), BASIC].concat();
+        assert!(Eve.recognises(&odd));
+    }
+
+    #[test]
+    fn no_bytes_make_the_parser_panic() {
+        no_bytes_make_it_panic(&Eve, BASIC);
+    }
+}

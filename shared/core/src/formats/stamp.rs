@@ -1,0 +1,262 @@
+//! Time stamps as logs write them, read from the start of a text.
+//!
+//! Two questions are kept apart: whether a text has the *shape* of a stamp (then its line is one of the format), and
+//! whether the stamp names a time that exists (else the record has no time).
+
+use jiff::Timestamp;
+use jiff::civil::DateTime;
+use jiff::tz::TimeZone;
+
+const MONTHS: [&[u8; 3]; 12] =
+    [b"jan", b"feb", b"mar", b"apr", b"may", b"jun", b"jul", b"aug", b"sep", b"oct", b"nov", b"dec"];
+
+/// The longest gap between two leap years.
+const LEAP_GAP: i16 = 8;
+
+/// A text that has a stamp's shape.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Stamp {
+    /// How many bytes it takes.
+    pub(super) len: usize,
+    /// The time that it names, if there is such a time.
+    pub(super) time: Option<Timestamp>,
+}
+
+/// Date and time of day as they are written: not yet known to exist.
+#[derive(Debug, Clone, Copy)]
+struct Written {
+    month: i8,
+    day: i8,
+    hour: i8,
+    minute: i8,
+    second: i8,
+    nanosecond: i32,
+}
+
+impl Written {
+    /// The time, in the given year and at an offset in seconds or in a zone.
+    fn at(self, year: i16, offset: Option<i32>, zone: &TimeZone) -> Option<Timestamp> {
+        // A leap second counts with the second before it, as POSIX time does.
+        let second = if self.second == 60 { 59 } else { self.second };
+        let civil = DateTime::new(year, self.month, self.day, self.hour, self.minute, second, self.nanosecond).ok()?;
+        match offset {
+            Some(seconds) => jiff::tz::Offset::from_seconds(seconds).ok()?.to_timestamp(civil).ok(),
+            None => zone.to_ambiguous_timestamp(civil).compatible().ok(),
+        }
+    }
+}
+
+/// ISO 8601 and [RFC 3339](https://www.rfc-editor.org/rfc/rfc3339#section-5.6): `2026-03-01T10:00:00`, with `T`, `t` or
+/// a space, perhaps a fraction after `.` or `,`, perhaps `Z` or an offset (`+01:00`, `+0100`, `+01`). `/` may stand
+/// between year, month and day.
+pub(super) fn iso(text: &[u8], zone: &TimeZone) -> Option<Stamp> {
+    let separator = *text.get(4).filter(|byte| matches!(byte, b'-' | b'/'))?;
+    if text.get(7) != Some(&separator) || !matches!(text.get(10), Some(b'T' | b't' | b' ')) {
+        return None;
+    }
+    let year = i16::try_from(digits(text, 0, 4)?).ok()?;
+    let (month, day) = (small(text, 5)?, small(text, 8)?);
+    let (mut written, mut len) = clock(text, 11)?;
+    (written.month, written.day) = (month, day);
+    let offset = match text.get(len) {
+        Some(b'Z' | b'z') => {
+            len += 1;
+            Some(Some(0))
+        }
+        Some(b'+' | b'-') => offset(text, len).map(|(seconds, end)| {
+            len = end;
+            seconds
+        }),
+        _ => None,
+    };
+    let time = match offset {
+        Some(None) => None,
+        Some(seconds) => written.at(year, seconds, zone),
+        None => written.at(year, None, zone),
+    };
+    Some(Stamp { len, time })
+}
+
+/// A text that is one ISO stamp and nothing else.
+pub(super) fn iso_whole(text: &str, zone: &TimeZone) -> Option<Timestamp> {
+    iso(text.as_bytes(), zone).filter(|stamp| stamp.len == text.len())?.time
+}
+
+/// The [common log format](https://httpd.apache.org/docs/current/mod/mod_log_config.html#formats)'s
+/// `17/May/2015:10:05:03 +0000`, whole.
+pub(super) fn common_log(text: &[u8], zone: &TimeZone) -> Option<Timestamp> {
+    if text.get(2) != Some(&b'/') || text.get(6) != Some(&b'/') || text.get(11) != Some(&b':') {
+        return None;
+    }
+    let (day, month) = (small(text, 0)?, month(text, 3)?);
+    let year = i16::try_from(digits(text, 7, 4)?).ok()?;
+    let (mut written, end) = clock(text, 12)?;
+    (written.month, written.day) = (month, day);
+    match text.get(end) {
+        None => written.at(year, None, zone),
+        Some(b' ') => {
+            let (seconds, end) = offset(text, end + 1)?;
+            (end == text.len()).then(|| written.at(year, Some(seconds?), zone))?
+        }
+        Some(_) => None,
+    }
+}
+
+/// The traditional syslog stamp `Mar  1 10:00:00` ([RFC 3164](https://www.rfc-editor.org/rfc/rfc3164#section-4.1.2)),
+/// perhaps with a year after the day or a fraction after the seconds. Without a year it takes the latest one in which
+/// the time exists and is not after `limit`.
+pub(super) fn bsd(text: &[u8], zone: &TimeZone, limit: Timestamp) -> Option<Stamp> {
+    let month = month(text, 0)?;
+    if text.get(3) != Some(&b' ') {
+        return None;
+    }
+    let (day, mut at) = match (text.get(4)?, text.get(5)?, text.get(6)?) {
+        (b' ' | b'0'..=b'9', b'0'..=b'9', b' ') => {
+            let tens = if text[4] == b' ' { b'0' } else { text[4] };
+            (digit(tens)? * 10 + digit(text[5])?, 7)
+        }
+        (b'0'..=b'9', b' ', _) => (digit(text[4])?, 6),
+        _ => return None,
+    };
+    let mut year = None;
+    if text.get(at + 4) == Some(&b' ') && text.get(at + 2) != Some(&b':') {
+        year = Some(i16::try_from(digits(text, at, 4)?).ok()?);
+        at += 5;
+    }
+    let (mut written, len) = clock(text, at)?;
+    (written.month, written.day) = (month, day);
+    let time = match year {
+        Some(year) => written.at(year, None, zone),
+        None => latest(written, zone, limit),
+    };
+    Some(Stamp { len, time })
+}
+
+fn latest(written: Written, zone: &TimeZone, limit: Timestamp) -> Option<Timestamp> {
+    let newest = limit.to_zoned(zone.clone()).year();
+    (0..=LEAP_GAP).find_map(|back| written.at(newest - back, None, zone).filter(|time| *time <= limit))
+}
+
+/// `hh:mm:ss` at a position, perhaps with a fraction; where it ends.
+fn clock(text: &[u8], at: usize) -> Option<(Written, usize)> {
+    if text.get(at + 2) != Some(&b':') || text.get(at + 5) != Some(&b':') {
+        return None;
+    }
+    let (hour, minute, second) = (small(text, at)?, small(text, at + 3)?, small(text, at + 6)?);
+    let mut end = at + 8;
+    let mut nanosecond = 0;
+    if matches!(text.get(end), Some(b'.' | b',')) && text.get(end + 1).is_some_and(u8::is_ascii_digit) {
+        end += 1;
+        let mut scale = 100_000_000;
+        while let Some(byte) = text.get(end).filter(|byte| byte.is_ascii_digit()) {
+            nanosecond += i32::from(byte - b'0') * scale;
+            scale /= 10;
+            end += 1;
+        }
+    }
+    Some((Written { month: 1, day: 1, hour, minute, second, nanosecond }, end))
+}
+
+/// `+hhmm`, `+hh:mm` or `+hh` at a position: the seconds (`None`: no such offset), and where it ends.
+fn offset(text: &[u8], at: usize) -> Option<(Option<i32>, usize)> {
+    let sign = match text.get(at)? {
+        b'+' => 1,
+        b'-' => -1,
+        _ => return None,
+    };
+    let hours = i32::from(small(text, at + 1)?);
+    let (minutes, end) = match text.get(at + 3) {
+        Some(b':') => (i32::from(small(text, at + 4)?), at + 6),
+        Some(byte) if byte.is_ascii_digit() => (i32::from(small(text, at + 3)?), at + 5),
+        _ => (0, at + 3),
+    };
+    let valid = hours <= 23 && minutes <= 59;
+    Some((valid.then_some(sign * (hours * 3600 + minutes * 60)), end))
+}
+
+fn month(text: &[u8], at: usize) -> Option<i8> {
+    let name = text.get(at..at + 3)?;
+    let index = MONTHS.iter().position(|month| name.eq_ignore_ascii_case(*month))?;
+    i8::try_from(index + 1).ok()
+}
+
+fn digit(byte: u8) -> Option<i8> {
+    byte.is_ascii_digit().then(|| i8::try_from(byte - b'0').ok())?
+}
+
+/// Two digits.
+fn small(text: &[u8], at: usize) -> Option<i8> {
+    Some(digit(*text.get(at)?)? * 10 + digit(*text.get(at + 1)?)?)
+}
+
+fn digits(text: &[u8], at: usize, count: usize) -> Option<i32> {
+    text.get(at..at + count)?.iter().try_fold(0, |number, byte| Some(number * 10 + i32::from(digit(*byte)?)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn iso_text(text: &str) -> Option<(usize, Option<String>)> {
+        iso(text.as_bytes(), &TimeZone::UTC).map(|stamp| (stamp.len, stamp.time.map(|time| time.to_string())))
+    }
+
+    // The outer option is the shape, the inner one the time.
+    #[allow(clippy::option_option)]
+    fn bsd_text(text: &str, limit: &str) -> Option<Option<String>> {
+        bsd(text.as_bytes(), &TimeZone::UTC, limit.parse().unwrap()).map(|stamp| stamp.time.map(|t| t.to_string()))
+    }
+
+    #[test]
+    fn iso_stamps_of_every_shape() {
+        let at_ten = Some("2026-03-01T10:00:00Z".to_owned());
+        assert_eq!(iso_text("2026-03-01T10:00:00Z x"), Some((20, at_ten.clone())));
+        assert_eq!(iso_text("2026-03-01 11:00:00+01:00"), Some((25, at_ten.clone())));
+        assert_eq!(iso_text("2026-03-01T04:00:00-0600"), Some((24, at_ten.clone())));
+        assert_eq!(iso_text("2026/03/01 10:00:00 [error]"), Some((19, at_ten)));
+        assert_eq!(iso_text("2026-03-01 10:00:00,250 x"), Some((23, Some("2026-03-01T10:00:00.25Z".to_owned()))));
+        assert_eq!(iso_text("2016-12-31T23:59:60Z"), Some((20, Some("2016-12-31T23:59:59Z".to_owned()))));
+    }
+
+    #[test]
+    fn a_stamp_shaped_text_without_a_time_is_still_a_stamp() {
+        for text in ["2026-02-30T10:00:00Z", "2026-13-01T10:00:00", "2026-03-01T25:61:61Z", "2026-03-01T10:00:00+99:00"]
+        {
+            assert_eq!(iso_text(text).map(|stamp| stamp.1), Some(None), "{text}");
+        }
+        for text in ["", "2026-03-01", "2026-03-01Z10:00:00", "yyyy-mm-ddThh:mm:ss", "2026-03/01 10:00:00"] {
+            assert_eq!(iso_text(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn common_log_stamps() {
+        let time = |text: &str| common_log(text.as_bytes(), &TimeZone::UTC).map(|time| time.to_string());
+        assert_eq!(time("17/May/2015:10:05:03 +0200").as_deref(), Some("2015-05-17T08:05:03Z"));
+        for text in ["31/Feb/2015:10:05:03 +0000", "17/Mai/2015:10:05:03 +0000", "17/May/2015:10:05:03 +0000x", "-", ""]
+        {
+            assert_eq!(time(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_stamp_without_a_year_takes_the_latest_that_fits() {
+        let limit = "2026-01-02T00:00:00Z";
+        assert_eq!(bsd_text("Jan  1 23:59:59", limit), Some(Some("2026-01-01T23:59:59Z".to_owned())));
+        assert_eq!(bsd_text("Jan  2 00:00:01", limit), Some(Some("2025-01-02T00:00:01Z".to_owned())));
+        assert_eq!(bsd_text("Dec 31 10:00:00", limit), Some(Some("2025-12-31T10:00:00Z".to_owned())));
+        assert_eq!(bsd_text("Feb 29 10:00:00", limit), Some(Some("2024-02-29T10:00:00Z".to_owned())));
+        assert_eq!(bsd_text("Feb 29 10:00:00", "1903-06-01T00:00:00Z"), Some(Some("1896-02-29T10:00:00Z".to_owned())));
+        assert_eq!(bsd_text("Mar 27 2017 13:06:56.5", limit), Some(Some("2017-03-27T13:06:56.5Z".to_owned())));
+        assert_eq!(bsd_text("Feb 31 25:61:00", limit), Some(None));
+        assert_eq!(bsd_text("Foo 31 10:00:00", limit), None);
+        assert_eq!(bsd_text("Mar 27 13:06", limit), None);
+    }
+
+    #[test]
+    fn naive_stamps_are_in_the_zone() {
+        let zone = TimeZone::fixed(jiff::tz::offset(9));
+        let stamp = bsd(b"Jan  1 00:30:00", &zone, "2025-12-31T16:00:00Z".parse().unwrap()).unwrap();
+        assert_eq!(stamp.time.unwrap().to_string(), "2025-12-31T15:30:00Z");
+    }
+}

@@ -1,0 +1,188 @@
+//! The part of a line before its message.
+
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+
+use super::super::stamp::{self, Stamp};
+
+/// The highest priority: facility 23, severity 7.
+const MAX_PRIORITY: u8 = 191;
+/// RFC 5424's version.
+const VERSION: &str = "1";
+const NIL: &str = "-";
+const BOM: char = '\u{feff}';
+
+/// [RFC 5424, table 1](https://www.rfc-editor.org/rfc/rfc5424#section-6.2.1), in the keywords of syslog.h.
+const FACILITIES: [&str; 24] = [
+    "kern", "user", "mail", "daemon", "auth", "syslog", "lpr", "news", "uucp", "cron", "authpriv", "ftp", "ntp",
+    "audit", "alert", "clock", "local0", "local1", "local2", "local3", "local4", "local5", "local6", "local7",
+];
+/// [RFC 5424, table 2](https://www.rfc-editor.org/rfc/rfc5424#section-6.2.1), in the keywords of syslog.h.
+const SEVERITIES: [&str; 8] = ["emerg", "alert", "crit", "err", "warning", "notice", "info", "debug"];
+
+pub(super) fn facility(priority: u8) -> &'static str {
+    FACILITIES.get(usize::from(priority / 8)).copied().unwrap_or("unknown")
+}
+
+pub(super) fn severity(priority: u8) -> &'static str {
+    SEVERITIES[usize::from(priority % 8)]
+}
+
+/// A line, its header taken apart.
+pub(super) struct Header<'l> {
+    pub(super) priority: Option<u8>,
+    pub(super) time: Option<Timestamp>,
+    pub(super) host: &'l str,
+    pub(super) appname: Option<&'l str>,
+    pub(super) pid: Option<&'l str>,
+    pub(super) message: &'l str,
+}
+
+impl<'l> Header<'l> {
+    pub(super) fn read(line: &'l str, zone: &TimeZone, limit: Timestamp) -> Result<Self, &'static str> {
+        let (priority, rest) = match line.strip_prefix('<') {
+            Some(rest) => priority(rest).map(|(priority, rest)| (Some(priority), rest)).ok_or("no valid priority")?,
+            None => (None, line),
+        };
+        if priority.is_some() && rest.starts_with(|first: char| first.is_ascii_digit()) {
+            let (version, after) = rest.split_once(' ').ok_or("no header")?;
+            if version == VERSION {
+                return Self::structured(priority, after, zone);
+            }
+            if version.len() <= 3 {
+                return Err("unknown version of RFC 5424");
+            }
+        }
+        Self::traditional(priority, rest, zone, limit)
+    }
+
+    /// RFC 3164, and rsyslog's file format: the same with an ISO stamp.
+    fn traditional(
+        priority: Option<u8>,
+        rest: &'l str,
+        zone: &TimeZone,
+        limit: Timestamp,
+    ) -> Result<Self, &'static str> {
+        let stamp = either_stamp(rest, zone, limit).ok_or("no time stamp at the start")?;
+        let rest =
+            rest.get(stamp.len..).and_then(|rest| rest.strip_prefix(' ')).ok_or("nothing after the time stamp")?;
+        let rest = rest.trim_start_matches(' ');
+        let (host, rest) = rest.split_once(' ').ok_or("no message")?;
+        if host.is_empty() || host.ends_with(':') {
+            return Err("no host");
+        }
+        let (appname, pid, message) = tag(rest);
+        if appname.is_none() && message.trim().is_empty() {
+            return Err("no message");
+        }
+        Ok(Self { priority, time: stamp.time, host, appname, pid, message: message.trim_start_matches(BOM) })
+    }
+
+    /// RFC 5424, from after the version.
+    fn structured(priority: Option<u8>, rest: &'l str, zone: &TimeZone) -> Result<Self, &'static str> {
+        let mut rest = Some(rest);
+        let mut part = || {
+            let (part, after) = match rest?.split_once(' ') {
+                Some((part, after)) => (part, Some(after)),
+                None => (rest?, None),
+            };
+            rest = after;
+            Some(part).filter(|part| !part.is_empty())
+        };
+        let stamp = part().ok_or("no time stamp")?;
+        let time = if stamp == NIL {
+            None
+        } else {
+            let read = stamp::iso(stamp.as_bytes(), zone).ok_or("no time stamp")?;
+            if read.len == stamp.len() { read.time } else { None }
+        };
+        let header = "fewer parts than RFC 5424's header";
+        let (host, appname) = (part().ok_or(header)?, part().ok_or(header)?);
+        let (pid, _message_id) = (part().ok_or(header)?, part().ok_or(header)?);
+        let message = after_structured_data(rest.ok_or(header)?).ok_or("structured data that does not end")?;
+        let given = |part: &'l str| (part != NIL).then_some(part);
+        Ok(Self {
+            priority,
+            time,
+            host: given(host).unwrap_or(""),
+            appname: given(appname),
+            pid: given(pid),
+            message: message.trim_start_matches(BOM),
+        })
+    }
+}
+
+/// Whether a line can be nothing but syslog. An application's line with an ISO stamp has its level or its module
+/// where syslog has the host, and no `program:` after it.
+pub(super) fn is_unmistakable(line: &str) -> bool {
+    let Ok(header) = Header::read(line, &TimeZone::UTC, Timestamp::MAX) else { return false };
+    let is_host =
+        header.host.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_' | b':'));
+    let iso = line.starts_with(|first: char| first.is_ascii_digit());
+    is_host && !super::super::application::is_level(header.host) && (!iso || header.appname.is_some())
+}
+
+fn either_stamp(text: &str, zone: &TimeZone, limit: Timestamp) -> Option<Stamp> {
+    let bytes = text.as_bytes();
+    if bytes.first()?.is_ascii_digit() {
+        // With a space between date and time it would not be one word: rsyslog writes a `T`.
+        return stamp::iso(bytes, zone).filter(|_| bytes[10] != b' ' && bytes[4] == b'-');
+    }
+    stamp::bsd(bytes, zone, limit)
+}
+
+/// The number before `>`, and what follows.
+fn priority(text: &str) -> Option<(u8, &str)> {
+    let (number, rest) = text.split_once('>')?;
+    if number.is_empty() || number.len() > 3 || !number.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    Some((number.parse().ok().filter(|priority| *priority <= MAX_PRIORITY)?, rest))
+}
+
+/// `program[process]: ` at the start of a message.
+fn tag(text: &str) -> (Option<&str>, Option<&str>, &str) {
+    let none = (None, None, text);
+    let Some(end) = text.find(['[', ':', ' ']) else { return none };
+    let (name, rest) = (&text[..end], &text[end..]);
+    if name.is_empty() {
+        return none;
+    }
+    let (pid, rest) = match rest.strip_prefix('[') {
+        Some(inner) => match inner.split_once(']') {
+            Some((pid, rest)) if !pid.contains(' ') => (Some(pid), rest),
+            _ => return none,
+        },
+        None => (None, rest),
+    };
+    let Some(message) = rest.strip_prefix(':') else { return none };
+    if !message.is_empty() && !message.starts_with(' ') {
+        return none;
+    }
+    (Some(name), pid.filter(|pid| !pid.is_empty()), message.strip_prefix(' ').unwrap_or(message))
+}
+
+/// What follows RFC 5424's structured data, `-` or `[id name="value"]...`.
+fn after_structured_data(text: &str) -> Option<&str> {
+    let rest = if let Some(rest) = text.strip_prefix(NIL) {
+        rest
+    } else {
+        let mut rest = text;
+        while rest.starts_with('[') {
+            let bytes = rest.as_bytes();
+            let (mut at, mut quoted) = (1, false);
+            loop {
+                match bytes.get(at)? {
+                    b'\\' if quoted => at += 1,
+                    b'"' => quoted = !quoted,
+                    b']' if !quoted => break,
+                    _ => {}
+                }
+                at += 1;
+            }
+            rest = &rest[at + 1..];
+        }
+        (rest.len() < text.len()).then_some(rest)?
+    };
+    if rest.is_empty() { Some(rest) } else { rest.strip_prefix(' ') }
+}

@@ -1,0 +1,201 @@
+//! What sshd says, taken apart.
+//!
+//! The messages are those of [OpenSSH's sources](https://github.com/openssh/openssh-portable/blob/master/auth.c).
+//! A client chooses its user name, spaces and all: `root from 192.0.2.1 port 22 ssh2` is one. So an address is read
+//! from the right end of a message, where sshd itself wrote it, and the user is what is left between.
+
+use super::{AUTH_METHOD, EVENT, Fields, INVALID_USER, SRC_IP, SRC_PORT, USER};
+
+/// The methods that get an event of their own; a name not known is `failed_other`.
+const FAILURES: [(&str, &str); 8] = [
+    ("password", "failed_password"),
+    ("publickey", "failed_publickey"),
+    ("none", "failed_none"),
+    ("keyboard-interactive", "failed_keyboard_interactive"),
+    ("hostbased", "failed_hostbased"),
+    ("gssapi-with-mic", "failed_gssapi"),
+    ("gssapi-keyex", "failed_gssapi"),
+    ("challenge-response", "failed_keyboard_interactive"),
+];
+
+/// Messages that begin with a fixed text and hold an address, `address` or `address port N`, right after it.
+const ADDRESS_FOLLOWS: [(&str, &str); 7] = [
+    ("Received disconnect from ", "received_disconnect"),
+    ("Did not receive identification string from ", "no_identification"),
+    ("Unable to negotiate with ", "negotiation_failed"),
+    ("Timeout before authentication for connection from ", "auth_timeout"),
+    ("Timeout before authentication for ", "auth_timeout"),
+    ("banner exchange: Connection from ", "bad_protocol"),
+    ("Connection from ", "connection"),
+];
+
+/// Messages that begin with a fixed text, perhaps name a user, and end with an address.
+const ADDRESS_ENDS: [(&str, &str); 4] = [
+    ("Connection closed by ", "connection_closed"),
+    ("Connection reset by ", "connection_reset"),
+    ("Disconnected from ", "disconnected"),
+    ("Disconnecting ", "disconnecting"),
+];
+
+/// Puts what a message says into the fields; a message not known adds none.
+pub(super) fn take_apart(message: &str, fields: &mut Fields) {
+    let text = message.trim_end();
+    let text = text.strip_suffix(" [preauth]").unwrap_or(text);
+    let text = ["error: ", "fatal: ", "info: "].iter().find_map(|level| text.strip_prefix(level)).unwrap_or(text);
+    let _ = authentication(text, fields)
+        .or_else(|| user_message(text, fields))
+        .or_else(|| ending_address(text, fields))
+        .or_else(|| following_address(text, fields));
+}
+
+/// `Failed password for [invalid user ]U from A port N ssh2[: key]`, and `Accepted` likewise.
+fn authentication(text: &str, fields: &mut Fields) -> Option<()> {
+    let (accepted, rest) = match text.strip_prefix("Failed ") {
+        Some(rest) => (false, rest),
+        None => (true, text.strip_prefix("Accepted ")?),
+    };
+    let (method, rest) = rest.split_once(" for ").filter(|(method, _)| !method.contains(' '))?;
+    let (user, peer) = rightmost_peer(rest)?;
+    let base = method.split('/').next().unwrap_or(method);
+    let failure = FAILURES.iter().find(|(name, _)| *name == base).map_or("failed_other", |(_, event)| event);
+    fields.text(EVENT, if accepted { "accepted" } else { failure });
+    fields.text(AUTH_METHOD, method);
+    put_user(user, fields);
+    peer.put(fields);
+    Some(())
+}
+
+/// Messages about a user, whose address comes after ` from `.
+fn user_message(text: &str, fields: &mut Fields) -> Option<()> {
+    if let Some(rest) = text.strip_prefix("Invalid user ").or_else(|| text.strip_prefix("Illegal user ")) {
+        let (user, peer) = rightmost_peer(rest)?;
+        fields.text(EVENT, "invalid_user");
+        fields.flag(INVALID_USER, true);
+        fields.text(USER, user);
+        peer.put(fields);
+    } else if let Some(rest) = text.strip_prefix("maximum authentication attempts exceeded for ") {
+        let (user, peer) = rightmost_peer(rest)?;
+        fields.text(EVENT, "max_auth_attempts");
+        put_user(user, fields);
+        peer.put(fields);
+    } else if let Some(rest) = text.strip_prefix("input_userauth_request: ") {
+        fields.text(EVENT, "userauth_request");
+        put_user(rest, fields);
+    } else if let Some(rest) = text.strip_prefix("User ") {
+        let (rest, _) = rest.rsplit_once(" not allowed because ")?;
+        let (user, address) = rest.rsplit_once(" from ")?;
+        fields.text(EVENT, "user_not_allowed");
+        fields.text(USER, user);
+        Peer { address, port: None }.put(fields);
+    } else if let Some(rest) = text.strip_prefix("Bad protocol version identification ") {
+        let (_, peer) = rightmost_peer(rest)?;
+        fields.text(EVENT, "bad_protocol");
+        peer.put(fields);
+    } else if let Some(rest) = text.strip_prefix("Too many authentication failures for ") {
+        let (user, peer) = rightmost_peer(rest)?;
+        fields.text(EVENT, "max_auth_attempts");
+        put_user(user, fields);
+        peer.put(fields);
+    } else if text.ends_with("POSSIBLE BREAK-IN ATTEMPT!") {
+        let inner = text.rsplit_once(']')?.0.rsplit_once('[')?.1;
+        fields.text(EVENT, "reverse_mapping_failed");
+        Peer { address: inner, port: None }.put(fields);
+    } else {
+        return None;
+    }
+    Some(())
+}
+
+/// `Connection closed by [authenticating user U |invalid user U ]A[ port N]`.
+fn ending_address(text: &str, fields: &mut Fields) -> Option<()> {
+    let (rest, event) = ADDRESS_ENDS.iter().find_map(|(start, event)| Some((text.strip_prefix(start)?, *event)))?;
+    // The other reason repeats the user's name, so that no side of the text can be trusted.
+    let rest = rest.strip_suffix(": Too many authentication failures").unwrap_or(rest);
+    let (before, peer) = match rest.rsplit_once(" port ") {
+        Some((before, port)) if is_port(port) => {
+            let (user, address) = before.rsplit_once(' ').unwrap_or(("", before));
+            (user, Peer { address, port: Some(port) })
+        }
+        _ => ("", Peer { address: rest, port: None }),
+    };
+    if peer.address.contains(' ') {
+        return None;
+    }
+    fields.text(EVENT, event);
+    if let Some(user) = before.strip_prefix("authenticating user ").or_else(|| before.strip_prefix("user ")) {
+        fields.text(USER, user);
+    } else if before.starts_with("invalid user ") {
+        put_user(before, fields);
+    }
+    peer.put(fields);
+    Some(())
+}
+
+/// `Received disconnect from A port N:11: ...`: the address comes before anything that a client chooses.
+fn following_address(text: &str, fields: &mut Fields) -> Option<()> {
+    let (rest, event) = ADDRESS_FOLLOWS.iter().find_map(|(start, event)| Some((text.strip_prefix(start)?, *event)))?;
+    let (address, after) = rest.split_once(' ').unwrap_or((rest, ""));
+    let address = address.trim_end_matches([':', ',', '.']);
+    let port = after.strip_prefix("port ").map(|rest| {
+        let end = rest.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(rest.len());
+        &rest[..end]
+    });
+    if address.is_empty() {
+        return None;
+    }
+    fields.text(EVENT, event);
+    Peer { address, port: port.filter(|port| is_port(port)) }.put(fields);
+    Some(())
+}
+
+/// Where a connection came from.
+struct Peer<'l> {
+    address: &'l str,
+    port: Option<&'l str>,
+}
+
+impl Peer<'_> {
+    fn put(&self, fields: &mut Fields) {
+        fields.text(SRC_IP, self.address);
+        if let Some(port) = self.port {
+            fields.number_or_text(SRC_PORT, port);
+        }
+    }
+}
+
+/// The last ` from A[ port N[ ssh2[: key]]]` of a text, and what comes before it.
+fn rightmost_peer(text: &str) -> Option<(&str, Peer<'_>)> {
+    const FROM: &str = " from ";
+    let mut end = text.len();
+    while let Some(at) = text[..end].rfind(FROM) {
+        if let Some(peer) = peer(&text[at + FROM.len()..]) {
+            return Some((&text[..at], peer));
+        }
+        // Texts like ` from from A` overlap by one space.
+        end = at + 1;
+    }
+    None
+}
+
+fn peer(text: &str) -> Option<Peer<'_>> {
+    let (address, rest) = text.split_once(' ').map_or((text, None), |(address, rest)| (address, Some(rest)));
+    if address.is_empty() {
+        return None;
+    }
+    let Some(rest) = rest else { return Some(Peer { address, port: None }) };
+    let rest = rest.strip_prefix("port ")?;
+    let (port, after) = rest.split_once(' ').map_or((rest, ""), |(port, after)| (port, after));
+    let known_end = after.is_empty() || after == "ssh2" || after == "ssh1" || after.starts_with("ssh2: ");
+    (is_port(port) && known_end).then_some(Peer { address, port: Some(port) })
+}
+
+fn is_port(text: &str) -> bool {
+    !text.is_empty() && text.len() <= 5 && text.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+/// The user, without sshd's remark that there is none of that name.
+fn put_user(text: &str, fields: &mut Fields) {
+    let stripped = text.strip_prefix("invalid user ").or_else(|| text.strip_prefix("illegal user "));
+    fields.flag(INVALID_USER, stripped.is_some());
+    fields.text(USER, stripped.unwrap_or(text));
+}

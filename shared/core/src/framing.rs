@@ -1,0 +1,64 @@
+//! Bytes, as they arrive, cut into frames: lines, or JSON values. A frame is what one record is parsed from.
+//!
+//! Framers are fed pieces of any size and keep at most one unfinished frame, of at most [`MAX_FRAME`] bytes: a longer
+//! one is passed over in constant memory. Frames are numbered from 1 and everything counts: the line number (blank
+//! lines too), or the position of the JSON value, whether it can be parsed or not.
+
+mod json;
+mod lines;
+
+pub use json::JsonFramer;
+pub use lines::LineFramer;
+
+use crate::formats::Framing;
+
+/// The longest frame in bytes. A longer one is [`Frame::TooLong`].
+pub const MAX_FRAME: usize = 16 * 1024 * 1024;
+
+/// A piece of the input.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Frame<'a> {
+    /// A whole line or JSON value.
+    Whole(&'a [u8]),
+    /// A line or value of more than [`MAX_FRAME`] bytes, passed over.
+    TooLong,
+    /// What could not be framed: garbage between values, or a tail that was cut off.
+    Broken,
+}
+
+/// Takes a frame and its number.
+pub type Sink<'s> = dyn FnMut(u64, Frame<'_>) + 's;
+
+/// Cuts bytes into frames.
+pub enum Framer {
+    /// Lines.
+    Lines(LineFramer),
+    /// JSON values.
+    Json(JsonFramer),
+}
+
+impl Framer {
+    /// A framer at the start of an object.
+    pub fn new(framing: Framing) -> Self {
+        match framing {
+            Framing::Lines => Self::Lines(LineFramer::default()),
+            Framing::Json => Self::Json(JsonFramer::default()),
+        }
+    }
+
+    /// Takes the next bytes and hands over the frames that they complete.
+    pub fn push(&mut self, bytes: &[u8], sink: &mut Sink<'_>) {
+        match self {
+            Self::Lines(framer) => framer.push(bytes, sink),
+            Self::Json(framer) => framer.push(bytes, sink),
+        }
+    }
+
+    /// The input has ended: hands over what is left.
+    pub fn finish(self, sink: &mut Sink<'_>) {
+        match self {
+            Self::Lines(framer) => framer.finish(sink),
+            Self::Json(framer) => framer.finish(sink),
+        }
+    }
+}

@@ -1,0 +1,392 @@
+//! JSON values: one after the other (NDJSON, pretty-printed or not), in an array, or in an envelope's array.
+//!
+//! Two envelopes are opened while they stream, so that their size does not matter: `{"Records": [...]}` (a `CloudTrail`
+//! file) and `{"Events": [{"CloudTrailEvent": "..."}]}` (a `LookupEvents` answer). Every other object is one frame.
+//!
+//! Only the shape is followed here (strings, nesting, what may open where); whether a frame is well-formed JSON is for
+//! its parser to say. Where the shape breaks, framing goes on at the next line that can start a value.
+
+use super::{Frame, MAX_FRAME, Sink};
+
+/// Nesting that no log has: beyond it, the input is taken for broken.
+const MAX_DEPTH: usize = 1 << 20;
+
+/// Cuts bytes into JSON values.
+#[derive(Debug, Default)]
+pub struct JsonFramer {
+    /// Bytes that were not handed over: the value under way, and what follows it in the last piece.
+    buffer: Vec<u8>,
+    /// How much of the buffer was looked at.
+    at: usize,
+    number: u64,
+    state: State,
+    /// The array whose elements are frames, if one is open.
+    array: Option<Array>,
+    /// The number of newlines passed, to know whether an array spans lines.
+    line: u64,
+    /// Something was handed over or opened: a byte order mark may no longer come.
+    started: bool,
+}
+
+#[derive(Debug, Default)]
+enum State {
+    /// No value is open.
+    #[default]
+    Between,
+    /// A value is open; it starts at the buffer's first byte.
+    Value(Box<Value>),
+    /// An envelope's array has ended; the rest of the envelope is passed over.
+    EnvelopeRest(Box<Value>),
+    /// The shape broke: wait for a line that can start a value.
+    Resync { at_line_start: bool },
+}
+
+#[derive(Debug)]
+struct Array {
+    enveloped: bool,
+    line: u64,
+}
+
+/// How far a value has been followed.
+#[derive(Debug, Default)]
+struct Value {
+    /// For each open bracket whether it is an object.
+    nesting: Vec<bool>,
+    in_string: bool,
+    escaped: bool,
+    /// A number, `true`, `false` or `null`: ends where something else begins.
+    scalar: bool,
+    /// The last byte outside a string that was no white space; `"` for a string.
+    previous: u8,
+    /// It grew too long: its bytes are no longer kept.
+    too_long: bool,
+    /// Where the last string at the depth of an envelope's keys began and ended.
+    key: (usize, usize),
+    /// Where the first element of a possible `Events` array began.
+    events: Option<usize>,
+    /// The envelope's key was read; its array may follow.
+    pending: Pending,
+}
+
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+enum Pending {
+    #[default]
+    Nothing,
+    Records,
+    Events,
+}
+
+/// What a byte did to a value.
+enum Step {
+    Goes,
+    Ends,
+    /// A scalar ended before this byte.
+    EndedBefore,
+    Breaks,
+    /// The envelope's array opens here: its first element begins at this offset.
+    Opens {
+        element: usize,
+    },
+}
+
+impl JsonFramer {
+    /// See [`super::Framer::push`].
+    pub fn push(&mut self, bytes: &[u8], sink: &mut Sink<'_>) {
+        self.buffer.extend_from_slice(bytes);
+        // Frames are cut from `done` on; the buffer is moved once, at the end.
+        let mut done = 0;
+        while self.at < self.buffer.len() {
+            match &mut self.state {
+                State::Between => self.between(&mut done, sink),
+                State::Resync { .. } => self.resync(&mut done),
+                State::Value(_) => self.value(&mut done, sink),
+                State::EnvelopeRest(_) => self.envelope_rest(&mut done),
+            }
+        }
+        self.buffer.drain(..done);
+        self.at -= done;
+        if let State::Value(value) = &mut self.state {
+            value.moved(done);
+            if self.buffer.len() > MAX_FRAME {
+                value.too_long = true;
+            }
+            if value.too_long {
+                self.buffer = Vec::new();
+                self.at = 0;
+            }
+        }
+    }
+
+    /// See [`super::Framer::finish`].
+    pub fn finish(mut self, sink: &mut Sink<'_>) {
+        if let State::Value(value) = &self.state {
+            let end = self.buffer.len();
+            let frame = if value.too_long {
+                Frame::TooLong
+            } else if value.scalar && self.array.is_none() && is_scalar(&self.buffer) {
+                Frame::Whole(&self.buffer[..end])
+            } else {
+                Frame::Broken
+            };
+            self.number += 1;
+            sink(self.number, frame);
+        }
+    }
+
+    fn between(&mut self, done: &mut usize, sink: &mut Sink<'_>) {
+        let byte = self.buffer[self.at];
+        let start = self.at;
+        match byte {
+            b'\n' => {
+                self.line += 1;
+                self.at += 1;
+            }
+            b' ' | b'\t' | b'\r' | b',' => self.at += 1,
+            // A byte order mark, at the very start alone.
+            0xef | 0xbb | 0xbf if !self.started => self.at += 1,
+            b']' if self.array.is_some() => {
+                self.at += 1;
+                if self.array.take().is_some_and(|array| array.enveloped) {
+                    self.state = State::EnvelopeRest(Box::new(Value { nesting: vec![true], ..Value::default() }));
+                }
+            }
+            b'[' if self.array.is_none() => {
+                self.started = true;
+                self.at += 1;
+                self.array = Some(Array { enveloped: false, line: self.line });
+            }
+            b'{' | b'[' | b'"' | b'-' | b'0'..=b'9' | b't' | b'f' | b'n' => {
+                self.started = true;
+                self.state = State::Value(Box::default());
+                *done = start;
+                return;
+            }
+            _ => {
+                self.started = true;
+                self.at += 1;
+                self.broken(sink);
+            }
+        }
+        *done = self.at;
+    }
+
+    /// Counts what could not be framed, and waits for a line that can start a value.
+    fn broken(&mut self, sink: &mut Sink<'_>) {
+        self.number += 1;
+        sink(self.number, Frame::Broken);
+        // An array that spans lines may go on at the next one; an array on one line is lost.
+        if self.array.as_ref().is_some_and(|array| array.line == self.line) {
+            self.array = None;
+        }
+        self.state = State::Resync { at_line_start: false };
+    }
+
+    fn resync(&mut self, done: &mut usize) {
+        let State::Resync { at_line_start } = &mut self.state else { return };
+        let byte = self.buffer[self.at];
+        match byte {
+            b'\n' => {
+                *at_line_start = true;
+                self.line += 1;
+                self.at += 1;
+            }
+            // A line that is indented or that closes something belongs to what broke.
+            b' ' | b'\t' | b'\r' | b'}' | b']' => {
+                *at_line_start = false;
+                self.at += 1;
+            }
+            _ if *at_line_start => self.state = State::Between,
+            _ => self.at += 1,
+        }
+        *done = self.at;
+    }
+
+    fn envelope_rest(&mut self, done: &mut usize) {
+        let State::EnvelopeRest(rest) = &mut self.state else { return };
+        let byte = self.buffer[self.at];
+        if byte == b'\n' {
+            self.line += 1;
+        }
+        match rest.step(byte, 0, &[]) {
+            Step::Ends => {
+                self.state = State::Between;
+                self.at += 1;
+            }
+            Step::Breaks => self.state = State::Resync { at_line_start: false },
+            _ => self.at += 1,
+        }
+        *done = self.at;
+    }
+
+    fn value(&mut self, done: &mut usize, sink: &mut Sink<'_>) {
+        let State::Value(value) = &mut self.state else { return };
+        // At the top, keys are watched for the two envelopes.
+        let watch = self.array.is_none() && !value.too_long;
+        while self.at < self.buffer.len() {
+            let byte = self.buffer[self.at];
+            let known: &[u8] = if watch { &self.buffer } else { &[] };
+            let step = value.step(byte, self.at, known);
+            if byte == b'\n' {
+                self.line += 1;
+            }
+            match step {
+                Step::Goes => self.at += 1,
+                Step::Ends | Step::EndedBefore => {
+                    if matches!(step, Step::Ends) {
+                        self.at += 1;
+                    } else if byte == b'\n' {
+                        self.line -= 1;
+                    }
+                    let bytes = &self.buffer[*done..self.at];
+                    if value.too_long || bytes.len() > MAX_FRAME {
+                        self.number += 1;
+                        sink(self.number, Frame::TooLong);
+                    } else if value.scalar && !is_scalar(bytes) {
+                        *done = self.at;
+                        self.broken(sink);
+                        return;
+                    } else {
+                        self.number += 1;
+                        sink(self.number, Frame::Whole(bytes));
+                    }
+                    *done = self.at;
+                    self.state = State::Between;
+                    return;
+                }
+                Step::Opens { element } => {
+                    self.array = Some(Array { enveloped: true, line: self.line });
+                    self.at = element;
+                    *done = element;
+                    self.state = State::Between;
+                    return;
+                }
+                Step::Breaks => {
+                    // An object that opens a line where none may open: the line before it was cut off.
+                    let line_start = self.at > *done && self.buffer[self.at - 1] == b'\n';
+                    if byte == b'\n' {
+                        self.line -= 1;
+                    }
+                    self.broken(sink);
+                    if line_start && matches!(byte, b'{' | b'[') {
+                        self.state = State::Between;
+                    }
+                    *done = self.at;
+                    return;
+                }
+            }
+        }
+    }
+}
+
+impl Value {
+    /// The buffer's first `by` bytes went away.
+    fn moved(&mut self, by: usize) {
+        self.key = (self.key.0.saturating_sub(by), self.key.1.saturating_sub(by));
+        self.events = self.events.map(|at| at.saturating_sub(by));
+    }
+
+    /// Follows one byte, at offset `at` of `known`; an empty `known` means that no envelope is looked for.
+    fn step(&mut self, byte: u8, at: usize, known: &[u8]) -> Step {
+        if self.in_string {
+            return self.step_in_string(byte, at);
+        }
+        if self.scalar {
+            return match byte {
+                b' ' | b'\t' | b'\r' | b'\n' | b',' | b']' | b'}' | b'{' | b'[' | b'"' => Step::EndedBefore,
+                _ => Step::Goes,
+            };
+        }
+        let object = self.nesting.last().copied();
+        match byte {
+            b' ' | b'\t' | b'\r' | b'\n' => return Step::Goes,
+            b'"' => {
+                self.in_string = true;
+                if !known.is_empty() && matches!(self.nesting.len(), 1 | 3) {
+                    self.key.0 = at + 1;
+                }
+            }
+            b'{' | b'[' => {
+                let may_open = match object {
+                    None => true,
+                    Some(true) => self.previous == b':',
+                    Some(false) => matches!(self.previous, b'[' | b','),
+                };
+                if !may_open || self.nesting.len() >= MAX_DEPTH {
+                    return Step::Breaks;
+                }
+                if self.nesting.len() == 1 && byte == b'[' {
+                    match self.pending {
+                        Pending::Records => return Step::Opens { element: at + 1 },
+                        Pending::Events => self.events = Some(at + 1),
+                        Pending::Nothing => self.events = None,
+                    }
+                }
+                self.nesting.push(byte == b'{');
+            }
+            b'}' | b']' => {
+                if object != Some(byte == b'}') {
+                    return Step::Breaks;
+                }
+                self.nesting.pop();
+                if self.nesting.is_empty() {
+                    return Step::Ends;
+                }
+                if self.nesting.len() <= 2 {
+                    // Only the first element says whether `Events` is an envelope.
+                    self.events = None;
+                }
+            }
+            b':' if !known.is_empty() => {
+                if let Some(element) = self.key_read(known) {
+                    return Step::Opens { element };
+                }
+            }
+            _ if object.is_none() => self.scalar = true,
+            _ => {}
+        }
+        if byte != b':' {
+            self.pending = Pending::Nothing;
+        }
+        self.previous = byte;
+        Step::Goes
+    }
+
+    fn step_in_string(&mut self, byte: u8, at: usize) -> Step {
+        match byte {
+            _ if self.escaped => self.escaped = false,
+            b'\\' => self.escaped = true,
+            b'"' => {
+                self.in_string = false;
+                if matches!(self.nesting.len(), 1 | 3) {
+                    self.key.1 = at;
+                }
+                if self.nesting.is_empty() {
+                    return Step::Ends;
+                }
+            }
+            // No string holds a raw line end: it was cut off.
+            b'\n' => return Step::Breaks,
+            _ => {}
+        }
+        Step::Goes
+    }
+
+    /// A key was read at an envelope's depth: where the envelope's elements begin, if this is one.
+    fn key_read(&mut self, known: &[u8]) -> Option<usize> {
+        let key = known.get(self.key.0..self.key.1).unwrap_or_default();
+        match (self.nesting.len(), key) {
+            (1, b"Records") => self.pending = Pending::Records,
+            (1, b"Events") => self.pending = Pending::Events,
+            (3, b"CloudTrailEvent") => return self.events,
+            _ => {}
+        }
+        None
+    }
+}
+
+fn is_scalar(bytes: &[u8]) -> bool {
+    serde_json::from_slice::<serde::de::IgnoredAny>(bytes).is_ok()
+}
+
+#[cfg(test)]
+mod tests;

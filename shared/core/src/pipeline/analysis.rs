@@ -1,0 +1,162 @@
+//! One object on its way through decoding, recognition, framing and parsing; [`super::matcher`] does the rest.
+
+use super::matcher::Matcher;
+use super::{Damage, Entry, Options, Report};
+use crate::decode::Decoder;
+use crate::detect::Catalogue;
+use crate::formats::{self, Format, Parser};
+use crate::framing::{Frame, Framer};
+
+/// How much is looked at to recognise a format, in bytes.
+const HEAD: usize = 64 * 1024;
+
+/// An object whose bytes arrive piece by piece.
+pub struct Analysis<'c> {
+    decoder: Decoder,
+    stage: Stage<'c>,
+    damage: Vec<Damage>,
+}
+
+/// What follows decoding.
+struct Stage<'c> {
+    /// Bytes by which the format is recognised.
+    head: Vec<u8>,
+    reader: Reader,
+    matcher: Matcher<'c>,
+    too_large: bool,
+}
+
+enum Reader {
+    Undecided,
+    Unknown,
+    Known { format: &'static dyn Format, framer: Framer, parser: Box<dyn Parser> },
+}
+
+impl<'c> Analysis<'c> {
+    pub(super) fn new(catalogue: &'c Catalogue, options: Options, source: &str, object: String) -> Self {
+        let matcher = Matcher::new(catalogue, options, source, object);
+        let stage = Stage { head: Vec::new(), reader: Reader::Undecided, matcher, too_large: false };
+        Self { decoder: Decoder::default(), stage, damage: Vec::new() }
+    }
+
+    /// Takes the next bytes, as they are stored. `false`: nothing more is wanted, for the object is damaged.
+    pub fn push(&mut self, bytes: &[u8]) -> bool {
+        let stage = &mut self.stage;
+        if let Err(error) = self.decoder.push(bytes, &mut |bytes| stage.push(bytes)) {
+            self.damage.push(error.into());
+        }
+        self.damage.is_empty() && !self.stage.too_large
+    }
+
+    /// Notes what is wrong with the object.
+    pub fn damaged(&mut self, damage: Damage) {
+        self.damage.push(damage);
+    }
+
+    pub(super) fn entries<'e>(&mut self, entries: impl Iterator<Item = Entry<'e>> + Clone) {
+        let stage = &mut self.stage;
+        let format = stage.matcher.options.format.or_else(|| {
+            let mut head = Vec::new();
+            for entry in entries.clone() {
+                head.extend_from_slice(entry.bytes.get(..HEAD).unwrap_or(entry.bytes));
+                head.push(b'\n');
+                if head.len() > HEAD {
+                    break;
+                }
+            }
+            formats::recognise(&head)
+        });
+        stage.decide(format);
+        let matcher = &mut stage.matcher;
+        for (number, entry) in (1..).zip(entries) {
+            matcher.stats.bytes += entry.bytes.len() as u64;
+            if entry.bytes.trim_ascii().is_empty() {
+                continue;
+            }
+            if let Reader::Known { format, parser, .. } = &mut stage.reader {
+                matcher.frame(*format, parser.as_mut(), number, Frame::Whole(entry.bytes), Some(entry));
+            } else {
+                matcher.stats.records_in += 1;
+                matcher.stats.unparsed += 1;
+            }
+        }
+    }
+
+    /// The input has ended.
+    pub fn finish(self) -> Report {
+        let Self { decoder, mut stage, mut damage } = self;
+        if damage.is_empty()
+            && !stage.too_large
+            && let Err(error) = decoder.finish(&mut |bytes| stage.push(bytes))
+        {
+            damage.push(error.into());
+        }
+        if matches!(stage.reader, Reader::Undecided) && !stage.head.trim_ascii().is_empty() {
+            stage.recognise();
+        }
+        let Stage { reader, mut matcher, too_large, .. } = stage;
+        if too_large {
+            damage.push(Damage::TooLarge(matcher.options.max_bytes.unwrap_or_default()));
+        }
+        match reader {
+            Reader::Known { format, framer, mut parser } => {
+                framer.finish(&mut |number, frame| matcher.frame(format, parser.as_mut(), number, frame, None));
+            }
+            Reader::Unknown => damage.push(Damage::UnknownFormat),
+            Reader::Undecided => {}
+        }
+        if matcher.stats.records_in == 0 && damage.is_empty() {
+            damage.push(Damage::NoRecord);
+        }
+        matcher.report(damage)
+    }
+}
+
+impl Stage<'_> {
+    fn push(&mut self, bytes: &[u8]) {
+        let seen = self.matcher.stats.bytes;
+        let room = self.matcher.options.max_bytes.map_or(u64::MAX, |limit| limit.saturating_sub(seen));
+        let fits = usize::try_from(room).unwrap_or(usize::MAX).min(bytes.len());
+        self.too_large |= fits < bytes.len();
+        let bytes = &bytes[..fits];
+        self.matcher.stats.bytes += bytes.len() as u64;
+        match &mut self.reader {
+            Reader::Unknown => {}
+            Reader::Known { .. } => self.feed(bytes),
+            Reader::Undecided => {
+                self.head.extend_from_slice(bytes);
+                if self.matcher.options.format.is_some() || self.head.len() >= HEAD {
+                    self.recognise();
+                }
+            }
+        }
+    }
+
+    fn recognise(&mut self) {
+        let head = std::mem::take(&mut self.head);
+        let looked_at = &head[..head.len().min(HEAD)];
+        let format = self.matcher.options.format.or_else(|| formats::recognise(looked_at));
+        self.decide(format);
+        self.feed(&head);
+    }
+
+    fn decide(&mut self, format: Option<&'static dyn Format>) {
+        let format = format.or(self.matcher.options.fallback);
+        self.matcher.stats.format = format.map(Format::name);
+        self.reader = match format {
+            Some(format) => Reader::Known {
+                format,
+                framer: Framer::new(format.framing()),
+                parser: format.parser(&self.matcher.options.context()),
+            },
+            None => Reader::Unknown,
+        };
+    }
+
+    fn feed(&mut self, bytes: &[u8]) {
+        if let Reader::Known { format, framer, parser } = &mut self.reader {
+            let matcher = &mut self.matcher;
+            framer.push(bytes, &mut |number, frame| matcher.frame(*format, parser.as_mut(), number, frame, None));
+        }
+    }
+}

@@ -1,0 +1,195 @@
+//! What follows framing: parse, enrich, match, contribute, and count every step.
+
+use std::collections::BTreeSet;
+
+use jiff::Timestamp;
+use serde_json::Value;
+
+use super::{Damage, Entry, Match, Options, Report, SourceStats};
+use crate::correlate::{Contributions, Group, NewContribution, Partition, bucket_of, digest};
+use crate::detect::{Catalogue, Rule, field_text};
+use crate::enrich::enrich;
+use crate::finding::Evidence;
+use crate::formats::{Format, Framing, Parsed, Parser};
+use crate::framing::Frame;
+use crate::record::{LogSource, Record};
+
+/// The records of one object, met by the rules.
+pub(super) struct Matcher<'c> {
+    catalogue: &'c Catalogue,
+    pub(super) options: Options,
+    object: String,
+    pub(super) stats: SourceStats,
+    refused: u64,
+    matches: Vec<Match>,
+    contributions: Contributions,
+    /// The rules that ask for each log source met; a format has a handful of them.
+    candidates: Vec<(&'static LogSource, Candidates)>,
+}
+
+#[derive(Default)]
+struct Candidates {
+    all: Vec<usize>,
+    /// Those about tampering, which look at cloudvigil's own doing too.
+    tampering: Vec<usize>,
+}
+
+impl<'c> Matcher<'c> {
+    pub(super) fn new(catalogue: &'c Catalogue, options: Options, source: &str, object: String) -> Self {
+        Self {
+            catalogue,
+            options,
+            object,
+            stats: SourceStats { source: source.to_owned(), ..SourceStats::default() },
+            refused: 0,
+            matches: Vec::new(),
+            contributions: Contributions::default(),
+            candidates: Vec::new(),
+        }
+    }
+
+    pub(super) fn report(mut self, damage: Vec<Damage>) -> Report {
+        self.stats.errors = damage.iter().map(ToString::to_string).collect();
+        Report {
+            object: self.object,
+            stats: self.stats,
+            refused: self.refused,
+            damage,
+            matches: self.matches,
+            contributions: self.contributions,
+        }
+    }
+
+    pub(super) fn frame(
+        &mut self,
+        format: &dyn Format,
+        parser: &mut dyn Parser,
+        number: u64,
+        frame: Frame<'_>,
+        entry: Option<Entry<'_>>,
+    ) {
+        self.stats.records_in += 1;
+        let Frame::Whole(bytes) = frame else {
+            self.stats.unparsed += 1;
+            return;
+        };
+        match parser.parse(bytes) {
+            Parsed::Unparsed(_) => self.stats.unparsed += 1,
+            Parsed::Skipped => self.stats.skipped += 1,
+            Parsed::Record(mut record) => {
+                record.time = record.time.or(entry.and_then(|entry| entry.time));
+                let outside = |time: Timestamp| {
+                    self.options.since.is_some_and(|since| time < since)
+                        || self.options.until.is_some_and(|until| time >= until)
+                };
+                if record.time.is_some_and(outside) {
+                    self.stats.skipped += 1;
+                } else {
+                    self.stats.parsed += 1;
+                    self.record(format, record, number, entry.and_then(|entry| entry.key));
+                }
+            }
+        }
+    }
+
+    fn record(&mut self, format: &dyn Format, mut record: Record<'_>, number: u64, entry_key: Option<&str>) {
+        let own = is_own(&record, &self.options.own_roles);
+        self.refused += u64::from(own);
+        let (source, candidates) = self.take_candidates(record.log_source);
+        let looking = if own { &candidates.tampering } else { &candidates.all };
+        if !looking.is_empty() {
+            enrich(&mut record);
+            let plain = format.framing() == Framing::Lines;
+            let mut hits: Vec<usize> = self.catalogue.matches(looking, &record, plain).collect();
+            if self.options.matches {
+                hits.sort_by(|one, other| self.catalogue.rule(*one).id.cmp(&self.catalogue.rule(*other).id));
+                let time = record.time;
+                self.matches.extend(hits.iter().map(|rule| Match { record: number, rule: *rule, time }));
+            }
+            if !hits.is_empty() {
+                self.contribute(format, &record, number, entry_key, &hits);
+            }
+        }
+        self.candidates.push((source, candidates));
+    }
+
+    /// The rules that ask for a log source; the caller gives them back.
+    fn take_candidates(&mut self, source: &'static LogSource) -> (&'static LogSource, Candidates) {
+        if let Some(at) = self.candidates.iter().position(|(known, _)| std::ptr::eq(*known, source)) {
+            return self.candidates.swap_remove(at);
+        }
+        let all = self.catalogue.candidates(source);
+        let about_tampering = |number: &usize| self.catalogue.rule(*number).is_about_tampering();
+        let tampering = all.iter().copied().filter(about_tampering).collect();
+        (source, Candidates { all, tampering })
+    }
+
+    fn contribute(
+        &mut self,
+        format: &dyn Format,
+        record: &Record<'_>,
+        number: u64,
+        entry_key: Option<&str>,
+        hits: &[usize],
+    ) {
+        let key = match (&record.id, entry_key) {
+            (Some(id), _) => digest(&["id", id]),
+            (None, Some(key)) => digest(&["entry", key]),
+            (None, None) => digest(&["position", &self.object, &number.to_string()]),
+        };
+        let source = &self.stats.source;
+        let describe = || {
+            let text = cut(&record.raw);
+            let evidence = Evidence { time: record.time, source: source.clone(), record: number, text };
+            (evidence, format.facts(record))
+        };
+        let catalogue = self.catalogue;
+        let contributions = &mut self.contributions;
+        let mut contribute = |rule: usize, leaf: usize, group: Group| {
+            let timespan = catalogue.rule(rule).plan.timespan();
+            let bucket = bucket_of(record.time.map(Timestamp::as_microsecond), timespan);
+            let new = NewContribution { key: &key, time: record.time, leaf, weight: record.occurrences };
+            contributions.add(Partition { rule, group, bucket }, &new, describe);
+        };
+        for hit in hits {
+            let rule = catalogue.rule(*hit);
+            if rule.reports {
+                contribute(*hit, 0, group_of(rule, record));
+            }
+            for used in catalogue.uses(*hit) {
+                let correlation = catalogue.rule(used.correlation);
+                let names = correlation.group_by.iter().flatten();
+                let fields = &correlation.leaves[used.leaf].fields;
+                let group = names.cloned().zip(fields.iter().map(|field| field_text(record, field))).collect();
+                contribute(used.correlation, used.leaf, group);
+            }
+        }
+    }
+}
+
+/// What tells a simple rule's findings apart.
+fn group_of(rule: &Rule, record: &Record<'_>) -> Group {
+    let names: BTreeSet<&str> = match &rule.group_by {
+        Some(names) => names.iter().map(String::as_str).collect(),
+        None => record.log_source.group_by.iter().copied().collect(),
+    };
+    if names.is_empty() && rule.group_by.is_none() {
+        // Each record is its own, by its id or by its content: never by its place.
+        return match &record.id {
+            Some(id) => Group::from([("eventID".to_owned(), Some(id.clone()))]),
+            None => Group::from([("record".to_owned(), Some(digest(&[&record.raw])))]),
+        };
+    }
+    names.into_iter().map(|name| (name.to_owned(), field_text(record, name))).collect()
+}
+
+/// Whether one of cloudvigil's own roles did it.
+fn is_own(record: &Record<'_>, own_roles: &[String]) -> bool {
+    let role = record.fields.pointer("/userIdentity/sessionContext/sessionIssuer/arn").and_then(Value::as_str);
+    role.is_some_and(|role| own_roles.iter().any(|own| own == role))
+}
+
+/// An entry's text, cut to what evidence may hold.
+fn cut(text: &str) -> String {
+    text[..text.floor_char_boundary(Evidence::MAX_TEXT)].to_owned()
+}

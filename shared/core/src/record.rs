@@ -1,0 +1,61 @@
+//! A record: one normalised entry of a log, an inventory or a trail, whatever it came from.
+
+use std::borrow::Cow;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+/// The Sigma log sources that a record answers to.
+///
+/// A log can go by several names (an access log in the combined format may be Apache's or nginx's), so each
+/// dimension is a list. A rule's `logsource` fits when each dimension that it names is among them; see the
+/// [log source specification](https://sigmahq.io/sigma-specification/specification/sigma-rules-specification.html).
+#[derive(Debug, PartialEq, Eq)]
+pub struct LogSource {
+    /// Sigma's `product`.
+    pub products: &'static [&'static str],
+    /// Sigma's `service`.
+    pub services: &'static [&'static str],
+    /// Sigma's `category`.
+    pub categories: &'static [&'static str],
+    /// The fields that tell one finding from another where a rule says nothing of it. Empty: each record is a
+    /// finding of its own, told apart by its [`Record::id`] or, without one, by its content.
+    pub group_by: &'static [&'static str],
+}
+
+/// One entry, with its fields as rules see them.
+#[derive(Debug)]
+pub struct Record<'a> {
+    /// What kind of log it is from.
+    pub log_source: &'static LogSource,
+    /// When it happened; `None` where the entry has no time or an invalid one.
+    pub time: Option<Timestamp>,
+    /// The id that the entry carries itself (a CloudTrail `eventID`), by which it is the same entry whatever way
+    /// it came. `None`: the entry is known by its object and position.
+    pub id: Option<String>,
+    /// The fields, a JSON object under the names of the Sigma taxonomy.
+    pub fields: Value,
+    /// What rules cannot compute, worked out by [`crate::enrich`]: fields whose names begin with `cloudvigil.`. Kept
+    /// apart from `fields`, so that a keyword search sees the entry alone.
+    pub derived: Map<String, Value>,
+    /// How many occurrences the entry stands for: 1, but for syslog's `message repeated N times`.
+    pub occurrences: u32,
+    /// The entry as it stood in the log, invalid UTF-8 replaced.
+    pub raw: Cow<'a, str>,
+}
+
+/// Who, where and on what: what a finding says of a record beyond the rule's own fields.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Facts {
+    /// The AWS account, 12 digits.
+    pub account: Option<String>,
+    /// The AWS region.
+    pub region: Option<String>,
+    /// Who did it: an ARN or a user name.
+    pub actor: Option<String>,
+    /// The address that it came from (or the service's name, as CloudTrail writes it).
+    pub source_address: Option<String>,
+    /// What it was done to: ARNs, host names, paths.
+    pub resources: Vec<String>,
+}
