@@ -1,0 +1,153 @@
+//! One scan: collect, write the log, run the rules, publish.
+//!
+//! What could not be looked at does not end the scan: it is a record like any other, so that rules make findings of it,
+//! and the result names it. A failure of the state, the topic or the account's identity is an error: the invocation is
+//! retried by Lambda, then goes to the dead-letter queue. Every step may be repeated.
+
+use std::collections::BTreeSet;
+use std::io::{self, Write};
+
+use anyhow::{Context as _, Result, bail};
+use cloudvigil_aws::metrics::Counters;
+use cloudvigil_aws::regions::{Regions, enabled_regions};
+use cloudvigil_core::correlate::Settler;
+use cloudvigil_core::formats;
+use cloudvigil_core::pipeline::{Entry, Options, Pipeline};
+use cloudvigil_inventory::inventory::Counts;
+use cloudvigil_inventory::{Inventory, collect};
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::context::Context;
+
+/// The name under which the function counts.
+const FUNCTION: &str = "inventory-scanner";
+
+/// What a scan came to: the invocation's result.
+#[derive(Debug, Serialize)]
+pub struct Outcome {
+    /// The account, 12 digits.
+    pub account: String,
+    /// How many regions were looked at.
+    pub regions: usize,
+    /// Resources.
+    pub resources: Counts,
+    /// What could not be looked at, by region: `eu-west-1 AccessDenied: ec2:DescribeInstances`.
+    pub could_not_look: Vec<String>,
+    /// How many findings were published: new ones, and those that moved.
+    pub findings: usize,
+}
+
+/// Handles `{"task":"scan"}` or a scheduled event. The counters are written in every case.
+pub async fn handle(event: Value, context: &Context) -> Result<Outcome> {
+    let mut counters = Counters::default();
+    let outcome = scan(&event, context, &mut counters).await;
+    match &outcome {
+        Ok(outcome) => tracing::info!(
+            account = outcome.account,
+            regions = outcome.regions,
+            resources = outcome.resources.seen,
+            new = outcome.resources.new,
+            changed = outcome.resources.changed,
+            removed = outcome.resources.removed,
+            could_not_look = outcome.could_not_look.len(),
+            findings = outcome.findings,
+            "scanned"
+        ),
+        Err(_) => counters.errors += 1,
+    }
+    counters.emit(FUNCTION, context.clock.as_ref());
+    outcome
+}
+
+async fn scan(event: &Value, context: &Context, counters: &mut Counters) -> Result<Outcome> {
+    if !asks_for_a_scan(event) {
+        bail!("the event is neither {{\"task\":\"scan\"}} nor a scheduled event of EventBridge; nothing was done");
+    }
+    let clients = context.clients.as_ref();
+    let account = clients.account_id().await?;
+    let regions = match &context.config.regions {
+        Some(names) => Regions { names: names.clone(), error: None },
+        None => enabled_regions(clients).await?,
+    };
+    let state = context.state.as_ref();
+    let inventory = collect(clients, &regions, &account, state, context.clock.as_ref()).await;
+    let total = inventory.summary.total();
+    for (name, value) in [
+        ("Resources", total.seen),
+        ("ResourcesNew", total.new),
+        ("ResourcesChanged", total.changed),
+        ("ResourcesRemoved", total.removed),
+        ("CouldNotLook", inventory.summary.failures.len() as u64),
+    ] {
+        counters.count(name, value);
+    }
+    counters.errors += inventory.summary.failures.len() as u64;
+    write_log(&inventory).context("write the inventory to the standard output")?;
+
+    if let Some(error) = inventory.state_errors.first() {
+        let number = inventory.state_errors.len();
+        // Findings of these records would look new, and every exposure would be mailed again.
+        bail!(
+            "since when things are as they are is not known ({number} failures of the state), so no rule was run: {error}"
+        );
+    }
+    let findings = detect(&inventory.records, &account, context, counters).await?;
+    counters.findings += findings as u64;
+    let could_not_look =
+        inventory.summary.failures.iter().map(|failure| format!("{} {}", failure.region, failure.why()));
+    Ok(Outcome {
+        regions: regions.names.len(),
+        resources: total,
+        could_not_look: could_not_look.collect(),
+        findings,
+        account,
+    })
+}
+
+/// `EventBridge` rules and the Scheduler both send the same kind of event.
+fn asks_for_a_scan(event: &Value) -> bool {
+    let scheduled = matches!(event["source"].as_str(), Some("aws.events" | "aws.scheduler"))
+        && event["detail-type"] == "Scheduled Event";
+    scheduled || event["task"] == "scan"
+}
+
+/// One line for each record, which Lambda sends to `CloudWatch` Logs.
+fn write_log(inventory: &Inventory) -> io::Result<()> {
+    let mut stdout = io::stdout().lock();
+    stdout.write_all(&inventory.ndjson())?;
+    stdout.flush()
+}
+
+/// Runs the rules over the records, and publishes what is new. Returns how many findings were published.
+async fn detect(records: &[Value], account: &str, context: &Context, counters: &mut Counters) -> Result<usize> {
+    let catalogue = &*context.catalogue;
+    let format = formats::by_name("inventory").context("this build does not know the format 'inventory'")?;
+    let pipeline = Pipeline::new(catalogue, Options::default());
+    let settler = Settler {
+        catalogue,
+        state: context.state.as_ref(),
+        sink: context.sink.as_ref(),
+        clock: context.clock.as_ref(),
+    };
+    let source = format!("inventory/{account}");
+    let mut touched = BTreeSet::new();
+    for record in records {
+        // Each record is an object of its own, known by what it is of and since when: the next scan of the same
+        // configuration brings the same object, whatever else has changed in the account.
+        let key = format!("{}@{}", record["resource"].as_str().unwrap_or_default(), record["since"]);
+        let line = record.to_string();
+        let entry = Entry { key: Some(&key), time: None, bytes: line.as_bytes() };
+        let report = pipeline.entries(&source, Some(format), std::iter::once(entry));
+        counters.records_in += report.stats.records_in;
+        counters.parsed += report.stats.parsed;
+        counters.unparsed += report.stats.unparsed;
+        counters.skipped += report.stats.skipped;
+        touched.extend(settler.put(&report.object, report.contributions).await?);
+    }
+    Ok(settler.settle(&touched).await?)
+}
+
+#[cfg(test)]
+#[path = "handler_tests.rs"]
+mod tests;

@@ -1,0 +1,109 @@
+use std::borrow::Cow;
+use std::sync::{Arc, LazyLock};
+
+use cloudvigil_aws::Clients;
+use cloudvigil_core::detect::{Catalogue, RuleFile};
+use cloudvigil_core::ports::Clock;
+use cloudvigil_local::{Collected, EmbeddedState};
+use jiff::Timestamp;
+use serde_json::json;
+
+use super::*;
+use crate::context::Config;
+
+struct At(&'static str);
+
+impl Clock for At {
+    fn now(&self) -> Timestamp {
+        self.0.parse().unwrap()
+    }
+}
+
+const RULE: &str = "
+title: Administration port open to the internet
+id: 3c1f0f7e-52c5-4b5c-9d3e-0d4f0a7c9b11
+status: test
+level: high
+logsource: {product: aws, service: ec2, category: inventory}
+detection:
+  selection: {type: instance, open_admin_ports: 22}
+  condition: selection
+";
+
+fn context(sink: &Arc<Collected>) -> Context {
+    let clock: Arc<dyn Clock> = Arc::new(At("2026-03-01T12:00:00Z"));
+    Context {
+        config: Config { state_table: "state".to_owned(), findings_topic: "topic".to_owned(), regions: None },
+        clients: Arc::new(Clients::new()),
+        state: Arc::new(EmbeddedState::in_memory(Arc::clone(&clock)).unwrap()),
+        sink: Arc::clone(sink) as Arc<dyn cloudvigil_core::ports::FindingSink>,
+        clock,
+        catalogue: LazyLock::new(|| {
+            let file = RuleFile { name: "admin_port_open.yml".to_owned(), text: Cow::Borrowed(RULE) };
+            let (catalogue, problems) = Catalogue::load(vec![file]);
+            assert!(problems.is_empty(), "{problems:?}");
+            catalogue
+        }),
+    }
+}
+
+fn instance(id: &str, since: &str, ports: &[u16]) -> Value {
+    json!({
+        "schema": 1, "service": "ec2", "type": "instance", "account": "123456789012", "region": "eu-west-1",
+        "resource": format!("arn:aws:ec2:eu-west-1:123456789012:instance/{id}"), "since": since,
+        "open_admin_ports": ports,
+    })
+}
+
+async fn findings(context: &Context, records: &[Value]) -> usize {
+    let mut counters = Counters::default();
+    let published = detect(records, "123456789012", context, &mut counters).await.unwrap();
+    assert_eq!(counters.records_in, records.len() as u64);
+    assert_eq!(counters.records_in, counters.parsed + counters.unparsed + counters.skipped);
+    published
+}
+
+#[tokio::test]
+async fn an_exposure_is_published_once_however_often_it_is_seen() {
+    let sink = Arc::new(Collected::new());
+    let context = context(&sink);
+    let open = instance("i-1", "2026-03-01T10:00:00Z", &[22]);
+    let closed = instance("i-2", "2026-03-01T10:00:00Z", &[]);
+    assert_eq!(findings(&context, &[open.clone(), closed.clone()]).await, 1);
+    assert_eq!(findings(&context, &[open.clone(), closed]).await, 0);
+    // Something else in the account changes: the first exposure is still the same.
+    let other = instance("i-2", "2026-03-01T11:00:00Z", &[22]);
+    assert_eq!(findings(&context, &[open, other]).await, 1);
+    let published = sink.sorted();
+    assert_eq!(published.len(), 2);
+    assert!(published.iter().all(|message| message.finding.count == 1 && message.finding.revision == 1));
+    assert_eq!(published[0].finding.resources, ["arn:aws:ec2:eu-west-1:123456789012:instance/i-1"]);
+    assert_eq!(published[0].finding.first_time, Some("2026-03-01T10:00:00Z".parse().unwrap()));
+}
+
+#[tokio::test]
+async fn the_same_exposure_after_a_change_is_a_new_finding() {
+    let sink = Arc::new(Collected::new());
+    let context = context(&sink);
+    findings(&context, &[instance("i-1", "2026-03-01T10:00:00Z", &[22])]).await;
+    assert_eq!(findings(&context, &[instance("i-1", "2026-03-01T15:00:00Z", &[22])]).await, 1);
+    assert_eq!(sink.sorted().len(), 2);
+}
+
+#[tokio::test]
+async fn an_event_that_is_neither_is_refused_and_says_what_is_expected() {
+    let context = context(&Arc::new(Collected::new()));
+    for event in [json!({}), json!({"task": "sweep"}), json!({"source": "aws.s3"}), json!([1]), json!(null)] {
+        let error = handle(event, &context).await.unwrap_err().to_string();
+        assert!(error.contains("\"task\":\"scan\"") && error.contains("scheduled"), "{error}");
+    }
+}
+
+#[test]
+fn schedules_of_both_kinds_ask_for_a_scan() {
+    for source in ["aws.events", "aws.scheduler"] {
+        assert!(asks_for_a_scan(&json!({"source": source, "detail-type": "Scheduled Event", "detail": {}})));
+    }
+    assert!(asks_for_a_scan(&json!({"task": "scan"})));
+    assert!(!asks_for_a_scan(&json!({"source": "aws.ec2", "detail-type": "Scheduled Event"})));
+}

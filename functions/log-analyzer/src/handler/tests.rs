@@ -1,0 +1,162 @@
+use std::collections::HashMap;
+use std::io::Write;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use bytes::Bytes;
+use cloudvigil_core::ports::{Chunks, Failure, Object, ObjectStore, PortResult, SystemClock};
+use cloudvigil_local::{Collected, EmbeddedState};
+use flate2::Compression;
+use flate2::write::GzEncoder;
+
+use super::*;
+
+const INJECTION: &str = r#"203.0.113.9 - - [01/Mar/2026:10:00:00 +0000] "GET /items?id=1%27%20UNION%20SELECT%20password%20FROM%20users-- HTTP/1.1" 200 512 "-" "curl/8.0""#;
+
+/// Objects in memory; a key that is not there is not found.
+#[derive(Default)]
+struct Objects(HashMap<&'static str, Vec<u8>>);
+
+struct Once(Option<Bytes>);
+
+#[async_trait]
+impl Chunks for Once {
+    async fn next(&mut self) -> PortResult<Option<Bytes>> {
+        Ok(self.0.take())
+    }
+}
+
+#[async_trait]
+impl ObjectStore for Objects {
+    async fn list(&self, _: &str) -> PortResult<(Vec<ObjectId>, Vec<PortError>)> {
+        Ok((Vec::new(), Vec::new()))
+    }
+
+    async fn open(&self, id: &ObjectId) -> PortResult<Object> {
+        let bytes = self.0.get(id.key.as_str());
+        let bytes = bytes.ok_or_else(|| PortError::new(Failure::NotFound, &id.source, "no such key"))?.clone();
+        let content = Box::new(Once(Some(Bytes::from(bytes))));
+        Ok(Object { version: "1".to_owned(), modified: None, size: None, content })
+    }
+}
+
+struct Stage {
+    context: Context,
+    findings: Arc<Collected>,
+}
+
+fn stage(objects: &[(&'static str, Vec<u8>)]) -> Stage {
+    let findings = Arc::new(Collected::new());
+    let state = Arc::new(EmbeddedState::in_memory(Arc::new(SystemClock)).unwrap());
+    let objects = Arc::new(Objects(objects.iter().cloned().collect()));
+    Stage { context: Context::for_tests(objects, state, findings.clone()), findings }
+}
+
+fn gzip(text: &str) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
+    encoder.write_all(text.as_bytes()).unwrap();
+    encoder.finish().unwrap()
+}
+
+fn batch(keys: &[&str]) -> Value {
+    let message = |key: &&str| {
+        let body = json!({"source": "aws.s3", "detail-type": "Object Created",
+            "detail": {"bucket": {"name": "logs"}, "object": {"key": key}}});
+        json!({"messageId": key, "eventSource": "aws:sqs", "body": body.to_string()})
+    };
+    json!({"Records": keys.iter().map(message).collect::<Vec<_>>()})
+}
+
+fn delivery(log_group: &str, lines: &[&str]) -> Value {
+    let events: Vec<_> = lines
+        .iter()
+        .enumerate()
+        .map(|(number, line)| json!({"id": format!("{number}"), "timestamp": 1_772_359_200_000_i64, "message": line}))
+        .collect();
+    let data = json!({"messageType": "DATA_MESSAGE", "owner": "123456789012", "logGroup": log_group,
+        "logStream": "host-1", "subscriptionFilters": ["all"], "logEvents": events});
+    json!({"awslogs": {"data": BASE64_STANDARD.encode(gzip(&data.to_string()))}})
+}
+
+fn failed(response: &Value) -> Vec<&str> {
+    response["batchItemFailures"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|item| item["itemIdentifier"].as_str().unwrap())
+        .collect()
+}
+
+#[tokio::test]
+async fn a_damaged_object_fails_alone_and_what_was_found_in_it_is_kept() {
+    let long = format!("{INJECTION}\n").repeat(50);
+    let cut = gzip(&long);
+    let cut = cut[..cut.len() - 9].to_vec();
+    let stage = stage(&[("good.gz", gzip(INJECTION)), ("cut.gz", cut), ("folder/", Vec::new())]);
+    let event = batch(&["cut.gz", "good.gz", "absent.gz", "folder/"]);
+    let response = handle(event, &stage.context).await.unwrap();
+    assert_eq!(failed(&response), ["cut.gz", "absent.gz"]);
+    let findings = stage.findings.sorted();
+    let injection = findings.iter().find(|message| message.finding.title.contains("SQL injection")).unwrap();
+    assert!(injection.finding.count > 1, "the damaged object's records count too");
+}
+
+#[tokio::test]
+async fn the_same_batch_again_publishes_nothing_new() {
+    let stage = stage(&[("good.gz", gzip(INJECTION))]);
+    handle(batch(&["good.gz"]), &stage.context).await.unwrap();
+    let first = stage.findings.sorted();
+    assert!(!first.is_empty());
+    handle(batch(&["good.gz", "good.gz"]), &stage.context).await.unwrap();
+    assert_eq!(stage.findings.sorted(), first);
+}
+
+#[tokio::test]
+async fn a_message_that_is_no_s3_event_fails_and_the_test_message_does_not() {
+    let stage = stage(&[]);
+    let event = json!({"Records": [
+        {"messageId": "1", "body": "hello"},
+        {"messageId": "2", "body": "{\"Event\":\"s3:TestEvent\"}"},
+        {"messageId": "3"},
+    ]});
+    assert_eq!(failed(&handle(event, &stage.context).await.unwrap()), ["1", "3"]);
+}
+
+#[tokio::test]
+async fn its_own_output_is_no_source() {
+    let stage = stage(&[("cloudvigil/out.gz", gzip(INJECTION))]);
+    let response = handle(batch(&["cloudvigil/out.gz"]), &stage.context).await.unwrap();
+    assert!(failed(&response).is_empty());
+    handle(delivery("/cloudvigil/test/notifier", &[INJECTION]), &stage.context).await.unwrap();
+    assert!(stage.findings.sorted().is_empty());
+}
+
+#[tokio::test]
+async fn log_events_of_a_subscription_are_counted_by_their_ids() {
+    let stage = stage(&[]);
+    let line = |second: u32| {
+        format!(
+            "2026-03-01T10:00:{second:02}+00:00 host-1 sshd[7]: Failed password for root from 203.0.113.9 port 4711 ssh2"
+        )
+    };
+    let lines: Vec<String> = (0..6).map(line).collect();
+    let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
+    let event = delivery("/servers/auth", &lines);
+    handle(event.clone(), &stage.context).await.unwrap();
+    handle(event, &stage.context).await.unwrap();
+    let findings = stage.findings.sorted();
+    let brute_force: Vec<_> = findings.iter().filter(|message| message.finding.count == 6).collect();
+    assert_eq!(brute_force.len(), 1);
+    assert_eq!(brute_force[0].finding.revision, 1);
+}
+
+#[tokio::test]
+async fn an_event_of_another_kind_is_an_error_that_says_what_was_expected() {
+    let stage = stage(&[]);
+    for event in [json!({}), json!(7), json!({"awslogs": {"data": "!"}}), json!({"Records": 7})] {
+        let error = handle(event, &stage.context).await.unwrap_err().to_string();
+        assert!(error.contains("`awslogs`"), "{error}");
+    }
+}

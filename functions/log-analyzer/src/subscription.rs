@@ -1,0 +1,39 @@
+//! Log events of a `CloudWatch` Logs subscription,
+//! <https://docs.aws.amazon.com/AmazonCloudWatch/latest/logs/SubscriptionFilters.html#LambdaFunctionExample>.
+
+use aws_lambda_events::event::cloudwatch_logs::{LogData, LogEntry};
+use cloudvigil_core::formats;
+use cloudvigil_core::pipeline::{Entry, Options, Pipeline, Report};
+use jiff::Timestamp;
+
+use crate::context::Context;
+
+/// What became of a delivery.
+pub enum Delivery {
+    /// It was analysed.
+    Analysed(Box<Report>),
+    /// cloudvigil wrote these events itself.
+    Own(u64),
+    /// A message by which the service tries the subscription.
+    Control,
+}
+
+/// Analyses a delivery's log events.
+pub fn analyse(data: &LogData, context: &Context) -> Delivery {
+    if data.message_type != "DATA_MESSAGE" {
+        return Delivery::Control;
+    }
+    if context.own_log_groups.contains(&data.log_group) {
+        return Delivery::Own(data.log_events.len() as u64);
+    }
+    // A log group was subscribed on purpose: lines that no format claims are an application's.
+    let options = Options { fallback: formats::by_name("application"), ..context.options.clone() };
+    let source = format!("{}:{}", data.log_group, data.log_stream);
+    let pipeline = Pipeline::new(context.catalogue(), options);
+    Delivery::Analysed(Box::new(pipeline.entries(&source, None, data.log_events.iter().map(entry))))
+}
+
+fn entry(event: &LogEntry) -> Entry<'_> {
+    let time = Timestamp::from_millisecond(event.timestamp).ok();
+    Entry { key: Some(&event.id), time, bytes: event.message.as_bytes() }
+}

@@ -1,0 +1,104 @@
+//! One invocation: an event from `EventBridge`, or the schedule's poll.
+//!
+//! An event whose analysis fails is an error, and Lambda repeats it. A poll does all that it can (a region that fails
+//! hides no other), and is an error at the end if anything failed, so that the schedule's retries and alarms see it;
+//! what it found until then is published, and only what was read to its end is not read again.
+
+use std::time::Duration;
+
+use cloudvigil_aws::Counters;
+use cloudvigil_aws::regions::enabled_regions;
+use cloudvigil_core::correlate::SettleError;
+use cloudvigil_core::formats;
+use cloudvigil_core::pipeline::{Damage, Entry, Pipeline, Report};
+use cloudvigil_core::ports::PortError;
+use serde_json::Value;
+
+use crate::context::{Context, FUNCTION};
+use crate::{sweep, trail_status};
+
+/// Why an invocation failed.
+#[derive(Debug, thiserror::Error)]
+pub enum Failed {
+    /// The event is none that this function takes.
+    #[error("the event is neither CloudTrail's by way of EventBridge (`detail`) nor {{\"task\":\"poll\"}}")]
+    Unexpected,
+    /// The event's detail is no `CloudTrail` event.
+    #[error("the event's detail is no CloudTrail event")]
+    NoCloudTrailEvent,
+    /// Findings could not be settled.
+    #[error(transparent)]
+    Settle(#[from] SettleError),
+    /// AWS could not be asked.
+    #[error(transparent)]
+    Port(#[from] PortError),
+    /// Parts of a poll failed; each was logged by itself.
+    #[error("{0} parts of the poll failed; see the log lines before this one. The first was: {1}")]
+    Poll(usize, String),
+}
+
+/// Handles one event, with `left` until the invocation ends. What was done is counted whether it fails or not.
+pub async fn handle(event: Value, left: Duration, context: &Context) -> Result<(), Failed> {
+    let mut counters = Counters::default();
+    let result = dispatch(&event, left, context, &mut counters).await;
+    counters.errors += u64::from(result.is_err());
+    counters.emit(FUNCTION, context.clock.as_ref());
+    result
+}
+
+async fn dispatch(event: &Value, left: Duration, context: &Context, counters: &mut Counters) -> Result<(), Failed> {
+    if event["task"] == "poll" {
+        return poll(left, context, counters).await;
+    }
+    if !event["detail"].is_object() {
+        return Err(Failed::Unexpected);
+    }
+    let bytes = event.to_string().into_bytes();
+    let pipeline = Pipeline::new(context.catalogue(), context.options.clone());
+    let entry = Entry { key: None, time: None, bytes: &bytes };
+    let report = pipeline.entries("eventbridge", formats::by_name("cloudtrail"), std::iter::once(entry));
+    // An event that the pipeline left in its envelope is none of CloudTrail's.
+    if !event["detail"]["eventName"].is_string() {
+        return Err(Failed::NoCloudTrailEvent);
+    }
+    conclude(report, context, counters).await
+}
+
+async fn poll(left: Duration, context: &Context, counters: &mut Counters) -> Result<(), Failed> {
+    let mut failures = Vec::new();
+    let regions = enabled_regions(&context.clients).await?;
+    failures.extend(regions.error.map(|error| error.to_string()));
+    failures.extend(trail_status::check(&regions.names, context, counters).await);
+    failures.extend(sweep::sweep(&regions.names, left, context, counters).await);
+    for failure in &failures {
+        tracing::error!(failure, "a part of the poll failed");
+    }
+    match failures.first() {
+        None => Ok(()),
+        Some(first) => Err(Failed::Poll(failures.len(), first.clone())),
+    }
+}
+
+/// Counts a report and settles what it contributes.
+pub async fn conclude(report: Report, context: &Context, counters: &mut Counters) -> Result<(), Failed> {
+    let Report { object, stats, refused, contributions, damage, .. } = report;
+    *counters += Counters {
+        records_in: stats.records_in,
+        parsed: stats.parsed,
+        unparsed: stats.unparsed,
+        skipped: stats.skipped,
+        refused,
+        ..Counters::default()
+    };
+    for damage in damage.iter().filter(|damage| !matches!(damage, Damage::NoRecord)) {
+        tracing::error!(source = stats.source, %damage, "a source was damaged");
+        counters.errors += 1;
+    }
+    let settler = context.settler();
+    let touched = settler.put(&object, contributions).await?;
+    counters.findings += settler.settle(&touched).await? as u64;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

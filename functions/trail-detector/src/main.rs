@@ -1,0 +1,23 @@
+//! Watches the trails: `CloudTrail` events as they come, and on a schedule the event history and the trails' status.
+
+mod context;
+mod handler;
+mod sweep;
+mod trail_status;
+
+use std::time::{Duration, SystemTime};
+
+use cloudvigil_aws::{Environment, telemetry};
+use lambda_runtime::{Error, LambdaEvent, run, service_fn};
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Error> {
+    telemetry::init();
+    let context = context::Context::from_environment(&Environment::of_process())?;
+    let context = &context;
+    run(service_fn(async move |event: LambdaEvent<serde_json::Value>| {
+        let left = event.context.deadline().duration_since(SystemTime::now()).unwrap_or(Duration::ZERO);
+        handler::handle(event.payload, left, context).await.map_err(Error::from)
+    }))
+    .await
+}
