@@ -10,18 +10,14 @@ use std::io::{self, Write};
 use anyhow::{Context as _, Result, bail};
 use cloudvigil_aws::metrics::Counters;
 use cloudvigil_aws::regions::{Regions, enabled_regions};
-use cloudvigil_core::correlate::Settler;
 use cloudvigil_core::formats;
-use cloudvigil_core::pipeline::{Entry, Options, Pipeline};
+use cloudvigil_core::pipeline::Entry;
 use cloudvigil_inventory::inventory::Counts;
 use cloudvigil_inventory::{Inventory, collect};
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::context::Context;
-
-/// The name under which the function counts.
-const FUNCTION: &str = "inventory-scanner";
+use crate::context::{Context, FUNCTION};
 
 /// What a scan came to: the invocation's result.
 #[derive(Debug, Serialize)]
@@ -35,7 +31,7 @@ pub struct Outcome {
     /// What could not be looked at, by region: `eu-west-1 AccessDenied: ec2:DescribeInstances`.
     pub could_not_look: Vec<String>,
     /// How many findings were published: new ones, and those that moved.
-    pub findings: usize,
+    pub findings: u64,
 }
 
 /// Handles `{"task":"scan"}` or a scheduled event. The counters are written in every case.
@@ -56,7 +52,7 @@ pub async fn handle(event: Value, context: &Context) -> Result<Outcome> {
         ),
         Err(_) => counters.errors += 1,
     }
-    counters.emit(FUNCTION, context.clock.as_ref());
+    counters.emit(FUNCTION, context.detector.clock.as_ref());
     outcome
 }
 
@@ -64,14 +60,14 @@ async fn scan(event: &Value, context: &Context, counters: &mut Counters) -> Resu
     if !asks_for_a_scan(event) {
         bail!("the event is neither {{\"task\":\"scan\"}} nor a scheduled event of EventBridge; nothing was done");
     }
-    let clients = context.clients.as_ref();
+    let detector = &context.detector;
+    let clients = detector.clients.as_ref();
     let account = clients.account_id().await?;
-    let regions = match &context.config.regions {
-        Some(names) => Regions { names: names.clone(), error: None },
-        None => enabled_regions(clients).await?,
+    let regions = match context.regions.as_slice() {
+        [] => enabled_regions(clients).await?,
+        names => Regions { names: names.to_vec(), error: None },
     };
-    let state = context.state.as_ref();
-    let inventory = collect(clients, &regions, &account, state, context.clock.as_ref()).await;
+    let inventory = collect(clients, &regions, &account, detector.state.as_ref(), detector.clock.as_ref()).await;
     let total = inventory.summary.total();
     for (name, value) in [
         ("Resources", total.seen),
@@ -92,15 +88,14 @@ async fn scan(event: &Value, context: &Context, counters: &mut Counters) -> Resu
             "since when things are as they are is not known ({number} failures of the state), so no rule was run: {error}"
         );
     }
-    let findings = detect(&inventory.records, &account, context, counters).await?;
-    counters.findings += findings as u64;
+    detect(&inventory.records, &account, context, counters).await?;
     let could_not_look =
         inventory.summary.failures.iter().map(|failure| format!("{} {}", failure.region, failure.why()));
     Ok(Outcome {
         regions: regions.names.len(),
         resources: total,
         could_not_look: could_not_look.collect(),
-        findings,
+        findings: counters.findings,
         account,
     })
 }
@@ -119,17 +114,10 @@ fn write_log(inventory: &Inventory) -> io::Result<()> {
     stdout.flush()
 }
 
-/// Runs the rules over the records, and publishes what is new. Returns how many findings were published.
-async fn detect(records: &[Value], account: &str, context: &Context, counters: &mut Counters) -> Result<usize> {
-    let catalogue = &*context.catalogue;
-    let format = formats::by_name("inventory").context("this build does not know the format 'inventory'")?;
-    let pipeline = Pipeline::new(catalogue, Options::default());
-    let settler = Settler {
-        catalogue,
-        state: context.state.as_ref(),
-        sink: context.sink.as_ref(),
-        clock: context.clock.as_ref(),
-    };
+/// Runs the rules over the records, and publishes what is new.
+async fn detect(records: &[Value], account: &str, context: &Context, counters: &mut Counters) -> Result<()> {
+    let detector = &context.detector;
+    let format = formats::by_name("inventory");
     let source = format!("inventory/{account}");
     let mut touched = BTreeSet::new();
     for record in records {
@@ -138,14 +126,10 @@ async fn detect(records: &[Value], account: &str, context: &Context, counters: &
         let key = format!("{}@{}", record["resource"].as_str().unwrap_or_default(), record["since"]);
         let line = record.to_string();
         let entry = Entry { key: Some(&key), time: None, bytes: line.as_bytes() };
-        let report = pipeline.entries(&source, Some(format), std::iter::once(entry));
-        counters.records_in += report.stats.records_in;
-        counters.parsed += report.stats.parsed;
-        counters.unparsed += report.stats.unparsed;
-        counters.skipped += report.stats.skipped;
-        touched.extend(settler.put(&report.object, report.contributions).await?);
+        let report = detector.pipeline().entries(&source, format, std::iter::once(entry));
+        touched.extend(detector.put(report, counters).await?.0);
     }
-    Ok(settler.settle(&touched).await?)
+    Ok(detector.settle(&touched, counters).await?)
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 use std::borrow::Cow;
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 
-use cloudvigil_aws::Clients;
+use cloudvigil_aws::{Clients, Detector};
 use cloudvigil_core::detect::{Catalogue, RuleFile};
 use cloudvigil_core::ports::Clock;
 use cloudvigil_local::{Collected, EmbeddedState};
@@ -9,7 +9,6 @@ use jiff::Timestamp;
 use serde_json::json;
 
 use super::*;
-use crate::context::Config;
 
 struct At(&'static str);
 
@@ -32,19 +31,12 @@ detection:
 
 fn context(sink: &Arc<Collected>) -> Context {
     let clock: Arc<dyn Clock> = Arc::new(At("2026-03-01T12:00:00Z"));
-    Context {
-        config: Config { state_table: "state".to_owned(), findings_topic: "topic".to_owned(), regions: None },
-        clients: Arc::new(Clients::new()),
-        state: Arc::new(EmbeddedState::in_memory(Arc::clone(&clock)).unwrap()),
-        sink: Arc::clone(sink) as Arc<dyn cloudvigil_core::ports::FindingSink>,
-        clock,
-        catalogue: LazyLock::new(|| {
-            let file = RuleFile { name: "admin_port_open.yml".to_owned(), text: Cow::Borrowed(RULE) };
-            let (catalogue, problems) = Catalogue::load(vec![file]);
-            assert!(problems.is_empty(), "{problems:?}");
-            catalogue
-        }),
-    }
+    let state = Arc::new(EmbeddedState::in_memory(Arc::clone(&clock)).unwrap());
+    let file = RuleFile { name: "admin_port_open.yml".to_owned(), text: Cow::Borrowed(RULE) };
+    let (catalogue, problems) = Catalogue::load(vec![file]);
+    assert!(problems.is_empty(), "{problems:?}");
+    let detector = Detector::new(Arc::new(Clients::new()), state, sink.clone(), clock).with_catalogue(catalogue);
+    Context { detector, regions: Vec::new() }
 }
 
 fn instance(id: &str, since: &str, ports: &[u16]) -> Value {
@@ -55,12 +47,12 @@ fn instance(id: &str, since: &str, ports: &[u16]) -> Value {
     })
 }
 
-async fn findings(context: &Context, records: &[Value]) -> usize {
+async fn findings(context: &Context, records: &[Value]) -> u64 {
     let mut counters = Counters::default();
-    let published = detect(records, "123456789012", context, &mut counters).await.unwrap();
+    detect(records, "123456789012", context, &mut counters).await.unwrap();
     assert_eq!(counters.records_in, records.len() as u64);
     assert_eq!(counters.records_in, counters.parsed + counters.unparsed + counters.skipped);
-    published
+    counters.findings
 }
 
 #[tokio::test]

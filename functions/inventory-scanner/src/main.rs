@@ -6,7 +6,7 @@
 mod context;
 mod handler;
 
-use cloudvigil_aws::telemetry;
+use cloudvigil_aws::{Environment, telemetry};
 use lambda_runtime::{Diagnostic, LambdaEvent, service_fn};
 use serde_json::Value;
 
@@ -15,7 +15,7 @@ use crate::context::Context;
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> anyhow::Result<()> {
     telemetry::init();
-    let context = &Context::from_env()?;
+    let context = &Context::from_environment(&Environment::of_process())?;
     let invoked = service_fn(|event: LambdaEvent<Value>| async move {
         handler::handle(event.payload, context)
             .await

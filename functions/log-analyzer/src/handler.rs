@@ -8,8 +8,8 @@
 use aws_lambda_events::event::cloudwatch_logs::LogsEvent;
 use aws_lambda_events::event::sqs::{SqsBatchResponse, SqsEvent, SqsMessage};
 use cloudvigil_aws::Counters;
-use cloudvigil_core::correlate::{SettleError, Settler};
-use cloudvigil_core::pipeline::{Damage, Pipeline, Report};
+use cloudvigil_core::correlate::SettleError;
+use cloudvigil_core::pipeline::{Damage, Report};
 use cloudvigil_core::ports::{ObjectId, PortError};
 use serde_json::{Value, json};
 
@@ -49,7 +49,7 @@ pub async fn handle(event: Value, context: &Context) -> Result<Value, Failed> {
     let mut counters = Counters::default();
     let result = dispatch(event, context, &mut counters).await;
     counters.errors += u64::from(result.is_err());
-    counters.emit(FUNCTION, context.clock.as_ref());
+    counters.emit(FUNCTION, context.detector.clock.as_ref());
     result
 }
 
@@ -112,32 +112,14 @@ async fn analyse(id: &ObjectId, context: &Context, counters: &mut Counters) -> R
         counters.count("Folders", 1);
         return Ok(());
     }
-    let pipeline = Pipeline::new(context.catalogue(), context.options.clone());
-    let report = pipeline.object(context.objects.as_ref(), id).await?;
+    let report = context.detector.pipeline().object(context.objects.as_ref(), id).await?;
     conclude(report, context, counters).await
 }
 
 /// Settles what a report contributes, then says what was wrong with its source.
 async fn conclude(report: Report, context: &Context, counters: &mut Counters) -> Result<(), Failed> {
-    let Report { object, stats, refused, damage, contributions, .. } = report;
-    *counters += Counters {
-        records_in: stats.records_in,
-        parsed: stats.parsed,
-        unparsed: stats.unparsed,
-        skipped: stats.skipped,
-        refused,
-        ..Counters::default()
-    };
-    let settler = Settler {
-        catalogue: context.catalogue(),
-        state: context.state.as_ref(),
-        sink: context.sink.as_ref(),
-        clock: context.clock.as_ref(),
-    };
-    let touched = settler.put(&object, contributions).await?;
-    counters.findings += settler.settle(&touched).await? as u64;
-    let source_name = stats.source;
-    for damage in damage {
+    let source_name = report.stats.source.clone();
+    for damage in context.detector.conclude(report, counters).await? {
         match damage {
             // An empty object says nothing, and will not say more later.
             Damage::NoRecord => counters.count("EmptyObjects", 1),

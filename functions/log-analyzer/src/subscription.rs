@@ -27,9 +27,9 @@ pub fn analyse(data: &LogData, context: &Context) -> Delivery {
         return Delivery::Own(data.log_events.len() as u64);
     }
     // A log group was subscribed on purpose: lines that no format claims are an application's.
-    let options = Options { fallback: formats::by_name("application"), ..context.options.clone() };
+    let options = Options { fallback: formats::by_name("application"), ..context.detector.options.clone() };
     let source = format!("{}:{}", data.log_group, data.log_stream);
-    let pipeline = Pipeline::new(context.catalogue(), options);
+    let pipeline = Pipeline::new(context.detector.catalogue(), options);
     Delivery::Analysed(Box::new(pipeline.entries(&source, None, data.log_events.iter().map(entry))))
 }
 

@@ -10,7 +10,7 @@ use cloudvigil_aws::Counters;
 use cloudvigil_aws::regions::enabled_regions;
 use cloudvigil_core::correlate::SettleError;
 use cloudvigil_core::formats;
-use cloudvigil_core::pipeline::{Damage, Entry, Pipeline, Report};
+use cloudvigil_core::pipeline::{Entry, Report};
 use cloudvigil_core::ports::PortError;
 use serde_json::Value;
 
@@ -42,7 +42,7 @@ pub async fn handle(event: Value, left: Duration, context: &Context) -> Result<(
     let mut counters = Counters::default();
     let result = dispatch(&event, left, context, &mut counters).await;
     counters.errors += u64::from(result.is_err());
-    counters.emit(FUNCTION, context.clock.as_ref());
+    counters.emit(FUNCTION, context.detector.clock.as_ref());
     result
 }
 
@@ -54,9 +54,9 @@ async fn dispatch(event: &Value, left: Duration, context: &Context, counters: &m
         return Err(Failed::Unexpected);
     }
     let bytes = event.to_string().into_bytes();
-    let pipeline = Pipeline::new(context.catalogue(), context.options.clone());
     let entry = Entry { key: None, time: None, bytes: &bytes };
-    let report = pipeline.entries("eventbridge", formats::by_name("cloudtrail"), std::iter::once(entry));
+    let report =
+        context.detector.pipeline().entries("eventbridge", formats::by_name("cloudtrail"), std::iter::once(entry));
     // An event that the pipeline left in its envelope is none of CloudTrail's.
     if !event["detail"]["eventName"].is_string() {
         return Err(Failed::NoCloudTrailEvent);
@@ -66,7 +66,7 @@ async fn dispatch(event: &Value, left: Duration, context: &Context, counters: &m
 
 async fn poll(left: Duration, context: &Context, counters: &mut Counters) -> Result<(), Failed> {
     let mut failures = Vec::new();
-    let regions = enabled_regions(&context.clients).await?;
+    let regions = enabled_regions(&context.detector.clients).await?;
     failures.extend(regions.error.map(|error| error.to_string()));
     failures.extend(trail_status::check(&regions.names, context, counters).await);
     failures.extend(sweep::sweep(&regions.names, left, context, counters).await);
@@ -79,24 +79,13 @@ async fn poll(left: Duration, context: &Context, counters: &mut Counters) -> Res
     }
 }
 
-/// Counts a report and settles what it contributes.
+/// Settles what a report contributes; what was wrong with its source is logged and counted.
 pub async fn conclude(report: Report, context: &Context, counters: &mut Counters) -> Result<(), Failed> {
-    let Report { object, stats, refused, contributions, damage, .. } = report;
-    *counters += Counters {
-        records_in: stats.records_in,
-        parsed: stats.parsed,
-        unparsed: stats.unparsed,
-        skipped: stats.skipped,
-        refused,
-        ..Counters::default()
-    };
-    for damage in damage.iter().filter(|damage| !matches!(damage, Damage::NoRecord)) {
-        tracing::error!(source = stats.source, %damage, "a source was damaged");
+    let source = report.stats.source.clone();
+    for damage in context.detector.conclude(report, counters).await? {
+        tracing::error!(source, %damage, "a source was damaged");
         counters.errors += 1;
     }
-    let settler = context.settler();
-    let touched = settler.put(&object, contributions).await?;
-    counters.findings += settler.settle(&touched).await? as u64;
     Ok(())
 }
 

@@ -11,7 +11,7 @@ use cloudvigil_aws::Counters;
 use cloudvigil_aws::lookup::{LookupQuery, Pace, lookup};
 use cloudvigil_core::detect::EventQuery;
 use cloudvigil_core::formats;
-use cloudvigil_core::pipeline::{Entry, Pipeline};
+use cloudvigil_core::pipeline::Entry;
 use futures::StreamExt;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -69,25 +69,26 @@ async fn sweep_region(
     context: &Context,
     counters: &mut Counters,
 ) -> Result<(), Failed> {
-    let now = context.clock.now();
+    let detector = &context.detector;
+    let now = detector.clock.now();
     let first = now - SignedDuration::from_hours(24 * i64::from(context.lookup_days));
-    let item = context.state.get(WATERMARKS, region).await?;
+    let item = detector.state.get(WATERMARKS, region).await?;
     let watermark: Option<Watermark> = item.as_ref().and_then(|item| serde_json::from_slice(&item.body).ok());
     let mut from = watermark.map_or(first, |watermark| (watermark.until - OVERLAP).max(first));
     let mut version = item.map(|item| item.version);
-    let client = context.clients.cloudtrail_in(region).await;
+    let client = detector.clients.cloudtrail_in(region).await;
     while from < now {
         let to = (from + SLICE).min(now);
-        for query in context.catalogue().event_queries() {
+        for query in detector.catalogue().event_queries() {
             let mut events = Vec::new();
             let looked = lookup(&client, &asked(query), from, to, pace, &mut |event| events.push(event)).await;
             counters.count("LookupPages", looked.pages);
             counters.count("LookupRetries", looked.retries);
-            let pipeline = Pipeline::new(context.catalogue(), context.options.clone());
             let entries = events.iter().map(|event| Entry { key: None, time: None, bytes: event.event.as_bytes() });
             let source = format!("cloudtrail:LookupEvents:{region}");
             if !events.is_empty() {
-                conclude(pipeline.entries(&source, formats::by_name("cloudtrail"), entries), context, counters).await?;
+                let report = detector.pipeline().entries(&source, formats::by_name("cloudtrail"), entries);
+                conclude(report, context, counters).await?;
             }
             match looked.error {
                 // The rest is the next sweep's.
@@ -101,11 +102,11 @@ async fn sweep_region(
         }
         let body = serde_json::to_vec(&Watermark { schema: SCHEMA, until: to }).unwrap_or_default();
         let expires = now + LIFETIME;
-        if !context.state.put_if(WATERMARKS, region, body, expires, version).await? {
+        if !detector.state.put_if(WATERMARKS, region, body, expires, version).await? {
             // Another sweep of this region is under way, and keeps the watermark.
             return Ok(());
         }
-        version = context.state.get(WATERMARKS, region).await?.map(|item| item.version);
+        version = detector.state.get(WATERMARKS, region).await?.map(|item| item.version);
         from = to;
     }
     Ok(())

@@ -3,7 +3,7 @@
 use cloudvigil_aws::Counters;
 use cloudvigil_aws::trails::{Trail, trails};
 use cloudvigil_core::formats;
-use cloudvigil_core::pipeline::{Entry, Pipeline};
+use cloudvigil_core::pipeline::Entry;
 use cloudvigil_core::ports::{Failure, PortResult};
 use jiff::{SignedDuration, Timestamp};
 
@@ -17,7 +17,7 @@ const LIFETIME: SignedDuration = SignedDuration::from_hours(100 * 24);
 
 /// Checks every trail that records in one of `regions`. Returns what failed; the rest was done.
 pub async fn check(regions: &[String], context: &Context, counters: &mut Counters) -> Vec<String> {
-    let (trails, errors) = trails(&context.clients, regions).await;
+    let (trails, errors) = trails(&context.detector.clients, regions).await;
     let mut failures: Vec<String> = errors.iter().map(ToString::to_string).collect();
     let mut lines = Vec::new();
     for trail in &trails {
@@ -43,9 +43,9 @@ async fn analyse(lines: &[String], context: &Context, counters: &mut Counters) -
     if lines.is_empty() {
         return Ok(());
     }
-    let pipeline = Pipeline::new(context.catalogue(), context.options.clone());
     let entries = lines.iter().map(|line| Entry { key: None, time: None, bytes: line.as_bytes() });
-    let report = pipeline.entries("cloudtrail:GetTrailStatus", formats::by_name("inventory"), entries);
+    let report =
+        context.detector.pipeline().entries("cloudtrail:GetTrailStatus", formats::by_name("inventory"), entries);
     conclude(report, context, counters).await
 }
 
@@ -54,12 +54,12 @@ async fn since(trail: &Trail, context: &Context) -> PortResult<Timestamp> {
     if let Some(since) = trail.since() {
         return Ok(since);
     }
-    let now = context.clock.now();
+    let now = context.detector.clock.now();
     let expires = now + LIFETIME;
-    if context.state.put_if(FIRST_SEEN, &trail.arn, now.to_string().into_bytes(), expires, None).await? {
+    if context.detector.state.put_if(FIRST_SEEN, &trail.arn, now.to_string().into_bytes(), expires, None).await? {
         return Ok(now);
     }
-    let seen = context.state.get(FIRST_SEEN, &trail.arn).await?;
+    let seen = context.detector.state.get(FIRST_SEEN, &trail.arn).await?;
     let seen = seen.and_then(|item| String::from_utf8(item.body).ok()?.parse().ok());
     Ok(seen.unwrap_or(now))
 }

@@ -10,6 +10,7 @@
 //! | the account's event history | [`lookup`] |
 //! | its regions and its id | [`regions`] |
 //! | counters that `CloudWatch` reads from a log line | [`metrics`] |
+//! | what every function that makes findings works with | [`detector`] |
 //! | a function's environment, read once | [`environment`] |
 //! | diagnostics of a function | [`telemetry`] |
 //!
@@ -19,6 +20,7 @@
 #![warn(missing_docs)]
 
 pub mod clients;
+pub mod detector;
 pub mod environment;
 pub mod error;
 pub mod findings;
@@ -36,6 +38,7 @@ pub mod trails;
 mod stub;
 
 pub use clients::Clients;
+pub use detector::Detector;
 pub use environment::{Environment, EnvironmentError};
 pub use findings::SnsFindings;
 pub use mail::SesMailer;

@@ -6,6 +6,7 @@ use async_trait::async_trait;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
+use cloudvigil_aws::{Clients, Detector};
 use cloudvigil_core::ports::{Chunks, Failure, Object, ObjectStore, PortResult, SystemClock};
 use cloudvigil_local::{Collected, EmbeddedState};
 use flate2::Compression;
@@ -50,8 +51,15 @@ struct Stage {
 fn stage(objects: &[(&'static str, Vec<u8>)]) -> Stage {
     let findings = Arc::new(Collected::new());
     let state = Arc::new(EmbeddedState::in_memory(Arc::new(SystemClock)).unwrap());
-    let objects = Arc::new(Objects(objects.iter().cloned().collect()));
-    Stage { context: Context::for_tests(objects, state, findings.clone()), findings }
+    let mut detector = Detector::new(Arc::new(Clients::new()), state, findings.clone(), Arc::new(SystemClock));
+    detector.options.max_bytes = Some(1024 * 1024);
+    let context = Context {
+        detector,
+        objects: Arc::new(Objects(objects.iter().cloned().collect())),
+        own_log_groups: vec!["/cloudvigil/test/notifier".to_owned()],
+        own_prefixes: vec!["logs/cloudvigil/".to_owned()],
+    };
+    Stage { context, findings }
 }
 
 fn gzip(text: &str) -> Vec<u8> {

@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use cloudvigil_aws::Clients;
+use cloudvigil_aws::{Clients, Detector};
 use cloudvigil_core::ports::SystemClock;
 use cloudvigil_local::{Collected, EmbeddedState};
 use serde_json::json;
@@ -10,7 +10,8 @@ use super::*;
 fn stage() -> (Context, Arc<Collected>) {
     let findings = Arc::new(Collected::new());
     let state = Arc::new(EmbeddedState::in_memory(Arc::new(SystemClock)).unwrap());
-    (Context::for_tests(Clients::new(), state, findings.clone()), findings)
+    let detector = Detector::new(Arc::new(Clients::new()), state, findings.clone(), Arc::new(SystemClock));
+    (Context { detector, lookup_days: 7 }, findings)
 }
 
 fn stop_logging(id: &str, role: Option<&str>) -> Value {
@@ -48,7 +49,7 @@ async fn stop_logging_is_a_critical_finding_that_says_who_and_where() {
 async fn tampering_by_its_own_role_is_seen_all_the_same() {
     let (mut context, findings) = stage();
     let own = "arn:aws:iam::123456789012:role/cloudvigil-notifier";
-    context.options.own_roles = vec![own.to_owned()];
+    context.detector.options.own_roles = vec![own.to_owned()];
     let event = stop_logging("22222222-2222-2222-2222-222222222222", Some(own));
     handle(event, Duration::from_secs(9), &context).await.unwrap();
     assert_eq!(findings.sorted().len(), 1);
