@@ -1,1 +1,18 @@
-fn main() {}
+//! Delivers findings to people: each by itself, in an hour's summary, or in the day's digest.
+
+mod context;
+mod handler;
+
+use cloudvigil_aws::{Environment, telemetry};
+use lambda_runtime::{Error, LambdaEvent, run, service_fn};
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Error> {
+    telemetry::init();
+    let context = context::Context::from_environment(&Environment::of_process())?;
+    let context = &context;
+    run(service_fn(async move |event: LambdaEvent<serde_json::Value>| {
+        handler::handle(event.payload, context).await.map_err(Error::from)
+    }))
+    .await
+}

@@ -6,6 +6,7 @@
 
 #![warn(missing_docs)]
 
+pub mod config;
 pub mod correlate;
 pub mod decode;
 pub mod detect;
@@ -13,6 +14,7 @@ pub mod enrich;
 pub mod finding;
 pub mod formats;
 pub mod framing;
+pub mod ocsf;
 pub mod pipeline;
 pub mod ports;
 pub mod record;

@@ -174,7 +174,8 @@ async fn settle(mut summary: Summary, collected: Vec<Collected>, here: &str, sta
     let Dating { dated, removed, errors } = history::date(state, &account, resources, &complete, summary.started).await;
     let mut records = Vec::with_capacity(dated.len());
     for item in &dated {
-        records.push(item.resource.record(&account, item.since));
+        let since = item.resource.since.unwrap_or(item.since);
+        records.push(item.resource.record(&account, since));
         if item.resource.kind == "collection" {
             continue;
         }

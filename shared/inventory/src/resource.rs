@@ -23,6 +23,8 @@ pub struct Resource {
     /// The fields that say how it goes, not how it is set up: they change without anybody changing anything, and do
     /// not count as a change.
     pub volatile: &'static [&'static str],
+    /// Since when it is as it is, where AWS itself says so; else that follows from the snapshots.
+    pub since: Option<Timestamp>,
     /// The fields that could not be looked at this time, in full or in part.
     pub unseen: Vec<&'static str>,
     /// Why: `AccessDenied: s3:GetBucketAcl`.
@@ -39,6 +41,7 @@ impl Resource {
             region: region.map(ToOwned::to_owned),
             fields: Map::new(),
             volatile: &[],
+            since: None,
             unseen: Vec::new(),
             could_not_look: Vec::new(),
         }

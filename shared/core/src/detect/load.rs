@@ -243,7 +243,10 @@ impl Loader {
         let timespan = i64::try_from(rule.timespan.seconds).unwrap_or_default() * 1_000_000;
         let mut of = Vec::new();
         for reference in &rule.rules {
-            if let Some(number) = self.catalogue.by_id.get(reference).or_else(|| self.by_name.get(reference)) {
+            // A correlation that was loaded before is in the catalogue too, and no leaf.
+            let is_simple = |number: &&usize| self.catalogue.rules[**number].detection.is_some();
+            let simple = self.catalogue.by_id.get(reference).filter(is_simple).or_else(|| self.by_name.get(reference));
+            if let Some(number) = simple {
                 let fields = group_by.iter().map(|name| aliased(rule, name, reference)).collect();
                 leaves.push(Leaf { rule: *number, fields });
                 of.push(Node::Leaf(leaves.len() - 1));

@@ -62,6 +62,8 @@ fn resource(trail: &Trail) -> Resource {
         resource.fields.extend(fields.into_iter().filter(|(name, _)| !COMMON.contains(&name.as_str())));
     }
     resource.volatile = VOLATILE;
+    // As the trail-detector has it, so that a stopped trail that both see is one finding.
+    resource.since = trail.since();
     for (failure, fields) in unseen(trail) {
         resource.note_unseen(&failure.why(), fields);
     }

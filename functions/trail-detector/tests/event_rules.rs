@@ -1,0 +1,147 @@
+//! The template's `EventBridge` rules are generated from the detection rules: this test is the generator, and fails
+//! where the template is not what it would write. To write it: `CLOUDVIGIL_WRITE=1 cargo test -p trail-detector`.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write;
+use std::fs;
+use std::path::Path;
+
+use cloudvigil_core::detect::Catalogue;
+use serde_json::{Value, json};
+
+const BEGIN: &str = "  # BEGIN generated\n";
+const END: &str = "  # END generated\n";
+/// The longest event pattern that `EventBridge` takes, in characters,
+/// <https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-quota.html>.
+const MAX_PATTERN: usize = 2_048;
+
+/// One rule of the template: calls of one service.
+struct EventRule {
+    service: String,
+    source: String,
+    names: BTreeSet<String>,
+}
+
+impl EventRule {
+    fn pattern(&self) -> Value {
+        json!({
+            // Without the prefix, anybody's PutEvents would pass for CloudTrail's.
+            "source": [{"prefix": "aws."}],
+            "detail-type": ["AWS API Call via CloudTrail", "AWS Console Sign In via CloudTrail"],
+            "detail": {"eventSource": [self.source], "eventName": self.names},
+        })
+    }
+
+    fn fits(&self) -> bool {
+        self.pattern().to_string().len() < MAX_PATTERN
+    }
+
+    fn matches(&self, source: &str, name: &str) -> bool {
+        self.source == source && self.names.contains(name)
+    }
+
+    fn resource(&self) -> String {
+        let mut capital = self.service.clone();
+        capital.get_mut(..1).map(str::make_ascii_uppercase).unwrap();
+        let names = self.names.iter().cloned().collect::<Vec<_>>().join(", ");
+        let capital = capital.replace('-', "");
+        let (service, source) = (&self.service, &self.source);
+        format!(
+            "  TrailRule{capital}:
+    Type: AWS::Events::Rule
+    Properties:
+      Name: !Sub '${{AWS::StackName}}-trail-{service}'
+      Description: API calls of {source} that a rule looks for
+      State: ENABLED
+      EventPattern:
+        source: [{{prefix: aws.}}]
+        detail-type: [AWS API Call via CloudTrail, AWS Console Sign In via CloudTrail]
+        detail:
+          eventSource: [{source}]
+          eventName: [{names}]
+      Targets:
+        - Id: trail-detector
+          Arn: !GetAtt TrailDetector.Arn
+          RetryPolicy: {{MaximumRetryAttempts: 185, MaximumEventAgeInSeconds: 86400}}
+          DeadLetterConfig: {{Arn: !GetAtt EventDeadLetters.Arn}}
+"
+        )
+    }
+}
+
+/// A rule for each service, cut where a pattern would be too long.
+fn event_rules(wanted: &BTreeMap<String, BTreeSet<String>>) -> Vec<EventRule> {
+    let mut rules: Vec<EventRule> = Vec::new();
+    for (source, names) in wanted {
+        let service = source.trim_end_matches(".amazonaws.com").replace('.', "-");
+        let new = |part: usize| EventRule {
+            service: if part == 1 { service.clone() } else { format!("{service}-{part}") },
+            source: source.clone(),
+            names: BTreeSet::new(),
+        };
+        let mut part = 1;
+        let mut rule = new(part);
+        for name in names {
+            rule.names.insert(name.clone());
+            if !rule.fits() {
+                rule.names.remove(name);
+                part += 1;
+                let mut next = new(part);
+                next.names.insert(name.clone());
+                rules.push(std::mem::replace(&mut rule, next));
+            }
+        }
+        rules.push(rule);
+    }
+    rules
+}
+
+fn wanted() -> BTreeMap<String, BTreeSet<String>> {
+    let (catalogue, problems) = Catalogue::built_in();
+    assert!(problems.is_empty(), "{problems:?}");
+    catalogue.event_names()
+}
+
+#[test]
+fn every_event_that_a_rule_needs_matches_exactly_one_pattern() {
+    let wanted = wanted();
+    assert!(wanted["cloudtrail.amazonaws.com"].contains("StopLogging"));
+    let rules = event_rules(&wanted);
+    for (source, names) in &wanted {
+        for name in names {
+            let matching = rules.iter().filter(|rule| rule.matches(source, name)).count();
+            assert_eq!(matching, 1, "{source} {name}");
+        }
+    }
+    assert!(rules.iter().all(EventRule::fits));
+}
+
+#[test]
+fn a_service_with_many_calls_is_cut_into_patterns_that_fit() {
+    let names: BTreeSet<String> = (0..200).map(|number| format!("PutSomethingRatherLong{number:03}")).collect();
+    let rules = event_rules(&BTreeMap::from([("config.amazonaws.com".to_owned(), names.clone())]));
+    assert!(rules.len() > 2 && rules.iter().all(EventRule::fits));
+    let cut: Vec<&String> = rules.iter().flat_map(|rule| &rule.names).collect();
+    assert_eq!(cut, names.iter().collect::<Vec<_>>(), "each name once");
+}
+
+#[test]
+#[allow(clippy::disallowed_methods, reason = "the variable is this test's own switch")]
+fn the_template_has_these_rules() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../infra/template.yaml");
+    let template = fs::read_to_string(&path).unwrap();
+    let (before, rest) = template.split_once(BEGIN).expect("the template's generated part begins");
+    let (_, after) = rest.split_once(END).expect("the template's generated part ends");
+    let mut generated = String::from(before);
+    generated.push_str(BEGIN);
+    for rule in event_rules(&wanted()) {
+        write!(generated, "{}", rule.resource()).unwrap();
+    }
+    generated.push_str(END);
+    generated.push_str(after);
+    if std::env::var("CLOUDVIGIL_WRITE").is_ok() {
+        fs::write(&path, &generated).unwrap();
+    } else {
+        assert!(template == generated, "infra/template.yaml is not up to date: see the head of this file");
+    }
+}
