@@ -46,8 +46,8 @@ pub async fn handle(event: Value, context: &Context) -> Result<Value, Failed> {
 
 async fn dispatch(event: Value, context: &Context, counters: &mut Counters) -> Result<Value, Failed> {
     match event.get("task").and_then(Value::as_str) {
-        Some("roll_up") => return conclude("Summaries", context.deliverer.roll_up().await, counters),
-        Some("digest") => return conclude("Digests", context.deliverer.digest().await, counters),
+        Some("roll_up") => return conclude("Summaries", &context.deliverer.roll_up().await, counters),
+        Some("digest") => return conclude("Digests", &context.deliverer.digest().await, counters),
         _ => {}
     }
     if event.get("Records").is_none() {
@@ -112,7 +112,7 @@ fn parse(body: &str) -> Result<Message, Failed> {
     })
 }
 
-fn conclude(name: &str, report: TaskReport, counters: &mut Counters) -> Result<Value, Failed> {
+fn conclude(name: &str, report: &TaskReport, counters: &mut Counters) -> Result<Value, Failed> {
     for error in &report.failed {
         tracing::error!(error = %error, "a mail of the task was not sent");
     }

@@ -326,7 +326,7 @@ mod tests {
             let mut tasks = [Some(Box::pin(a.deliver(&message)) as _), Some(Box::pin(b.deliver(&message)) as _)];
             let mut ends = Vec::new();
             for turn in 0_usize.. {
-                let Some(left) = [(schedule >> turn.min(63)) & 1, 0, 1].into_iter().find(|at| tasks[*at].is_some())
+                let Some(at) = [(schedule >> turn.min(63)) & 1, 0, 1].into_iter().find(|at| tasks[*at].is_some())
                 else {
                     break;
                 };
