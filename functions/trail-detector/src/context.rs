@@ -5,7 +5,7 @@ use cloudvigil_aws::{Detector, Environment, EnvironmentError};
 /// The name under which this function counts.
 pub const FUNCTION: &str = "trail-detector";
 /// How far back `LookupEvents` can look, in days.
-const HISTORY_DAYS: u32 = 90;
+pub const HISTORY_DAYS: u32 = 90;
 
 /// The function's ports and configuration.
 pub struct Context {

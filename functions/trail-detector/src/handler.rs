@@ -13,9 +13,13 @@ use cloudvigil_core::formats;
 use cloudvigil_core::pipeline::{Entry, Report};
 use cloudvigil_core::ports::PortError;
 use serde_json::Value;
+use tokio::time::Instant;
 
 use crate::context::{Context, FUNCTION};
 use crate::{sweep, trail_status};
+
+/// What is kept of the invocation's time to settle what was read and to end in order.
+const RESERVE: Duration = Duration::from_secs(15);
 
 /// Why an invocation failed.
 #[derive(Debug, thiserror::Error)]
@@ -65,11 +69,13 @@ async fn dispatch(event: &Value, left: Duration, context: &Context, counters: &m
 }
 
 async fn poll(left: Duration, context: &Context, counters: &mut Counters) -> Result<(), Failed> {
+    // The regions and the trails take of the same time.
+    let deadline = Instant::now() + left.saturating_sub(RESERVE);
     let mut failures = Vec::new();
     let regions = enabled_regions(&context.detector.clients).await?;
     failures.extend(regions.error.map(|error| error.to_string()));
     failures.extend(trail_status::check(&regions.names, context, counters).await);
-    failures.extend(sweep::sweep(&regions.names, left, context, counters).await);
+    failures.extend(sweep::sweep(&regions.names, deadline, context, counters).await);
     for failure in &failures {
         tracing::error!(failure, "a part of the poll failed");
     }

@@ -5,19 +5,18 @@
 //! time, or fails, goes on from there. Each sweep starts an hour before the watermark, since events arrive late; an event
 //! that comes twice counts once.
 
-use std::time::Duration;
-
 use cloudvigil_aws::Counters;
 use cloudvigil_aws::lookup::{LookupQuery, Pace, lookup};
 use cloudvigil_core::detect::EventQuery;
 use cloudvigil_core::formats;
 use cloudvigil_core::pipeline::Entry;
+use cloudvigil_core::ports::PortResult;
 use futures::StreamExt;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
-use crate::context::Context;
+use crate::context::{Context, HISTORY_DAYS};
 use crate::handler::{Failed, conclude};
 
 /// The state's partition of the watermarks; the sort key is the region.
@@ -31,8 +30,8 @@ const SLICE: SignedDuration = SignedDuration::from_hours(24);
 const LIFETIME: SignedDuration = SignedDuration::from_hours(100 * 24);
 /// How many regions are read at once.
 const REGIONS_AT_ONCE: usize = 8;
-/// What is kept of the invocation's time to settle what was read and to end in order.
-const RESERVE: Duration = Duration::from_secs(15);
+/// How far back the history goes: what lies before it cannot be looked up any more.
+const HISTORY: SignedDuration = SignedDuration::from_hours(24 * HISTORY_DAYS as i64);
 
 #[derive(Debug, Serialize, Deserialize)]
 struct Watermark {
@@ -41,20 +40,31 @@ struct Watermark {
     until: Timestamp,
 }
 
-/// Sweeps the regions, within `left`. Returns what failed; the rest was done.
-pub async fn sweep(regions: &[String], left: Duration, context: &Context, counters: &mut Counters) -> Vec<String> {
-    let deadline = Instant::now() + left.saturating_sub(RESERVE);
+/// Sweeps the regions, until `deadline`. Returns what failed; the rest was done.
+pub async fn sweep(regions: &[String], deadline: Instant, context: &Context, counters: &mut Counters) -> Vec<String> {
     let pace = Pace::default().deadline(deadline);
-    let swept = regions.iter().map(|region| {
+    let mut failures = Vec::new();
+    let mut starts = Vec::new();
+    for region in regions {
+        match start(region, context).await {
+            Ok((start, damage)) => {
+                failures.extend(damage);
+                starts.push((start, region));
+            }
+            Err(error) => failures.push(format!("sweep of {region}: {error}")),
+        }
+    }
+    // Who waits longest comes first, so that a sweep that is cut short leaves out another region each time.
+    starts.sort_unstable_by_key(|(start, _)| start.from);
+    let swept = starts.into_iter().map(|(start, region)| {
         let pace = &pace;
         async move {
             let mut counters = Counters::default();
-            let result = sweep_region(region, pace, deadline, context, &mut counters).await;
+            let result = sweep_region(region, start, pace, context, &mut counters).await;
             (counters, result.err().map(|error| format!("sweep of {region}: {error}")))
         }
     });
     let swept: Vec<_> = futures::stream::iter(swept).buffer_unordered(REGIONS_AT_ONCE).collect().await;
-    let mut failures = Vec::new();
     for (counted, failure) in swept {
         *counters += counted;
         failures.extend(failure);
@@ -62,28 +72,53 @@ pub async fn sweep(regions: &[String], left: Duration, context: &Context, counte
     failures
 }
 
+/// Where a region's sweep starts, and the version of the watermark that says so.
+struct Start {
+    from: Timestamp,
+    version: Option<u64>,
+}
+
+/// Reads a region's watermark. An unreadable one is a failure that is told, and the region is swept as if for the first
+/// time, which replaces it.
+async fn start(region: &str, context: &Context) -> PortResult<(Start, Option<String>)> {
+    let item = context.detector.state.get(WATERMARKS, region).await?;
+    let now = context.detector.clock.now();
+    let back = |by: SignedDuration| now.saturating_sub(by).unwrap_or(Timestamp::MIN);
+    let first = back(SignedDuration::from_hours(24 * i64::from(context.lookup_days)));
+    let Some(item) = item else { return Ok((Start { from: first, version: None }, None)) };
+    let read = serde_json::from_slice::<Watermark>(&item.body).map_err(|error| error.to_string());
+    let read = read.and_then(|watermark| match watermark.schema {
+        SCHEMA => Ok(watermark.until),
+        other => Err(format!("its schema is {other}; this version reads {SCHEMA}")),
+    });
+    let (from, damage) = match read {
+        Ok(until) => (until.saturating_sub(OVERLAP).unwrap_or(Timestamp::MIN).max(back(HISTORY)), None),
+        Err(reason) => {
+            let days = context.lookup_days;
+            (first, Some(format!("the watermark of {region} is unreadable, so {days} days are read again: {reason}")))
+        }
+    };
+    Ok((Start { from, version: Some(item.version) }, damage))
+}
+
 async fn sweep_region(
     region: &str,
+    Start { mut from, mut version }: Start,
     pace: &Pace,
-    deadline: Instant,
     context: &Context,
     counters: &mut Counters,
 ) -> Result<(), Failed> {
     let detector = &context.detector;
     let now = detector.clock.now();
-    let first = now - SignedDuration::from_hours(24 * i64::from(context.lookup_days));
-    let item = detector.state.get(WATERMARKS, region).await?;
-    let watermark: Option<Watermark> = item.as_ref().and_then(|item| serde_json::from_slice(&item.body).ok());
-    let mut from = watermark.map_or(first, |watermark| (watermark.until - OVERLAP).max(first));
-    let mut version = item.map(|item| item.version);
     let client = detector.clients.cloudtrail_in(region).await;
     while from < now {
-        let to = (from + SLICE).min(now);
+        let to = from.saturating_add(SLICE).unwrap_or(Timestamp::MAX).min(now);
         for query in detector.catalogue().event_queries() {
             let mut events = Vec::new();
             let looked = lookup(&client, &asked(query), from, to, pace, &mut |event| events.push(event)).await;
             counters.count("LookupPages", looked.pages);
             counters.count("LookupRetries", looked.retries);
+            counters.count("LookupIncomplete", looked.incomplete);
             let entries = events.iter().map(|event| Entry { key: None, time: None, bytes: event.event.as_bytes() });
             let source = format!("cloudtrail:LookupEvents:{region}");
             if !events.is_empty() {
@@ -92,7 +127,7 @@ async fn sweep_region(
             }
             match looked.error {
                 // The rest is the next sweep's.
-                Some(_) if Instant::now() >= deadline => {
+                Some(_) if looked.cut_short => {
                     counters.count("SweepsCutShort", 1);
                     return Ok(());
                 }
@@ -101,7 +136,7 @@ async fn sweep_region(
             }
         }
         let body = serde_json::to_vec(&Watermark { schema: SCHEMA, until: to }).unwrap_or_default();
-        let expires = now + LIFETIME;
+        let expires = now.saturating_add(LIFETIME).unwrap_or(Timestamp::MAX);
         if !detector.state.put_if(WATERMARKS, region, body, expires, version).await? {
             // Another sweep of this region is under way, and keeps the watermark.
             return Ok(());
@@ -117,5 +152,64 @@ fn asked(query: EventQuery) -> LookupQuery {
         EventQuery::Source(source) => LookupQuery::EventSource(source),
         EventQuery::Name(name) => LookupQuery::EventName(name),
         EventQuery::Root => LookupQuery::Username("root".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use cloudvigil_aws::{Clients, Detector};
+    use cloudvigil_core::ports::Clock;
+    use cloudvigil_local::{Collected, EmbeddedState};
+
+    use super::*;
+
+    struct At(&'static str);
+
+    impl Clock for At {
+        fn now(&self) -> Timestamp {
+            self.0.parse().unwrap()
+        }
+    }
+
+    /// Where a sweep on 31 March 2026 starts that finds this in the state.
+    async fn started(watermark: Option<&str>) -> (String, Option<String>) {
+        let clock: Arc<dyn Clock> = Arc::new(At("2026-03-31T12:00:00Z"));
+        let state = Arc::new(EmbeddedState::in_memory(Arc::clone(&clock)).unwrap());
+        let detector = Detector::new(Arc::new(Clients::new()), state, Arc::new(Collected::new()), clock);
+        let context = Context { detector, lookup_days: 7 };
+        if let Some(body) = watermark {
+            let body = body.as_bytes().to_vec();
+            context.detector.state.put(WATERMARKS, "eu-west-1", body, Timestamp::MAX).await.unwrap();
+        }
+        let (start, damage) = start("eu-west-1", &context).await.unwrap();
+        assert_eq!(start.version.is_some(), watermark.is_some());
+        (start.from.to_string(), damage)
+    }
+
+    #[tokio::test]
+    async fn a_region_that_was_not_swept_for_long_is_read_from_its_watermark() {
+        assert_eq!(started(None).await, ("2026-03-24T12:00:00Z".to_owned(), None));
+        for (until, from) in [
+            ("2026-03-31T11:00:00Z", "2026-03-31T10:00:00Z"),
+            // Longer ago than the first look back, and still within the history.
+            ("2026-03-01T11:00:00Z", "2026-03-01T10:00:00Z"),
+            // Older than the history.
+            ("2025-01-01T00:00:00Z", "2025-12-31T12:00:00Z"),
+            ("-009999-01-02T01:59:59Z", "2025-12-31T12:00:00Z"),
+        ] {
+            let watermark = format!(r#"{{"schema":1,"until":"{until}"}}"#);
+            assert_eq!(started(Some(&watermark)).await, (from.to_owned(), None), "{until}");
+        }
+    }
+
+    #[tokio::test]
+    async fn an_unreadable_watermark_is_told_and_the_region_is_read_as_if_for_the_first_time() {
+        for watermark in ["", "{}", r#"{"schema":2,"until":"2026-03-31T11:00:00Z"}"#] {
+            let (from, damage) = started(Some(watermark)).await;
+            assert_eq!(from, "2026-03-24T12:00:00Z");
+            assert!(damage.is_some_and(|damage| damage.contains("eu-west-1")), "{watermark}");
+        }
     }
 }

@@ -72,6 +72,8 @@ pub struct Looked {
     pub retries: u64,
     /// Events without an id or a record, which were not handed on.
     pub incomplete: u64,
+    /// Whether it was the pace's deadline that ended the lookup.
+    pub cut_short: bool,
     /// What ended the lookup before its end. The newest events came first, so what is missing is older: a watermark
     /// moves only where this is `None`.
     pub error: Option<PortError>,
@@ -165,7 +167,7 @@ pub async fn lookup(
     let mut looked = Looked::default();
     let mut token = None;
     loop {
-        let answer = match next_page(client, query, (from, to), token, pace, &mut looked.retries).await {
+        let answer = match next_page(client, query, (from, to), token, pace, &mut looked).await {
             Ok(answer) => answer,
             Err(error) => {
                 looked.error = Some(error);
@@ -194,7 +196,7 @@ async fn next_page(
     (from, to): (Timestamp, Timestamp),
     token: Option<String>,
     pace: &Pace,
-    retries: &mut u64,
+    looked: &mut Looked,
 ) -> Result<LookupEventsOutput, PortError> {
     let region = client.config().region().map(ToString::to_string).unwrap_or_default();
     let what = || format!("look up {query:?} from {from} to {to} in {region} (cloudtrail:LookupEvents)");
@@ -209,6 +211,7 @@ async fn next_page(
     let mut last = None;
     loop {
         let Some(turn) = pace.turn(&region, earliest, limit) else {
+            looked.cut_short = limit == pace.deadline;
             return Err(last.unwrap_or_else(|| PortError::new(Failure::Transient, what(), "no time is left for it")));
         };
         sleep_until(turn).await;
@@ -232,7 +235,7 @@ async fn next_page(
         }
         last = Some(error);
         failures += 1;
-        *retries += 1;
+        looked.retries += 1;
         earliest = Instant::now() + pace.wait(failures);
         limit = Some(limit.map_or(give_up, |limit| limit.min(give_up)));
     }
@@ -315,7 +318,7 @@ mod tests {
         let (looked, ids) = run(&stub, &fast().retry_for(Duration::from_millis(50))).await;
         assert_eq!(ids, ["b"]);
         let error = looked.error.unwrap();
-        assert_eq!(error.failure, Failure::Transient);
+        assert_eq!((error.failure, looked.cut_short), (Failure::Transient, false));
         assert!(error.to_string().contains("ThrottlingException"), "{error}");
         assert!(looked.retries > 1);
     }
@@ -334,8 +337,17 @@ mod tests {
     async fn a_deadline_that_has_passed_asks_nothing() {
         let stub = Stub::answering([]);
         let (looked, _) = run(&stub, &fast().deadline(Instant::now())).await;
+        assert!(looked.cut_short);
         assert_eq!(looked.error.unwrap().failure, Failure::Transient);
         assert!(stub.requests().is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_turn_that_would_come_after_the_deadline_is_not_waited_for() {
+        let stub = Stub::answering([page_of(&["b"], Some("two"))]);
+        let pace = fast().interval(Duration::from_mins(1)).deadline(Instant::now() + Duration::from_secs(50));
+        let (looked, ids) = run(&stub, &pace).await;
+        assert_eq!((ids.len(), looked.cut_short, looked.error.is_some()), (1, true, true));
     }
 
     #[tokio::test]

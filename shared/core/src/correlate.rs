@@ -12,6 +12,7 @@ mod settle;
 
 pub(crate) use contributions::NewContribution;
 pub use contributions::{Contributions, Partition, StoredContributions};
+pub(crate) use fold::MAX_RESOURCES;
 pub use fold::finding_in;
 pub use settle::{SETTLED, SettleError, Settler, settled};
 

@@ -62,7 +62,7 @@ pub struct Rule {
     pub file: String,
     /// Its own tests.
     pub cases: Cases,
-    /// A hash of what it asks for (16 hexadecimal digits): state of another logic is never mixed in.
+    /// A hash of its id and what it asks for (16 hexadecimal digits): state of another logic is never mixed in.
     pub logic: String,
     /// Whether its matches become findings of their own. A rule that only serves correlations has none.
     pub reports: bool,

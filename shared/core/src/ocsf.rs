@@ -34,7 +34,8 @@ impl Class {
             source.is_some_and(|source| source.category.as_deref() == Some(INVENTORY))
         };
         let Some(rule) = catalogue.by_id(rule) else { return Self::Detection };
-        let by_leaves = !rule.leaves.is_empty() && rule.leaves.iter().all(|leaf| is_inventory(catalogue.rule(leaf.rule)));
+        let by_leaves =
+            !rule.leaves.is_empty() && rule.leaves.iter().all(|leaf| is_inventory(catalogue.rule(leaf.rule)));
         if is_inventory(rule) || by_leaves { Self::Compliance } else { Self::Detection }
     }
 
@@ -275,11 +276,7 @@ pub fn event(message: &Message, class: Class) -> Event<'_> {
             status: "Fail",
         }),
         cloud,
-        resources: finding
-            .resources
-            .iter()
-            .map(|uid| Resource { uid, region: finding.region.as_deref() })
-            .collect(),
+        resources: finding.resources.iter().map(|uid| Resource { uid, region: finding.region.as_deref() }).collect(),
         evidences: evidences(finding),
         remediation: (!guidance.runbook.is_empty())
             .then_some(Remediation { desc: &guidance.runbook, references: &guidance.references }),
@@ -386,18 +383,30 @@ mod tests {
         for pointer in required {
             assert!(event.pointer(pointer).is_some_and(|value| !value.is_null()), "{pointer} of {event}");
         }
-        assert_eq!(event["type_uid"], json!(event["class_uid"].as_u64().unwrap() * 100 + event["activity_id"].as_u64().unwrap()));
+        assert_eq!(
+            event["type_uid"],
+            json!(event["class_uid"].as_u64().unwrap() * 100 + event["activity_id"].as_u64().unwrap())
+        );
     }
 
     #[test]
     fn a_detection_has_what_the_schema_requires() {
         let event = serde_json::to_value(event(&message(), Class::Detection)).unwrap();
         assert_required(&event);
-        assert_eq!((&event["class_uid"], &event["type_uid"], &event["severity_id"]), (&json!(2004), &json!(200_401), &json!(5)));
+        assert_eq!(
+            (&event["class_uid"], &event["type_uid"], &event["severity_id"]),
+            (&json!(2004), &json!(200_401), &json!(5))
+        );
         assert_eq!(event["time"], json!(1_772_359_500_000_i64));
-        assert_eq!(event["cloud"], json!({"provider": "AWS", "region": "eu-west-1", "account": {"uid": "123456789012", "type_id": 10, "type": "AWS Account"}}));
+        assert_eq!(
+            event["cloud"],
+            json!({"provider": "AWS", "region": "eu-west-1", "account": {"uid": "123456789012", "type_id": 10, "type": "AWS Account"}})
+        );
         assert_eq!(event["metadata"]["profiles"], json!(["cloud"]));
-        assert_eq!(event["finding_info"]["attacks"], json!([{"technique": {"uid": "T1562"}, "sub_technique": {"uid": "T1562.008"}}]));
+        assert_eq!(
+            event["finding_info"]["attacks"],
+            json!([{"technique": {"uid": "T1562"}, "sub_technique": {"uid": "T1562.008"}}])
+        );
         assert_eq!(event["evidences"][0]["src_endpoint"], json!({"ip": "203.0.113.7"}));
         assert_eq!(event.get("compliance"), None);
     }
@@ -408,7 +417,10 @@ mod tests {
         message.finding.revision = 3;
         let event = serde_json::to_value(event(&message, Class::Compliance)).unwrap();
         assert_required(&event);
-        assert_eq!((&event["class_uid"], &event["activity_id"], &event["type_uid"]), (&json!(2003), &json!(2), &json!(200_302)));
+        assert_eq!(
+            (&event["class_uid"], &event["activity_id"], &event["type_uid"]),
+            (&json!(2003), &json!(2), &json!(200_302))
+        );
         assert_eq!(event["compliance"], json!({"control": "A trail was stopped", "status_id": 3, "status": "Fail"}));
     }
 

@@ -16,6 +16,8 @@ const PER_ITEM: usize = 1_500;
 /// How much evidence one object keeps for a partition: entries, and bytes of JSON.
 const MAX_EVIDENCE: usize = 64;
 const MAX_EVIDENCE_BYTES: usize = 100 * 1024;
+/// How many of the first entries are always kept: what a simple rule's finding shows.
+const FIRST_EVIDENCE: usize = Evidence::MAX_ENTRIES;
 
 /// Where contributions meet: what one finding is computed from, but for those of the next bucket.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -59,6 +61,12 @@ pub struct StoredContributions {
     pub(super) schema: u32,
     pub(super) entries: Vec<Contribution>,
     pub(super) evidence: Vec<KeptEvidence>,
+    /// How many came so far.
+    #[serde(skip)]
+    seen: usize,
+    /// How often the evidence was thinned out.
+    #[serde(skip)]
+    thinned: u32,
 }
 
 /// What the records of one object contribute.
@@ -92,10 +100,15 @@ impl Contributions {
             new.leaf,
             new.weight,
         ));
-        if stored.evidence.len() < MAX_EVIDENCE {
+        // Which entries lie in hot windows is not known yet, so the kept ones are spread over all that came.
+        if stored.seen.is_multiple_of(stored.stride()) {
             let (evidence, facts) = describe();
             stored.evidence.push(KeptEvidence { key: new.key.to_owned(), evidence, facts });
+            if stored.evidence.len() == MAX_EVIDENCE {
+                stored.thin_out();
+            }
         }
+        stored.seen += 1;
     }
 
     /// The partitions and what this object contributes to each.
@@ -142,20 +155,43 @@ fn shifted(catalogue: &Catalogue, partition: &Partition, by: Micros) -> Option<P
 }
 
 impl StoredContributions {
+    /// Of how many entries that come, one is kept.
+    fn stride(&self) -> usize {
+        1_usize.checked_shl(self.thinned).unwrap_or(usize::MAX)
+    }
+
+    /// Drops every second entry of evidence, but for the first ones.
+    fn thin_out(&mut self) {
+        let mut number = 0;
+        self.evidence.retain(|_| {
+            number += 1;
+            number <= FIRST_EVIDENCE || number % 2 == 0
+        });
+        self.thinned += 1;
+    }
+
+    fn evidence_size(&self) -> usize {
+        let size = |kept| serde_json::to_string(kept).map_or(MAX_EVIDENCE_BYTES, |text| text.len());
+        self.evidence.iter().map(size).sum()
+    }
+
     /// The bodies of the items that hold this: each well under the state's limit.
     pub(super) fn into_items(mut self) -> impl Iterator<Item = Self> {
         self.entries.sort_unstable();
-        let mut size = 0;
-        self.evidence.retain(|kept| {
-            size += serde_json::to_string(kept).map_or(usize::MAX / 2, |text| text.len());
-            size <= MAX_EVIDENCE_BYTES
-        });
+        while self.evidence_size() > MAX_EVIDENCE_BYTES {
+            let before = self.evidence.len();
+            self.thin_out();
+            if self.evidence.len() == before {
+                self.evidence.pop();
+            }
+        }
         let mut evidence = Some(self.evidence);
         let chunks: Vec<_> = self.entries.chunks(PER_ITEM).map(<[_]>::to_vec).collect();
         chunks.into_iter().map(move |entries| Self {
             schema: super::settle::SCHEMA,
             entries,
             evidence: evidence.take().unwrap_or_default(),
+            ..Self::default()
         })
     }
 }

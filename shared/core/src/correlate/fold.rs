@@ -11,7 +11,7 @@ use crate::detect::Catalogue;
 use crate::finding::{Evidence, Finding};
 
 /// The most resources that a finding names.
-const MAX_RESOURCES: usize = 20;
+pub(crate) const MAX_RESOURCES: usize = 20;
 
 /// The finding of a partition, from everything that was contributed to it and to the bucket after it; `None` where the
 /// rule's condition is not fulfilled. Its revision is 1.

@@ -20,6 +20,8 @@ use crate::finding::{Guidance, Level};
 const MAX_FILE: usize = 1024 * 1024;
 /// Correlations over correlations, at most this deep.
 const MAX_CHAIN: usize = 8;
+/// The most simple rules in a correlation, those of its chain included and each as often as it is named.
+const MAX_LEAVES: usize = 256;
 /// The longest timespan of a correlation, in seconds: 30 days, the life of state.
 const MAX_TIMESPAN: u64 = 30 * 24 * 3600;
 
@@ -78,11 +80,8 @@ impl Loader {
 
     fn file(&mut self, file: &RuleFile) {
         if file.text.len() > MAX_FILE {
-            return self.problem(
-                &file.name,
-                None,
-                format!("{} bytes are more than a rule file may have", file.text.len()),
-            );
+            let reason = format!("its {} bytes are more than the {MAX_FILE} of the longest rule file", file.text.len());
+            return self.problem(&file.name, None, reason);
         }
         let collection = match parse_sigma_yaml(&file.text) {
             Ok(collection) => collection,
@@ -125,7 +124,8 @@ impl Loader {
             Some("cloudtrail") => events::wanted(&rule.detection),
             _ => Vec::new(),
         };
-        let logic = logic_hash(&(&rule.logsource, &rule.detection, &group_by))?;
+        // The id is part of it: two rules that ask for the same thing have findings of their own.
+        let logic = logic_hash(&(&rule.id, &rule.logsource, &rule.detection, &group_by))?;
         let guidance = Guidance {
             description: rule.description.clone().unwrap_or_default(),
             runbook: text(attribute("runbook"), "runbook")?,
@@ -205,7 +205,7 @@ impl Loader {
             tags: rule.tags.clone(),
         };
         let parts: Vec<_> = leaves.iter().map(|leaf| (&self.catalogue.rules[leaf.rule].logic, &leaf.fields)).collect();
-        let logic = logic_hash(&(format!("{plan:?}"), parts))?;
+        let logic = logic_hash(&(&rule.id, format!("{plan:?}"), parts))?;
         self.add(Rule {
             id: rule.id.clone().unwrap_or_else(|| logic.clone()),
             title: rule.title.clone(),
@@ -247,6 +247,9 @@ impl Loader {
             let is_simple = |number: &&usize| self.catalogue.rules[**number].detection.is_some();
             let simple = self.catalogue.by_id.get(reference).filter(is_simple).or_else(|| self.by_name.get(reference));
             if let Some(number) = simple {
+                if leaves.len() >= MAX_LEAVES {
+                    return Err(format!("it correlates more than {MAX_LEAVES} rules"));
+                }
                 let fields = group_by.iter().map(|name| aliased(rule, name, reference)).collect();
                 leaves.push(Leaf { rule: *number, fields });
                 of.push(Node::Leaf(leaves.len() - 1));

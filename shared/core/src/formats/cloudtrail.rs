@@ -128,9 +128,9 @@ fn unwrapped(raw: Cow<'_, str>, mut fields: Map<String, Value>) -> (Cow<'_, str>
         return (Cow::Owned(raw), detail);
     }
     if let Some(text) = fields.get("CloudTrailEvent").and_then(Value::as_str)
-        && let Ok(Value::Object(event)) = serde_json::from_str(text)
+        && let Ok((raw, event)) = object_frame(text.as_bytes())
     {
-        return (Cow::Owned(text.to_owned()), event);
+        return (Cow::Owned(raw.into_owned()), event);
     }
     (raw, fields)
 }
@@ -198,6 +198,9 @@ mod tests {
         let half = br#"{"eventName":"x","userAgent":"a\ud83d\\ud83d\ud83d\ude00"}"#;
         let Parsed::Record(record) = CloudTrailParser.parse(half) else { panic!("not parsed") };
         assert_eq!(record.fields["userAgent"], "a\u{fffd}\\ud83d\u{1f600}");
+        let looked_up = serde_json::json!({"CloudTrailEvent": std::str::from_utf8(half).unwrap()}).to_string();
+        let Parsed::Record(inner) = CloudTrailParser.parse(looked_up.as_bytes()) else { panic!("not parsed") };
+        assert_eq!(inner.fields, record.fields, "in an envelope too");
     }
 
     #[test]

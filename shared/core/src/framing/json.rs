@@ -36,7 +36,7 @@ enum State {
     /// A value is open; it starts at the buffer's first byte.
     Value(Box<Value>),
     /// An envelope's array has ended; the rest of the envelope is passed over.
-    EnvelopeRest(Box<Value>),
+    EnvelopeRest { rest: Box<Value>, at_line_start: bool },
     /// The shape broke: wait for a line that can start a value.
     Resync { at_line_start: bool },
 }
@@ -100,7 +100,7 @@ impl JsonFramer {
                 State::Between => self.between(&mut done, sink),
                 State::Resync { .. } => self.resync(&mut done),
                 State::Value(_) => self.value(&mut done, sink),
-                State::EnvelopeRest(_) => self.envelope_rest(&mut done),
+                State::EnvelopeRest { .. } => self.envelope_rest(&mut done, sink),
             }
         }
         self.buffer.drain(..done);
@@ -111,8 +111,9 @@ impl JsonFramer {
                 value.too_long = true;
             }
             if value.too_long {
-                self.buffer = Vec::new();
-                self.at = 0;
+                // The last byte stays: whether a line starts behind it matters where the shape breaks.
+                self.buffer = self.buffer.last().copied().into_iter().collect();
+                self.at = self.buffer.len();
             }
         }
     }
@@ -147,7 +148,8 @@ impl JsonFramer {
             b']' if self.array.is_some() => {
                 self.at += 1;
                 if self.array.take().is_some_and(|array| array.enveloped) {
-                    self.state = State::EnvelopeRest(Box::new(Value { nesting: vec![true], ..Value::default() }));
+                    let rest = Box::new(Value { nesting: vec![true], ..Value::default() });
+                    self.state = State::EnvelopeRest { rest, at_line_start: false };
                 }
             }
             b'[' if self.array.is_none() => {
@@ -201,19 +203,26 @@ impl JsonFramer {
         *done = self.at;
     }
 
-    fn envelope_rest(&mut self, done: &mut usize) {
-        let State::EnvelopeRest(rest) = &mut self.state else { return };
+    fn envelope_rest(&mut self, done: &mut usize, sink: &mut Sink<'_>) {
+        let State::EnvelopeRest { rest, at_line_start } = &mut self.state else { return };
         let byte = self.buffer[self.at];
-        if byte == b'\n' {
-            self.line += 1;
-        }
         match rest.step(byte, 0, &[]) {
             Step::Ends => {
                 self.state = State::Between;
                 self.at += 1;
             }
-            Step::Breaks => self.state = State::Resync { at_line_start: false },
-            _ => self.at += 1,
+            Step::Breaks => {
+                let opens = *at_line_start && matches!(byte, b'{' | b'[');
+                self.broken(sink);
+                if opens {
+                    self.state = State::Between;
+                }
+            }
+            _ => {
+                *at_line_start = byte == b'\n';
+                self.line += u64::from(byte == b'\n');
+                self.at += 1;
+            }
         }
         *done = self.at;
     }
@@ -221,10 +230,11 @@ impl JsonFramer {
     fn value(&mut self, done: &mut usize, sink: &mut Sink<'_>) {
         let State::Value(value) = &mut self.state else { return };
         // At the top, keys are watched for the two envelopes.
-        let watch = self.array.is_none() && !value.too_long;
+        // Beyond the longest frame no more: how much of a longer value is still at hand depends on the cut.
+        let watched = if self.array.is_none() && !value.too_long { *done + MAX_FRAME } else { 0 };
         while self.at < self.buffer.len() {
             let byte = self.buffer[self.at];
-            let known: &[u8] = if watch { &self.buffer } else { &[] };
+            let known: &[u8] = if self.at < watched { &self.buffer } else { &[] };
             let step = value.step(byte, self.at, known);
             if byte == b'\n' {
                 self.line += 1;

@@ -5,6 +5,8 @@ use memchr::memchr;
 use super::{Frame, MAX_FRAME, Sink};
 
 const BOM: &[u8] = b"\xef\xbb\xbf";
+/// The longest line before its byte order mark and its `\r` are taken off, which do not count.
+const MAX_CARRY: usize = MAX_FRAME + BOM.len() + 1;
 
 /// Cuts bytes into lines.
 #[derive(Debug, Default)]
@@ -44,7 +46,7 @@ impl LineFramer {
         if self.skipping {
             return;
         }
-        if self.carry.len() + bytes.len() > MAX_FRAME {
+        if self.carry.len() + bytes.len() > MAX_CARRY {
             self.carry = Vec::new();
             self.skipping = true;
         } else {
@@ -73,5 +75,108 @@ impl LineFramer {
         } else if !line.trim_ascii().is_empty() {
             sink(self.number, Frame::Whole(line));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
+
+    use super::*;
+
+    /// Lines by their numbers; `None` for one that was too long.
+    fn lines_in_pieces<'p>(pieces: impl IntoIterator<Item = &'p [u8]>) -> Vec<(u64, Option<Vec<u8>>)> {
+        let mut framer = LineFramer::default();
+        let mut found = Vec::new();
+        let mut sink = |number: u64, frame: Frame<'_>| match frame {
+            Frame::Whole(line) => found.push((number, Some(line.to_vec()))),
+            Frame::TooLong => found.push((number, None)),
+            Frame::Broken => panic!("a line is never broken"),
+        };
+        for piece in pieces {
+            framer.push(piece, &mut sink);
+        }
+        framer.finish(&mut sink);
+        found
+    }
+
+    fn lines(text: &[u8]) -> Vec<(u64, String)> {
+        let line = |line: Option<Vec<u8>>| line.map_or("~".to_owned(), |line| String::from_utf8(line).unwrap());
+        lines_in_pieces([text]).into_iter().map(|(number, text)| (number, line(text))).collect()
+    }
+
+    fn numbered(lines: &[(u64, &str)]) -> Vec<(u64, String)> {
+        lines.iter().map(|(number, line)| (*number, (*line).to_owned())).collect()
+    }
+
+    #[test]
+    fn blank_lines_are_numbered_and_not_handed_over() {
+        assert_eq!(lines(b"a\n\n \t\r\nb"), numbered(&[(1, "a"), (4, "b")]));
+        assert_eq!(lines(b""), []);
+        assert_eq!(lines(b"\n\n"), []);
+    }
+
+    #[test]
+    fn a_byte_order_mark_and_either_line_end_are_taken_off() {
+        assert_eq!(lines(b"\xef\xbb\xbfa\r\nb\rc\n"), numbered(&[(1, "a"), (2, "b\rc")]));
+        assert_eq!(lines(b"\xef\xbb\xbf\r\na"), numbered(&[(2, "a")]));
+        assert_eq!(lines("a\n\u{feff}b".as_bytes()), numbered(&[(1, "a"), (2, "\u{feff}b")]));
+    }
+
+    #[test]
+    fn the_longest_line_is_as_long_in_one_piece_as_in_many() {
+        for (length, fits) in [(MAX_FRAME, true), (MAX_FRAME + 1, false)] {
+            for end in [b"\n".as_slice(), b"\r\n", b""] {
+                let mut text = BOM.to_vec();
+                text.resize(text.len() + length, b'x');
+                text.extend_from_slice(end);
+                for size in [text.len(), 1_000_003] {
+                    let found = lines_in_pieces(text.chunks(size));
+                    let [(1, line)] = found.as_slice() else { panic!("{} lines", found.len()) };
+                    assert_eq!(line.as_ref().map(Vec::len), fits.then_some(length), "{end:?} in pieces of {size}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_line_that_is_too_long_is_passed_over_in_constant_memory_and_the_next_is_read() {
+        let mut framer = LineFramer::default();
+        let mut found = Vec::new();
+        let mut sink = |number: u64, frame: Frame<'_>| found.push((number, matches!(frame, Frame::TooLong)));
+        framer.push(b"a\n", &mut sink);
+        for _ in 0..64 {
+            framer.push(&[b'x'; 1024 * 1024], &mut sink);
+            assert!(framer.carry.capacity() <= 2 * MAX_CARRY);
+        }
+        framer.push(b"\nb\n", &mut sink);
+        framer.finish(&mut sink);
+        assert_eq!(found, [(1, false), (2, true), (3, false)]);
+    }
+
+    #[test]
+    fn the_cut_of_the_input_does_not_change_the_lines() {
+        let config = Config { cases: 2_000, failure_persistence: None, ..Config::default() };
+        let mut runner = TestRunner::new_with_rng(config, TestRng::from_seed(RngAlgorithm::ChaCha, &[5; 32]));
+        let token = prop::sample::select(vec!["\n", "\r", "\r\n", "\u{feff}", " ", "\t", "a", "\0", "some words"]);
+        let input = (prop::collection::vec(token, 0..30), prop::collection::vec(1_usize..8, 1..20));
+        runner
+            .run(&input, |(tokens, sizes)| {
+                let text = tokens.concat();
+                let mut rest = text.as_bytes();
+                let mut pieces = Vec::new();
+                for size in sizes.iter().cycle() {
+                    if rest.is_empty() {
+                        break;
+                    }
+                    let (piece, after) = rest.split_at((*size).min(rest.len()));
+                    pieces.push(piece);
+                    rest = after;
+                }
+                prop_assert_eq!(lines_in_pieces(pieces), lines_in_pieces([text.as_bytes()]));
+                Ok(())
+            })
+            .unwrap();
     }
 }

@@ -4,7 +4,7 @@ use super::matcher::Matcher;
 use super::{Damage, Entry, Options, Report};
 use crate::decode::Decoder;
 use crate::detect::Catalogue;
-use crate::formats::{self, Format, Parser};
+use crate::formats::{self, Format, Framing, Parser};
 use crate::framing::{Frame, Framer};
 
 /// How much is looked at to recognise a format, in bytes.
@@ -74,7 +74,11 @@ impl<'c> Analysis<'c> {
                 continue;
             }
             if let Reader::Known { format, parser, .. } = &mut stage.reader {
-                matcher.frame(*format, parser.as_mut(), number, Frame::Whole(entry.bytes), Some(entry));
+                let frame = match format.framing() {
+                    Framing::Lines => without_line_end(entry.bytes),
+                    Framing::Json => entry.bytes,
+                };
+                matcher.frame(*format, parser.as_mut(), number, Frame::Whole(frame), Some(entry));
             } else {
                 matcher.stats.records_in += 1;
                 matcher.stats.unparsed += 1;
@@ -159,4 +163,10 @@ impl Stage<'_> {
             framer.push(bytes, &mut |number, frame| matcher.frame(*format, parser.as_mut(), number, frame, None));
         }
     }
+}
+
+/// A line as the framer would have cut it: log agents send the end of the line along.
+fn without_line_end(line: &[u8]) -> &[u8] {
+    let line = line.strip_suffix(b"\n").unwrap_or(line);
+    line.strip_suffix(b"\r").unwrap_or(line)
 }

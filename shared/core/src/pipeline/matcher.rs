@@ -6,13 +6,16 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use super::{Damage, Entry, Match, Options, Report, SourceStats};
-use crate::correlate::{Contributions, Group, NewContribution, Partition, bucket_of, digest};
+use crate::correlate::{Contributions, Group, MAX_RESOURCES, NewContribution, Partition, bucket_of, digest};
 use crate::detect::{Catalogue, Rule, field_text};
 use crate::enrich::enrich;
 use crate::finding::Evidence;
 use crate::formats::{Format, Framing, Parsed, Parser};
 use crate::framing::Frame;
-use crate::record::{LogSource, Record};
+use crate::record::{Facts, LogSource, Record};
+
+/// The longest value of a finding's group and facts, in bytes. The longest ARN has 2,048 characters.
+const MAX_VALUE: usize = 2048;
 
 /// The records of one object, met by the rules.
 pub(super) struct Matcher<'c> {
@@ -141,7 +144,7 @@ impl<'c> Matcher<'c> {
         let describe = || {
             let text = cut(&record.raw);
             let evidence = Evidence { time: record.time, source: source.clone(), record: number, text };
-            (evidence, format.facts(record))
+            (evidence, bounded(format.facts(record)))
         };
         let catalogue = self.catalogue;
         let contributions = &mut self.contributions;
@@ -160,7 +163,7 @@ impl<'c> Matcher<'c> {
                 let correlation = catalogue.rule(used.correlation);
                 let names = correlation.group_by.iter().flatten();
                 let fields = &correlation.leaves[used.leaf].fields;
-                let group = names.cloned().zip(fields.iter().map(|field| field_text(record, field))).collect();
+                let group = names.cloned().zip(fields.iter().map(|field| group_value(record, field))).collect();
                 contribute(used.correlation, used.leaf, group);
             }
         }
@@ -180,7 +183,33 @@ fn group_of(rule: &Rule, record: &Record<'_>) -> Group {
             None => Group::from([("record".to_owned(), Some(digest(&[&record.raw])))]),
         };
     }
-    names.into_iter().map(|name| (name.to_owned(), field_text(record, name))).collect()
+    names.into_iter().map(|name| (name.to_owned(), group_value(record, name))).collect()
+}
+
+/// A field by which findings are grouped. Its value may be an attacker's and of any length: a long one is cut, and
+/// told apart by its hash.
+fn group_value(record: &Record<'_>, name: &str) -> Option<String> {
+    let text = field_text(record, name)?;
+    if text.len() <= MAX_VALUE {
+        return Some(text);
+    }
+    let hash = digest(&[&text]);
+    Some(format!("{}... ({hash})", &text[..text.floor_char_boundary(MAX_VALUE)]))
+}
+
+/// What a finding says of a record, in bounds.
+fn bounded(facts: Facts) -> Facts {
+    let cut = |mut text: String| {
+        text.truncate(text.floor_char_boundary(MAX_VALUE));
+        text
+    };
+    Facts {
+        account: facts.account.map(cut),
+        region: facts.region.map(cut),
+        actor: facts.actor.map(cut),
+        source_address: facts.source_address.map(cut),
+        resources: facts.resources.into_iter().take(MAX_RESOURCES).map(cut).collect(),
+    }
 }
 
 /// Whether one of cloudvigil's own roles did it.

@@ -84,6 +84,30 @@ fn a_cut_envelope_ends_in_one_broken_tail() {
 }
 
 #[test]
+fn an_envelope_that_does_not_end_swallows_nothing_uncounted() {
+    assert_eq!(frames("{\"Records\":[{\"a\":1}]\n{\"b\":2}\n"), [r#"{"a":1}"#, "!", r#"{"b":2}"#]);
+    assert_eq!(frames(r#"{"Records":[{"a":1}]{"b":2}"#), [r#"{"a":1}"#, "!"]);
+    assert_eq!(frames("{\"Records\":[{\"a\":1}],\"x\":\"cut\n{\"b\":2}"), [r#"{"a":1}"#, "!", r#"{"b":2}"#]);
+    assert_eq!(frames("{\"Records\":[{\"a\":1}]"), [r#"{"a":1}"#]);
+}
+
+#[test]
+fn what_follows_a_value_that_is_too_long_does_not_depend_on_the_cut() {
+    let mut envelope = b"{\"x\":\"".to_vec();
+    envelope.resize(MAX_FRAME + 10, b'x');
+    envelope.extend_from_slice(b"\",\"Records\":[{\"a\":1}]}\n{\"c\":3}");
+    let mut cut = b"{\"x\":[\"".to_vec();
+    cut.resize(MAX_FRAME + 10, b'x');
+    cut.extend_from_slice(b"\"\n");
+    let line_start = cut.len();
+    cut.extend_from_slice(b"{\"c\":3}\n");
+    assert_eq!(frames_in_pieces(&[&envelope]), ["~", "{\"c\":3}"]);
+    assert_eq!(frames_in_pieces(&envelope.chunks(65_536).collect::<Vec<_>>()), ["~", "{\"c\":3}"]);
+    assert_eq!(frames_in_pieces(&[&cut]), ["!", "{\"c\":3}"]);
+    assert_eq!(frames_in_pieces(&[&cut[..line_start], &cut[line_start..]]), ["!", "{\"c\":3}"]);
+}
+
+#[test]
 fn a_value_that_is_too_long_is_passed_over_and_the_next_is_read() {
     let mut text = b"{\"a\":1}\n{\"b\":\"".to_vec();
     text.resize(text.len() + MAX_FRAME, b'x');

@@ -1,0 +1,240 @@
+//! Sources through the pipeline: read by several threads, taken up in order, settled at the end.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::ControlFlow;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Condvar, Mutex, PoisonError, mpsc};
+
+use anyhow::{Context as _, Result};
+use cloudvigil_core::correlate::Settler;
+use cloudvigil_core::detect::Catalogue;
+use cloudvigil_core::finding::{Finding, Level, Message};
+use cloudvigil_core::pipeline::{Pipeline, Report, SourceStats, Stats};
+use cloudvigil_core::ports::{Clock, StateStore};
+use cloudvigil_local::Collected;
+use tokio::runtime::Handle;
+
+use crate::ending::Ending;
+use crate::sources::{Input, Source};
+use crate::terminal;
+
+/// How far workers may be ahead of what has been taken up, for each of them: results wait in memory.
+const AHEAD: usize = 16;
+
+/// Analyses sources with `jobs` threads and hands over each result in the sources' order. `Break` ends it early.
+pub fn in_order(
+    sources: &[Source],
+    pipeline: &Pipeline<'_>,
+    jobs: usize,
+    runtime: &Handle,
+    mut each: impl FnMut(Outcome) -> ControlFlow<()>,
+) {
+    let next = AtomicUsize::new(0);
+    let taken = Taken::default();
+    let (sender, receiver) = mpsc::channel();
+    std::thread::scope(|scope| {
+        for _ in 0..jobs.clamp(1, sources.len().max(1)) {
+            let (sender, next, taken) = (sender.clone(), &next, &taken);
+            scope.spawn(move || {
+                loop {
+                    let number = next.fetch_add(1, Ordering::Relaxed);
+                    let Some(source) = sources.get(number) else { return };
+                    if !taken.wait_until(number, jobs * AHEAD) {
+                        return;
+                    }
+                    if sender.send((number, analyse(source, pipeline, runtime))).is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+        drop(sender);
+        let mut waiting = BTreeMap::new();
+        let mut due = 0;
+        for (number, outcome) in receiver {
+            waiting.insert(number, outcome);
+            while let Some(outcome) = waiting.remove(&due) {
+                due += 1;
+                if each(outcome).is_break() {
+                    taken.end();
+                    return;
+                }
+                taken.advance(due);
+            }
+        }
+    });
+}
+
+/// What came of a source: a report, or counters that name why there is none.
+pub type Outcome = Result<Report, SourceStats>;
+
+fn analyse(source: &Source, pipeline: &Pipeline<'_>, runtime: &Handle) -> Outcome {
+    let failed = |errors: Vec<String>| SourceStats { source: source.name.clone(), errors, ..SourceStats::default() };
+    let (store, id) = match &source.input {
+        Input::Object(store, id) => (store, id),
+        Input::Missing(reasons) => return Err(failed(reasons.clone())),
+    };
+    // One input must not take the others down with it.
+    let analysed = catch_unwind(AssertUnwindSafe(|| runtime.block_on(pipeline.object(store.as_ref(), id))));
+    match analysed {
+        Ok(report) => report.map_err(|error| failed(vec![error.source.to_string()])),
+        Err(_) => Err(failed(vec!["it could not be analysed, by a defect of cloudvigil; please report it".to_owned()])),
+    }
+}
+
+/// How many results have been taken up.
+#[derive(Default)]
+struct Taken {
+    number: Mutex<usize>,
+    moved: Condvar,
+}
+
+impl Taken {
+    /// Waits until result `number` is less than `ahead` away. `false`: nothing more is wanted.
+    fn wait_until(&self, number: usize, ahead: usize) -> bool {
+        let held = self.number.lock().unwrap_or_else(PoisonError::into_inner);
+        let too_far = |taken: &mut usize| number >= taken.saturating_add(ahead);
+        let held = self.moved.wait_while(held, too_far).unwrap_or_else(PoisonError::into_inner);
+        *held < usize::MAX
+    }
+
+    fn advance(&self, to: usize) {
+        *self.number.lock().unwrap_or_else(PoisonError::into_inner) = to;
+        self.moved.notify_all();
+    }
+
+    fn end(&self) {
+        self.advance(usize::MAX);
+    }
+}
+
+/// Collects what the reports of a run come to: counters, errors, findings.
+pub struct Run<'a> {
+    catalogue: &'a Catalogue,
+    state: &'a dyn StateStore,
+    clock: &'a dyn Clock,
+    runtime: &'a Handle,
+    collected: Collected,
+    touched: BTreeSet<cloudvigil_core::correlate::Partition>,
+    sources: Vec<SourceStats>,
+    /// What failed apart from any one source.
+    errors: Vec<String>,
+    keeps_findings: bool,
+}
+
+impl<'a> Run<'a> {
+    /// A run that has read nothing yet. Without `keeps_findings` it only counts.
+    pub fn new(
+        catalogue: &'a Catalogue,
+        state: &'a dyn StateStore,
+        clock: &'a dyn Clock,
+        runtime: &'a Handle,
+        keeps_findings: bool,
+    ) -> Self {
+        Self {
+            catalogue,
+            state,
+            clock,
+            runtime,
+            collected: Collected::new(),
+            touched: BTreeSet::new(),
+            sources: Vec::new(),
+            errors: Vec::new(),
+            keeps_findings,
+        }
+    }
+
+    fn settler(&self) -> Settler<'_> {
+        Settler { catalogue: self.catalogue, state: self.state, sink: &self.collected, clock: self.clock }
+    }
+
+    /// Takes up what came of a source.
+    pub fn take(&mut self, outcome: Outcome) {
+        let report = match outcome {
+            Ok(report) => report,
+            Err(stats) => return self.sources.push(stats),
+        };
+        self.sources.push(report.stats);
+        if self.keeps_findings && !report.contributions.is_empty() {
+            match self.runtime.block_on(self.settler().put(&report.object, report.contributions)) {
+                Ok(touched) => self.touched.extend(touched),
+                Err(error) => self.errors.push(error.to_string()),
+            }
+        }
+    }
+
+    /// Notes what failed apart from any one source.
+    pub fn failed(&mut self, error: impl ToString) {
+        self.errors.push(error.to_string());
+    }
+
+    /// Settles the findings, and leaves out those below `min_level`.
+    pub fn finish(mut self, min_level: Level) -> Finished {
+        if let Err(error) = self.runtime.block_on(self.settler().settle(&self.touched)) {
+            self.errors.push(error.to_string());
+        }
+        let mut messages: Vec<Message> = self.collected.into_sorted();
+        messages.retain(|message| message.finding.level >= min_level);
+        messages.sort_by(|one, other| sort_key(&one.finding).cmp(&sort_key(&other.finding)));
+        let mut stats: Stats = self.sources.into_iter().collect();
+        stats.total.errors += self.errors.len() as u64;
+        Finished { messages, stats, errors: self.errors }
+    }
+}
+
+/// By first time, then id; findings without a time come last.
+pub fn sort_key(finding: &Finding) -> impl Ord + use<'_> {
+    (finding.first_time.is_none(), finding.first_time, &finding.id)
+}
+
+/// What a run came to.
+pub struct Finished {
+    /// The findings, by first time, then id, those without a time last.
+    pub messages: Vec<Message>,
+    /// The counters.
+    pub stats: Stats,
+    errors: Vec<String>,
+}
+
+impl Finished {
+    /// Notes what failed after everything was read.
+    pub fn fail(&mut self, error: &anyhow::Error) {
+        self.errors.push(format!("{error:#}"));
+        self.stats.total.errors += 1;
+    }
+
+    /// Tells what went wrong, one line each, then the one line of counters, on the standard error.
+    pub fn tell(&self) {
+        for source in &self.stats.sources {
+            for error in &source.errors {
+                terminal::error(&format!("{}: {error}", source.source));
+            }
+        }
+        for error in &self.errors {
+            terminal::error(error);
+        }
+        let total = &self.stats.total;
+        terminal::summary(&format!(
+            "{} records, {} unparsed, {} skipped, {} errors",
+            total.records_in, total.unparsed, total.skipped, total.errors
+        ));
+    }
+
+    /// How the run ended.
+    pub fn ending(&self, fail_on: Option<Level>) -> Ending {
+        let reached = |level| self.messages.iter().any(|message| message.finding.level >= level);
+        if fail_on.is_some_and(reached) {
+            Ending::Reached
+        } else if self.stats.total.errors > 0 || self.stats.total.unparsed > 0 {
+            Ending::Incomplete
+        } else {
+            Ending::Done
+        }
+    }
+}
+
+/// The runtime that everything asynchronous runs on.
+pub fn runtime() -> Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().context("cannot start threads")
+}

@@ -1,0 +1,150 @@
+//! `cloudvigil scan`.
+
+use std::io::IsTerminal as _;
+use std::num::NonZeroUsize;
+use std::ops::ControlFlow;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+use cloudvigil_core::formats;
+use cloudvigil_core::pipeline::{Options, Pipeline, Stats};
+use cloudvigil_core::ports::{Clock, SystemClock};
+use cloudvigil_local::EmbeddedState;
+use indicatif::{ProgressBar, ProgressStyle};
+
+use crate::analysis::{self, Run};
+use crate::arguments::{FindingsOutput, Scan, ScanOutput};
+use crate::destination::{self, Destination};
+use crate::ending::Ending;
+use crate::sources::{self, OwnFiles};
+use crate::{output, rules, times};
+
+/// Runs it.
+pub fn run(arguments: &Scan) -> Result<Ending> {
+    // First everything that can be wrong with what was asked; nothing is read or written before.
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    sources::check(&arguments.paths)?;
+    let options = options(arguments, clock.as_ref())?;
+    let catalogue = rules::load(&arguments.rules)?;
+    let report = &arguments.report;
+    let (file, stats_file) = (report.file.as_deref(), report.stats.as_deref());
+    destination::check(&[file, stats_file, arguments.state.as_deref()], &inputs(arguments))?;
+    let runtime = analysis::runtime()?;
+    let mut own = OwnFiles::default();
+    let state = match &arguments.state {
+        Some(path) => EmbeddedState::open(path, Arc::clone(&clock))?,
+        None => EmbeddedState::in_memory(Arc::clone(&clock))?,
+    };
+    let mut to = Destination::open(file)?;
+    let stats_to = stats_file.map(|path| Destination::open(Some(path))).transpose()?;
+    [file, stats_file].into_iter().flatten().for_each(|path| own.add(path));
+    if let Some(path) = &arguments.state {
+        own.add_state(path);
+    }
+
+    let all = sources::list(&arguments.paths, &own, runtime.handle());
+    let bar = progress(all.len());
+    let matches = arguments.output == ScanOutput::Matches;
+    // Matches alone need no findings.
+    let keeps_findings = !matches || report.fail_on.is_some() || arguments.state.is_some();
+    let mut run = Run::new(&catalogue, &state, clock.as_ref(), runtime.handle(), keeps_findings);
+    let mut nobody_reads = false;
+    let mut write_error = None;
+    let pipeline = Pipeline::new(&catalogue, options);
+    let jobs = arguments.jobs.or_else(|| std::thread::available_parallelism().ok()).map_or(1, NonZeroUsize::get);
+    analysis::in_order(&all, &pipeline, jobs, runtime.handle(), |outcome| {
+        if matches && let Ok(found) = &outcome {
+            match to.write(|writer| output::json::matches(found, &catalogue, report.min_level, writer)) {
+                Ok(true) => {}
+                Ok(false) => nobody_reads = true,
+                Err(error) => write_error = Some(error),
+            }
+        }
+        run.take(outcome);
+        bar.inc(1);
+        if nobody_reads || write_error.is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    });
+    bar.finish_and_clear();
+    if nobody_reads {
+        return Ok(Ending::Done);
+    }
+    let mut finished = run.finish(report.min_level);
+    let kind = match arguments.output {
+        ScanOutput::Table => Some(FindingsOutput::Table),
+        ScanOutput::Json => Some(FindingsOutput::Json),
+        ScanOutput::Ocsf => Some(FindingsOutput::Ocsf),
+        ScanOutput::Csv => Some(FindingsOutput::Csv),
+        ScanOutput::Matches => None,
+    };
+    let written = match (write_error, kind) {
+        (Some(error), _) => Err(error),
+        (None, Some(kind)) => output::findings(kind, &finished.messages, &catalogue, &mut to),
+        (None, None) => to.flush(),
+    };
+    written.map_or_else(|error| finished.fail(&error), drop);
+    if let Some(to) = stats_to {
+        write_stats(&finished.stats, to).unwrap_or_else(|error| finished.fail(&error));
+    }
+    finished.tell();
+    Ok(finished.ending(report.fail_on))
+}
+
+fn options(arguments: &Scan, clock: &dyn Clock) -> Result<Options> {
+    let now = clock.now();
+    let format = match &arguments.format {
+        Some(name) => {
+            Some(formats::by_name(name).with_context(|| format!("--format {name}: there is no such format"))?)
+        }
+        None => None,
+    };
+    let timezone = times::zone(&arguments.timezone)?;
+    let time = |option: &str, text: &Option<String>| {
+        text.as_deref().map(|text| times::time(option, text, &timezone, now)).transpose()
+    };
+    let since = time("--since", &arguments.since)?;
+    let until = time("--until", &arguments.until)?;
+    if let (Some(since), Some(until)) = (since, until)
+        && since > until
+    {
+        bail!("--since {since} is after --until {until}: no record can be between them");
+    }
+    Ok(Options {
+        format,
+        matches: arguments.output == ScanOutput::Matches,
+        since,
+        until,
+        timezone,
+        modified: now,
+        ..Options::default()
+    })
+}
+
+/// The paths that are files of this host.
+fn inputs(arguments: &Scan) -> Vec<String> {
+    let is_path = |path: &&String| !path.starts_with("s3://") && *path != sources::STANDARD_INPUT;
+    // A folder is no file that could be overwritten.
+    arguments.paths.iter().filter(is_path).filter(|path| Path::new(path).is_file()).cloned().collect()
+}
+
+fn write_stats(stats: &Stats, mut to: Destination) -> Result<()> {
+    to.write(|writer| {
+        serde_json::to_writer(&mut *writer, stats)?;
+        writeln!(writer)
+    })?;
+    to.flush().map(drop)
+}
+
+/// A bar on the standard error, if it is a terminal.
+fn progress(sources: usize) -> ProgressBar {
+    if !std::io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let bar = ProgressBar::new(sources as u64);
+    if let Ok(style) = ProgressStyle::with_template("{spinner} {wide_bar} {pos}/{len} sources {elapsed}") {
+        bar.set_style(style);
+    }
+    bar.enable_steady_tick(Duration::from_millis(200));
+    bar
+}

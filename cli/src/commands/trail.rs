@@ -1,0 +1,177 @@
+//! `cloudvigil trail`: who tampered with logging, and is every trail alive?
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::sync::Arc;
+
+use anyhow::{Context as _, Result};
+use cloudvigil_aws::Clients;
+use cloudvigil_aws::lookup::{LookupQuery, Pace, lookup};
+use cloudvigil_aws::regions::{Regions, enabled_regions};
+use cloudvigil_aws::trails::{Trail as TrailState, trails};
+use cloudvigil_core::detect::Catalogue;
+use cloudvigil_core::formats::{self, Format};
+use cloudvigil_core::pipeline::{Entry, Options, Pipeline, SourceStats};
+use cloudvigil_core::ports::{Clock, SystemClock};
+use cloudvigil_local::EmbeddedState;
+use comfy_table::Cell;
+use jiff::{SignedDuration, Timestamp};
+use serde_json::{Value, json};
+
+use crate::analysis::{self, Finished, Run};
+use crate::arguments::{FindingsOutput, TextOutput, Trail};
+use crate::destination::Destination;
+use crate::ending::Ending;
+use crate::terminal::{self, Sheet};
+use crate::{output, rules};
+
+/// Runs it.
+pub fn run(arguments: &Trail) -> Result<Ending> {
+    let catalogue = rules::load(&arguments.rules)?;
+    let events = format("cloudtrail")?;
+    let inventory = format("inventory")?;
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let state = EmbeddedState::in_memory(Arc::clone(&clock))?;
+    let runtime = analysis::runtime()?;
+    let clients = Arc::new(Clients::new());
+    let regions = match arguments.region.as_slice() {
+        [] => runtime.block_on(enabled_regions(&clients))?,
+        given => Regions { names: given.to_vec(), error: None },
+    };
+
+    let to = clock.now();
+    let from = to - SignedDuration::from_hours(24 * i64::from(arguments.days));
+    let mut run = Run::new(&catalogue, &state, clock.as_ref(), runtime.handle(), true);
+    if let Some(error) = &regions.error {
+        run.failed(format!("{error}; only {} was looked at", regions.names.join(", ")));
+    }
+    let pipeline = Pipeline::new(&catalogue, Options { modified: to, ..Options::default() });
+    let (found, (trails, errors)) = runtime.block_on(async {
+        // Regions have histories and quotas of their own: none waits for another.
+        let mut tasks = tokio::task::JoinSet::new();
+        let pace = Arc::new(Pace::default());
+        for region in &regions.names {
+            let (clients, pace, region) = (Arc::clone(&clients), Arc::clone(&pace), region.clone());
+            let queries = queries(&catalogue);
+            tasks.spawn(async move { history(&clients, region, &queries, (from, to), &pace).await });
+        }
+        let mut found = tasks.join_all().await;
+        found.sort_by(|one, other| one.region.cmp(&other.region));
+        (found, trails(&clients, &regions.names).await)
+    });
+    for History { region, events: lines, errors } in found {
+        let name = format!("cloudtrail history of {region}");
+        if lines.is_empty() {
+            run.take(Err(SourceStats { source: name, errors, ..SourceStats::default() }));
+            continue;
+        }
+        let entries = lines.iter().map(|(id, event)| Entry { key: Some(id), time: None, bytes: event.as_bytes() });
+        let mut report = pipeline.entries(&name, Some(events), entries);
+        report.stats.errors.extend(errors);
+        run.take(Ok(report));
+    }
+    errors.iter().for_each(|error| run.failed(error));
+    let records: Vec<Value> = trails.iter().map(|trail| trail.to_inventory(None)).collect();
+    for (trail, record) in trails.iter().zip(&records) {
+        for error in [trail.status.as_ref().err(), trail.management_writes.as_ref().err()].into_iter().flatten() {
+            run.failed(format!("trail {} in {}: {error}: {}", trail.name, trail.home_region, error.message));
+        }
+        let line = record.to_string();
+        let entry = Entry { key: Some(&trail.arn), time: None, bytes: line.as_bytes() };
+        run.take(Ok(pipeline.entries("trails", Some(inventory), std::iter::once(entry))));
+    }
+
+    let mut finished = run.finish(arguments.min_level);
+    let mut to = Destination::open(None)?;
+    let written = match arguments.output {
+        TextOutput::Json => write_json(&finished, &records, &regions.names, &mut to),
+        TextOutput::Table => {
+            let shown = to.is_shown();
+            to.write(|writer| health(&trails, shown, writer))
+                .and_then(|_| output::findings(FindingsOutput::Table, &finished.messages, &catalogue, &mut to))
+        }
+    };
+    written.map_or_else(|error| finished.fail(&error), drop);
+    finished.tell();
+    Ok(finished.ending(arguments.fail_on))
+}
+
+fn format(name: &str) -> Result<&'static dyn Format> {
+    formats::by_name(name).with_context(|| format!("this build does not know the format '{name}'"))
+}
+
+/// What is asked of each region's history.
+fn queries(_: &Catalogue) -> Vec<LookupQuery> {
+    vec![LookupQuery::EventSource("cloudtrail.amazonaws.com".to_owned())]
+}
+
+/// What a region's history has.
+struct History {
+    region: String,
+    /// Ids and events, each once.
+    events: Vec<(String, String)>,
+    errors: Vec<String>,
+}
+
+async fn history(
+    clients: &Clients,
+    region: String,
+    queries: &[LookupQuery],
+    (from, to): (Timestamp, Timestamp),
+    pace: &Pace,
+) -> History {
+    let client = clients.cloudtrail_in(&region).await;
+    let mut events = BTreeMap::new();
+    let mut errors = Vec::new();
+    for query in queries {
+        let looked = lookup(&client, query, from, to, pace, &mut |event| {
+            events.insert(event.id, event.event);
+        })
+        .await;
+        errors.extend(looked.error.map(|error| error.to_string()));
+        if looked.incomplete > 0 {
+            errors.push(format!("{} events came without an id or a record", looked.incomplete));
+        }
+    }
+    History { region, events: events.into_iter().collect(), errors }
+}
+
+fn write_json(finished: &Finished, trails: &[Value], regions: &[String], to: &mut Destination) -> Result<bool> {
+    let findings: Vec<_> = finished.messages.iter().map(|message| &message.finding).collect();
+    let document = json!({"regions": regions, "trails": trails, "findings": findings, "stats": finished.stats});
+    Ok(to.write(|writer| output::json::value(&document, writer))? && to.flush()?)
+}
+
+/// A row for each trail.
+fn health(trails: &[TrailState], shown: bool, writer: &mut dyn Write) -> std::io::Result<()> {
+    if trails.is_empty() {
+        return writeln!(writer, "No trail was seen.\n");
+    }
+    let mut sheet =
+        Sheet::new(&["Trail", "Home region", "Regions", "Logging", "Last delivery (UTC)", "Writes recorded"], shown);
+    for trail in trails {
+        let unknown = |_| "could not look".to_owned();
+        let (logging, delivery) = match &trail.status {
+            Err(_) => ("could not look".to_owned(), "could not look".to_owned()),
+            Ok(status) => {
+                let time = status
+                    .latest_delivery_time
+                    .map_or_else(|| "never".to_owned(), |time| time.strftime("%Y-%m-%d %H:%M:%S").to_string());
+                let error = status
+                    .latest_delivery_error
+                    .as_ref()
+                    .map(|error| format!("\nfails: {}", terminal::short(error, 60)));
+                (if status.is_logging { "yes" } else { "NO" }.to_owned(), time + &error.unwrap_or_default())
+            }
+        };
+        sheet.row(vec![
+            Cell::new(terminal::line(&trail.name)),
+            Cell::new(terminal::line(&trail.home_region)),
+            Cell::new(if trail.multi_region { "all" } else { "home" }),
+            Cell::new(logging),
+            Cell::new(delivery),
+            Cell::new(trail.management_writes.as_ref().map_or_else(unknown, |writes| writes.as_str().to_owned())),
+        ]);
+    }
+    writeln!(writer, "{sheet}")
+}

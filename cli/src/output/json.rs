@@ -1,0 +1,62 @@
+//! One JSON value a line: findings, findings as OCSF, matches.
+
+use std::io::{self, Write};
+
+use cloudvigil_core::detect::Catalogue;
+use cloudvigil_core::finding::{Level, Message};
+use cloudvigil_core::ocsf;
+use cloudvigil_core::pipeline::Report;
+use jiff::Timestamp;
+use serde::Serialize;
+
+use crate::terminal;
+
+/// Findings, in the order given.
+pub fn findings(messages: &[Message], writer: &mut dyn Write) -> io::Result<()> {
+    messages.iter().try_for_each(|message| value(&message.finding, writer))
+}
+
+/// Findings as OCSF events.
+pub fn ocsf(messages: &[Message], catalogue: &Catalogue, writer: &mut dyn Write) -> io::Result<()> {
+    messages.iter().try_for_each(|message| {
+        let class = ocsf::Class::of(catalogue, &message.finding.rule);
+        value(&ocsf::event(message, class), writer)
+    })
+}
+
+/// The key order is the contract's.
+#[derive(Serialize)]
+struct MatchLine<'a> {
+    source: &'a str,
+    record: u64,
+    rule: &'a str,
+    title: &'a str,
+    level: Level,
+    time: Option<Timestamp>,
+}
+
+/// The matches of one source, which are sorted by record and rule already.
+pub fn matches(report: &Report, catalogue: &Catalogue, min_level: Level, writer: &mut dyn Write) -> io::Result<()> {
+    for found in &report.matches {
+        let rule = catalogue.rule(found.rule);
+        if rule.level < min_level {
+            continue;
+        }
+        let line = MatchLine {
+            source: &report.stats.source,
+            record: found.record,
+            rule: &rule.id,
+            title: &rule.title,
+            level: rule.level,
+            time: found.time,
+        };
+        value(&line, writer)?;
+    }
+    Ok(())
+}
+
+/// A value and a line's end.
+pub fn value(value: &impl Serialize, writer: &mut dyn Write) -> io::Result<()> {
+    let text = serde_json::to_string(value)?;
+    writeln!(writer, "{}", terminal::json(&text))
+}

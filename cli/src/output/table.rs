@@ -1,0 +1,91 @@
+//! Findings for people.
+
+use std::collections::BTreeMap;
+use std::io::{self, Write};
+
+use cloudvigil_core::finding::{Finding, Level, Message};
+use comfy_table::{Cell, CellAlignment};
+
+use crate::terminal::{self, Sheet};
+
+/// How many resources a row names.
+const RESOURCES: usize = 2;
+/// The longest text of a cell, in characters.
+const CELL: usize = 80;
+/// The digits of a rule's id that tell it from others well enough.
+const RULE: usize = 8;
+
+/// Findings, in the order given, and how many there are of each level.
+pub fn findings(messages: &[Message], shown: bool, writer: &mut dyn Write) -> io::Result<()> {
+    if messages.is_empty() {
+        return writeln!(writer, "No findings.");
+    }
+    let mut sheet =
+        Sheet::new(&["Level", "First seen (UTC)", "Count", "Finding", "Who and from where", "What", "Rule"], shown);
+    for Message { finding, .. } in messages {
+        sheet.row(vec![
+            terminal::level(finding.level),
+            Cell::new(
+                finding
+                    .first_time
+                    .map_or_else(|| "no time".to_owned(), |time| time.strftime("%Y-%m-%d %H:%M:%S").to_string()),
+            ),
+            Cell::new(finding.count).set_alignment(CellAlignment::Right),
+            Cell::new(terminal::short(&finding.title, CELL)),
+            Cell::new(who(finding)),
+            Cell::new(what(finding)),
+            Cell::new(terminal::short(&finding.rule.chars().take(RULE).collect::<String>(), RULE)),
+        ]);
+    }
+    sheet.whole(&[0, 1, 2, 6]);
+    write!(writer, "{sheet}")?;
+    writeln!(
+        writer,
+        "{}. What to do about one: cloudvigil rules show RULE",
+        counted(messages.iter().map(|message| message.finding.level))
+    )
+}
+
+/// `12 findings: 1 critical, 11 low`.
+pub fn counted(levels: impl Iterator<Item = Level>) -> String {
+    let mut counts: BTreeMap<Level, usize> = BTreeMap::new();
+    for level in levels {
+        *counts.entry(level).or_default() += 1;
+    }
+    let total: usize = counts.values().sum();
+    let each: Vec<String> = counts.iter().rev().map(|(level, count)| format!("{count} {level}")).collect();
+    format!("{total} {}: {}", if total == 1 { "finding" } else { "findings" }, each.join(", "))
+}
+
+fn who(finding: &Finding) -> String {
+    let actor = finding.actor.as_deref().map(|actor| terminal::short(last_part(actor), CELL));
+    let address = finding.source_address.as_deref().map(|address| terminal::short(address, CELL));
+    match (actor, address) {
+        (Some(actor), Some(address)) => format!("{actor}\n{address}"),
+        (Some(one), None) | (None, Some(one)) => one,
+        (None, None) => String::new(),
+    }
+}
+
+fn what(finding: &Finding) -> String {
+    let mut lines: Vec<String> =
+        finding.resources.iter().take(RESOURCES).map(|resource| terminal::short(last_part(resource), CELL)).collect();
+    if finding.resources.len() > RESOURCES {
+        lines.push(format!("and {} more", finding.resources.len() - RESOURCES));
+    }
+    let place: Vec<String> =
+        [&finding.account, &finding.region].into_iter().flatten().map(|part| terminal::short(part, 20)).collect();
+    if !place.is_empty() {
+        lines.push(place.join(" "));
+    }
+    lines.join("\n")
+}
+
+/// An ARN without what the account and region columns say: `trail/main`.
+fn last_part(name: &str) -> &str {
+    if name.starts_with("arn:") {
+        name.splitn(6, ':').nth(5).filter(|part| !part.is_empty()).unwrap_or(name)
+    } else {
+        name
+    }
+}

@@ -1,0 +1,153 @@
+//! What people see: every text that may stem from a log comes through here before it is shown.
+
+use std::io::{IsTerminal as _, Write as _};
+
+use cloudvigil_core::finding::Level;
+use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
+use comfy_table::{Attribute, Cell, Color, ContentArrangement, Table};
+
+/// How wide tables are where nobody looks at a terminal.
+const WIDTH: u16 = 140;
+/// The longest text on one line, in characters.
+const LONGEST: usize = 4096;
+
+/// A text as one line that is safe to show: control characters, and characters that are not seen or that turn the
+/// reading around, are written out.
+pub fn line(text: &str) -> String {
+    cloudvigil_notify::visible::line(text, LONGEST)
+}
+
+/// [`line()`], cut to `limit` characters.
+pub fn short(text: &str, limit: usize) -> String {
+    let shown = line(text);
+    match shown.char_indices().nth(limit) {
+        None => shown,
+        Some(_) => shown.chars().take(limit.saturating_sub(1)).chain(['…']).collect(),
+    }
+}
+
+/// JSON whose strings hold no character that a terminal acts on: what JSON does not escape by itself (DEL, the C1
+/// controls, bidirectional controls) is written as `\u....`, which means the same.
+pub fn json(text: &str) -> String {
+    let mut safe = String::with_capacity(text.len());
+    for character in text.chars() {
+        match character {
+            '\u{7f}'..='\u{9f}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => {
+                safe.push_str(&format!("\\u{:04x}", u32::from(character)));
+            }
+            other => safe.push(other),
+        }
+    }
+    safe
+}
+
+/// One line for an error, on the standard error.
+pub fn error(text: &str) {
+    say("error", Color::Red, text);
+}
+
+/// One line for something that is not as it should be, and that does not stop anything.
+pub fn warning(text: &str) {
+    say("warning", Color::Yellow, text);
+}
+
+fn say(kind: &str, color: Color, text: &str) {
+    let code = if color == Color::Red { 31 } else { 33 };
+    // `anstream` leaves the colour out where nobody would see it. Nobody can be told that this cannot be told.
+    let _ = writeln!(anstream::stderr(), "\u{1b}[1;{code}m{kind}:\u{1b}[0m {}", line(text));
+}
+
+/// The one line that always goes to the standard error.
+pub fn summary(text: &str) {
+    let _ = writeln!(std::io::stderr(), "{text}");
+}
+
+/// Whether colours are wanted on the standard output: a terminal, and no `NO_COLOR`.
+fn colours() -> bool {
+    anstream::AutoStream::choice(&std::io::stdout()) != anstream::ColorChoice::Never
+}
+
+/// A table as wide as the terminal. Its cells must be safe to show.
+pub struct Sheet {
+    table: Table,
+    colours: bool,
+}
+
+impl Sheet {
+    /// A table with these headings. `shown`: it goes to the standard output, not to a file.
+    pub fn new(headings: &[&str], shown: bool) -> Self {
+        let mut table = Table::new();
+        table.load_style(UTF8_HORIZONTAL_ONLY).set_content_arrangement(ContentArrangement::Dynamic);
+        table.set_header(headings.iter().map(|heading| Cell::new(heading).add_attribute(Attribute::Bold)));
+        if !shown || !std::io::stdout().is_terminal() {
+            table.set_width(WIDTH);
+        }
+        let colours = shown && colours();
+        if colours {
+            table.enforce_styling();
+        } else {
+            table.force_no_tty();
+        }
+        Self { table, colours }
+    }
+
+    /// Adds a row.
+    pub fn row(&mut self, cells: Vec<Cell>) {
+        self.table.add_row(cells);
+    }
+
+    /// Keeps a column from being broken: it is as wide as its content.
+    pub fn whole(&mut self, columns: &[usize]) {
+        for column in columns {
+            if let Some(column) = self.table.column_mut(*column) {
+                column.set_constraint(comfy_table::ColumnConstraint::ContentWidth);
+            }
+        }
+    }
+}
+
+impl std::fmt::Display for Sheet {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if self.colours {
+            return writeln!(f, "{}", self.table);
+        }
+        // Without styles nothing needs the padding at a line's end.
+        for line in self.table.lines() {
+            writeln!(f, "{}", line.trim_end())?;
+        }
+        Ok(())
+    }
+}
+
+/// A level in its colour.
+pub fn level(level: Level) -> Cell {
+    let cell = Cell::new(level.as_str());
+    match level {
+        Level::Critical => cell.fg(Color::Red).add_attribute(Attribute::Bold),
+        Level::High => cell.fg(Color::Red),
+        Level::Medium => cell.fg(Color::Yellow),
+        Level::Low => cell.fg(Color::Cyan),
+        Level::Informational => cell,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_that_a_terminal_acts_on_is_left() {
+        let hostile = "a\u{1b}]0;title\u{7}\u{9b}31m\u{202e}b\r\nc\u{7f}";
+        for shown in [line(hostile), json(&serde_json::to_string(hostile).unwrap())] {
+            assert!(!shown.chars().any(|c| c.is_control() || c == '\u{202e}'), "{shown:?}");
+        }
+        let back: String = serde_json::from_str(&json(&serde_json::to_string(hostile).unwrap())).unwrap();
+        assert_eq!(back, hostile);
+    }
+
+    #[test]
+    fn short_text_says_that_it_was_cut() {
+        assert_eq!(short("abcdef", 6), "abcdef");
+        assert_eq!(short("abcdefg", 6), "abcde…");
+    }
+}

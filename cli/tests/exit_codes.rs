@@ -1,0 +1,137 @@
+//! How runs end: 2 before anything is read, then 1, then 3, then 0; and what stands on the standard error.
+
+mod support;
+
+use std::io::Read as _;
+use std::process::Stdio;
+
+use support::{Folder, record, stop};
+
+#[test]
+fn wrong_usage_ends_with_2_before_anything_is_read_or_written() {
+    let folder = Folder::new();
+    folder.write("a.json", stop(1)).write("empty/readme.txt", "no rule").write("broken.yml", "title: [").write(
+        "notours.db",
+        "this is no database, and it is long enough to be looked at by whoever opens it as one",
+    );
+    let cases: &[&[&str]] = &[
+        &["scan"],
+        &["scan", "a.json", "--format", "evtx"],
+        &["scan", "a.json", "--min-level", "severe"],
+        &["scan", "a.json", "--fail-on", "severe"],
+        &["scan", "a.json", "--timezone", "Mars/Olympus"],
+        &["scan", "a.json", "--since", "yesterday"],
+        &["scan", "a.json", "--since", "2026-03-02", "--until", "2026-03-01"],
+        &["scan", "a.json", "--jobs", "0"],
+        &["scan", "a.json", "--output", "xml"],
+        &["scan", "a.json", "--rules", "missing"],
+        &["scan", "a.json", "--rules", "empty"],
+        &["scan", "a.json", "--rules", "broken.yml"],
+        &["scan", "a.json", "--no-default-rules"],
+        &["scan", "-", "-"],
+        &["scan", "a.json", "-o", "missing/out.json"],
+        &["scan", "a.json", "--stats", "missing/stats.json"],
+        &["scan", "a.json", "-o", "a.json"],
+        &["scan", "a.json", "-o", "x", "--stats", "x"],
+        &["scan", "a.json", "--state", "missing/state.db"],
+        &["scan", "a.json", "--state", "notours.db"],
+        &["findings", "--state", "missing.db"],
+        &["nonsense"],
+    ];
+    for arguments in cases {
+        let ran = folder.run(arguments);
+        assert_eq!(ran.code, 2, "{arguments:?}: {}", ran.stderr);
+        assert!(ran.stdout.is_empty(), "{arguments:?}: {}", ran.stdout);
+        assert!(ran.stderr.contains("error:"), "{arguments:?}: {}", ran.stderr);
+        assert!(!ran.stderr.contains(" records, "), "{arguments:?}: {}", ran.stderr);
+    }
+    assert_eq!(folder.read("a.json"), stop(1), "the input is as it was");
+    assert!(!folder.path("missing.db").exists());
+}
+
+#[test]
+fn help_ends_with_0() {
+    let folder = Folder::new();
+    for arguments in [&["--help"][..], &["scan", "--help"], &["--version"]] {
+        let ran = folder.run(arguments);
+        assert_eq!((ran.code, ran.stderr.as_str()), (0, ""), "{arguments:?}");
+    }
+    for flag in ["--format", "--rules", "--no-default-rules", "--min-level", "--since", "--until", "--timezone", "--jobs",
+        "--state", "--output", "-o", "--stats", "--fail-on"]
+    {
+        assert!(folder.run(&["scan", "--help"]).stdout.contains(flag), "{flag}");
+    }
+}
+
+#[test]
+fn one_line_of_counters_always_ends_the_standard_error() {
+    let folder = Folder::new();
+    folder.write("a.json", format!("{}\n{}\n", stop(1), record(2, "GetTrailStatus")));
+    let ran = folder.scan(&["a.json"]);
+    assert_eq!((ran.code, ran.stderr.as_str()), (0, "2 records, 0 unparsed, 0 skipped, 0 errors\n"));
+}
+
+#[test]
+fn fail_on_looks_at_what_is_reported_and_comes_before_3() {
+    let folder = Folder::new();
+    folder.write("a.json", stop(1)).write("b.json", "{\"eventName\":");
+    assert_eq!(folder.scan(&["a.json", "--fail-on", "high"]).code, 1);
+    assert_eq!(folder.scan(&["a.json", "--fail-on", "critical"]).code, 0);
+    assert_eq!(folder.scan(&["a.json", "--fail-on", "low", "--min-level", "critical"]).code, 0);
+    assert_eq!(folder.scan(&["a.json", "--fail-on", "high", "--output", "matches"]).code, 1);
+    let both = folder.scan(&["a.json", "b.json", "--format", "cloudtrail", "--fail-on", "high"]);
+    assert_eq!(both.code, 1, "{}", both.stderr);
+    assert_eq!(folder.scan(&["a.json", "b.json", "--format", "cloudtrail"]).code, 3);
+}
+
+#[test]
+fn what_cannot_be_read_is_named_and_the_rest_is_done() {
+    let folder = Folder::new();
+    folder.write("a.json", stop(1)).write("empty.log", "").write("blank.log", "\n \n").write("noise.bin", [0_u8; 64]);
+    std::fs::create_dir(folder.path("nothing")).unwrap();
+    for (path, says) in [
+        ("missing.json", "No such file"),
+        ("nothing", "no log"),
+        ("empty.log", "no record"),
+        ("blank.log", "no record"),
+        ("noise.bin", "format is not known"),
+    ] {
+        let ran = folder.scan(&["a.json", path, "--output", "json"]);
+        assert_eq!(ran.code, 3, "{path}: {}", ran.stderr);
+        let lines: Vec<&str> = ran.stderr.lines().collect();
+        assert_eq!(lines.len(), 2, "{path}: {}", ran.stderr);
+        assert!(lines[0].contains(path) && lines[0].contains(says), "{path}: {}", lines[0]);
+        assert!(lines[1].starts_with("1 records, ") && lines[1].ends_with(" 1 errors"), "{path}: {}", lines[1]);
+        assert_eq!(ran.json().len(), 1, "{path}");
+    }
+}
+
+#[test]
+fn a_malformed_rule_is_named_and_the_others_run() {
+    let folder = Folder::new();
+    folder.write("rules/good.yml", support::RULE).write("rules/bad.yml", "title: x\ndetection: [").write("a.json", stop(1));
+    let ran = folder.run(&["scan", "a.json", "--no-default-rules", "--rules", "rules", "--output", "json"]);
+    assert_eq!((ran.code, ran.json().len()), (0, 1), "{}", ran.stderr);
+    assert!(ran.stderr.contains("rules/bad.yml"), "{}", ran.stderr);
+}
+
+#[test]
+fn a_reader_that_leaves_ends_it_quietly() {
+    let folder = Folder::new();
+    let lines: String = (0..20_000).map(|n| stop(n % 1400) + "\n").collect();
+    folder.write("many.json", lines);
+    for output in ["matches", "json"] {
+        let mut child = folder
+            .command(&["scan", "--no-default-rules", "--rules", "rule.yml", "--output", output, "many.json"])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        drop(child.stdout.take());
+        let status = child.wait().unwrap();
+        let mut stderr = String::new();
+        child.stderr.take().unwrap().read_to_string(&mut stderr).unwrap();
+        assert_eq!(status.code(), Some(0), "{output}: {stderr}");
+        assert!(!stderr.contains("panicked") && !stderr.contains("error:"), "{output}: {stderr}");
+    }
+}
