@@ -165,7 +165,7 @@ impl<'a> Run<'a> {
     }
 
     /// Notes what failed apart from any one source.
-    pub fn failed(&mut self, error: impl ToString) {
+    pub fn failed(&mut self, error: &impl ToString) {
         self.errors.push(error.to_string());
     }
 

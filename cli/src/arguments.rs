@@ -94,7 +94,7 @@ pub struct ReportOptions {
     cloudvigil scan --since 24h --min-level high s3://my-trail/AWSLogs/\n  \
     zcat access.log.gz | cloudvigil scan - --format access --output json")]
 pub struct Scan {
-    /// Files and folders, `-` for the standard input, s3://bucket/prefix
+    /// Files and folders, `-` for the standard input, `s3://bucket/prefix`
     #[arg(required = true, value_name = "PATH")]
     pub paths: Vec<String>,
 
@@ -282,7 +282,7 @@ pub enum Rules {
     },
     /// Which ATT&CK techniques, or which CloudTrail events of a list, the rules find
     Coverage {
-        /// Events to look for: a CSV file with the columns event_source and event_name, or lines such as
+        /// Events to look for: a CSV file with the columns `event_source` and `event_name`, or lines such as
         /// cloudtrail.amazonaws.com:StopLogging
         #[arg(long, value_name = "FILE")]
         list: Option<PathBuf>,

@@ -19,7 +19,9 @@ pub fn load(options: &RuleOptions) -> Result<Catalogue> {
     let mut given = Vec::new();
     for path in &options.rules {
         let (own, problems) = read(path)?;
-        problems.iter().for_each(|problem| terminal::warning(&problem.to_string()));
+        for problem in &problems {
+            terminal::warning(&problem.to_string());
+        }
         given.push((path, own.iter().map(|file| file.name.clone()).collect::<HashSet<_>>()));
         files.extend(own);
     }

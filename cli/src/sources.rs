@@ -86,7 +86,7 @@ impl OwnFiles {
         self.0.extend(path.canonicalize().ok());
     }
 
-    /// Adds a database file, with those that SQLite keeps beside it.
+    /// Adds a database file, with those that `SQLite` keeps beside it.
     pub fn add_state(&mut self, path: &Path) {
         let Ok(path) = path.canonicalize() else { return };
         for suffix in ["", "-wal", "-shm", "-journal"] {

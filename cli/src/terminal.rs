@@ -1,10 +1,11 @@
 //! What people see: every text that may stem from a log comes through here before it is shown.
 
+use std::fmt::Write as _;
 use std::io::{IsTerminal as _, Write as _};
 
 use cloudvigil_core::finding::Level;
-use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
-use comfy_table::{Attribute, Cell, Color, ContentArrangement, Table};
+use comfy_table::presets::NOTHING;
+use comfy_table::{Attribute, Cell, Color, ContentArrangement, LineStyle, Table};
 
 /// How wide tables are where nobody looks at a terminal.
 const WIDTH: u16 = 140;
@@ -33,7 +34,8 @@ pub fn json(text: &str) -> String {
     for character in text.chars() {
         match character {
             '\u{7f}'..='\u{9f}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => {
-                safe.push_str(&format!("\\u{:04x}", u32::from(character)));
+                // Writing to a string does not fail.
+                let _ = write!(safe, "\\u{:04x}", u32::from(character));
             }
             other => safe.push(other),
         }
@@ -77,7 +79,9 @@ impl Sheet {
     /// A table with these headings. `shown`: it goes to the standard output, not to a file.
     pub fn new(headings: &[&str], shown: bool) -> Self {
         let mut table = Table::new();
-        table.load_style(UTF8_HORIZONTAL_ONLY).set_content_arrangement(ContentArrangement::Dynamic);
+        table
+            .load_style(NOTHING.header_separator(LineStyle::none().fill('─').junction('─')))
+            .set_content_arrangement(ContentArrangement::Dynamic);
         table.set_header(headings.iter().map(|heading| Cell::new(heading).add_attribute(Attribute::Bold)));
         if !shown || !std::io::stdout().is_terminal() {
             table.set_width(WIDTH);

@@ -11,8 +11,16 @@ fn the_demo_writes_findings_a_report_and_mails_and_is_the_same_each_time() {
     let folder = Folder::new();
     let first = folder.run(&["demo"]);
     assert_eq!(first.code, 0, "{}", first.stderr);
-    assert!(first.summary().ends_with(" 0 unparsed, 1 skipped, 0 errors") || first.summary().contains(" 0 errors"), "{}", first.stderr);
-    assert!(first.stdout.contains("critical") && first.stdout.contains("cloudvigil-demo/report.html"), "{}", first.stdout);
+    assert!(
+        first.summary().ends_with(" 0 unparsed, 1 skipped, 0 errors") || first.summary().contains(" 0 errors"),
+        "{}",
+        first.stderr
+    );
+    assert!(
+        first.stdout.contains("critical") && first.stdout.contains("cloudvigil-demo/report.html"),
+        "{}",
+        first.stdout
+    );
     let mails = || {
         let entries = fs::read_dir(folder.path("cloudvigil-demo/outbox")).unwrap();
         let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
@@ -48,7 +56,10 @@ fn the_built_in_rules_pass_their_own_tests_and_can_be_read() {
 fn a_rule_whose_test_fails_is_named_by_file_rule_and_test() {
     let folder = Folder::new();
     let rule = |name: &str| {
-        format!("{}\ntests:\n  match:\n    - name: stopped\n      record: {{eventSource: cloudtrail.amazonaws.com, eventName: {name}}}\n", support::RULE)
+        format!(
+            "{}\ntests:\n  match:\n    - name: stopped\n      record: {{eventSource: cloudtrail.amazonaws.com, eventName: {name}}}\n",
+            support::RULE
+        )
     };
     folder.write("good/rule.yml", rule("StopLogging")).write("bad/rule.yml", rule("StartLogging"));
     let good = folder.run(&["rules", "test", "good"]);
@@ -65,7 +76,10 @@ fn a_rule_whose_test_fails_is_named_by_file_rule_and_test() {
 #[test]
 fn coverage_of_a_list_names_what_is_not_found() {
     let folder = Folder::new();
-    folder.write("list.txt", "# what matters\ncloudtrail.amazonaws.com:StopLogging\ncloudtrail.amazonaws.com:StartLogging\n");
+    folder.write(
+        "list.txt",
+        "# what matters\ncloudtrail.amazonaws.com:StopLogging\ncloudtrail.amazonaws.com:StartLogging\n",
+    );
     folder.write("list.csv", "event_source,event_name,why\ncloudtrail.amazonaws.com,StopLogging,\"a, b\"\n");
     let with = |list| folder.run(&["rules", "coverage", "--no-default-rules", "--rules", "rule.yml", "--list", list]);
     let text = with("list.txt");

@@ -2,7 +2,6 @@
 
 mod support;
 
-use std::io::Read as _;
 use std::process::Stdio;
 
 use support::{Folder, record, stop};
@@ -10,10 +9,11 @@ use support::{Folder, record, stop};
 #[test]
 fn wrong_usage_ends_with_2_before_anything_is_read_or_written() {
     let folder = Folder::new();
-    folder.write("a.json", stop(1)).write("empty/readme.txt", "no rule").write("broken.yml", "title: [").write(
-        "notours.db",
-        "this is no database, and it is long enough to be looked at by whoever opens it as one",
-    );
+    folder
+        .write("a.json", stop(1))
+        .write("empty/readme.txt", "no rule")
+        .write("broken.yml", "title: [")
+        .write("notours.db", "this is no database, and it is long enough to be looked at by whoever opens it as one");
     let cases: &[&[&str]] = &[
         &["scan"],
         &["scan", "a.json", "--format", "evtx"],
@@ -56,9 +56,21 @@ fn help_ends_with_0() {
         let ran = folder.run(arguments);
         assert_eq!((ran.code, ran.stderr.as_str()), (0, ""), "{arguments:?}");
     }
-    for flag in ["--format", "--rules", "--no-default-rules", "--min-level", "--since", "--until", "--timezone", "--jobs",
-        "--state", "--output", "-o", "--stats", "--fail-on"]
-    {
+    for flag in [
+        "--format",
+        "--rules",
+        "--no-default-rules",
+        "--min-level",
+        "--since",
+        "--until",
+        "--timezone",
+        "--jobs",
+        "--state",
+        "--output",
+        "-o",
+        "--stats",
+        "--fail-on",
+    ] {
         assert!(folder.run(&["scan", "--help"]).stdout.contains(flag), "{flag}");
     }
 }
@@ -109,7 +121,10 @@ fn what_cannot_be_read_is_named_and_the_rest_is_done() {
 #[test]
 fn a_malformed_rule_is_named_and_the_others_run() {
     let folder = Folder::new();
-    folder.write("rules/good.yml", support::RULE).write("rules/bad.yml", "title: x\ndetection: [").write("a.json", stop(1));
+    folder
+        .write("rules/good.yml", support::RULE)
+        .write("rules/bad.yml", "title: x\ndetection: [")
+        .write("a.json", stop(1));
     let ran = folder.run(&["scan", "a.json", "--no-default-rules", "--rules", "rules", "--output", "json"]);
     assert_eq!((ran.code, ran.json().len()), (0, 1), "{}", ran.stderr);
     assert!(ran.stderr.contains("rules/bad.yml"), "{}", ran.stderr);
@@ -128,9 +143,8 @@ fn a_reader_that_leaves_ends_it_quietly() {
             .spawn()
             .unwrap();
         drop(child.stdout.take());
-        let status = child.wait().unwrap();
-        let mut stderr = String::new();
-        child.stderr.take().unwrap().read_to_string(&mut stderr).unwrap();
+        let ended = child.wait_with_output().unwrap();
+        let (status, stderr) = (ended.status, String::from_utf8(ended.stderr).unwrap());
         assert_eq!(status.code(), Some(0), "{output}: {stderr}");
         assert!(!stderr.contains("panicked") && !stderr.contains("error:"), "{output}: {stderr}");
     }

@@ -125,7 +125,8 @@ fn runs_that_share_a_state_end_like_one_pass() {
         folder.write(&format!("all/{n:02}.json"), stop(n));
     }
     let scan = |state: &str, path: &str| {
-        let mut command = folder.command(&["scan", "--no-default-rules", "--rules", "rule.yml", "--state", state, path]);
+        let mut command =
+            folder.command(&["scan", "--no-default-rules", "--rules", "rule.yml", "--state", state, path]);
         command.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null()).spawn().unwrap()
     };
     let children = [scan("shared.db", "one"), scan("shared.db", "two")];

@@ -54,7 +54,8 @@ fn blank_lines_count_in_line_formats() {
         "rule.yml",
         "title: An error page\nid: 0f3f2d9e-6a0b-4c1e-9f0e-3c1f6f8f7a02\nlevel: low\nlogsource: {category: webserver}\ndetection:\n  selection: {sc-status: 500}\n  condition: selection\n",
     );
-    let line = |status| format!("203.0.113.7 - - [01/Mar/2026:10:00:00 +0000] \"GET / HTTP/1.1\" {status} 5 \"-\" \"x\"\n");
+    let line =
+        |status| format!("203.0.113.7 - - [01/Mar/2026:10:00:00 +0000] \"GET / HTTP/1.1\" {status} 5 \"-\" \"x\"\n");
     folder.write("access.log", format!("{}\n\r\n{}nonsense\n{}", line(200), line(500), line(500).trim_end()));
     let ran = folder.scan(&["--output", "matches", "access.log"]);
     assert_eq!(ran.matches(), [("access.log".to_owned(), 4), ("access.log".to_owned(), 6)], "{}", ran.stderr);
@@ -94,7 +95,11 @@ fn odd_bytes_and_sizes_do_not_stop_it() {
 #[test]
 fn sources_are_sorted_and_named_as_given() {
     let folder = Folder::new();
-    folder.write("b.json", stop(1)).write("a/z.json", stop(2)).write("a/sub/y.json", stop(3)).write("a/.hidden", stop(4));
+    folder
+        .write("b.json", stop(1))
+        .write("a/z.json", stop(2))
+        .write("a/sub/y.json", stop(3))
+        .write("a/.hidden", stop(4));
     let ran = folder.scan(&["--output", "matches", "--jobs", "3", "b.json", "a", "./b.json"]);
     let sources: Vec<String> = ran.matches().into_iter().map(|(source, _)| source).collect();
     assert_eq!(sources, ["./b.json", ".hidden", "b.json", "sub/y.json", "z.json"]);

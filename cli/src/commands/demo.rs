@@ -59,7 +59,9 @@ pub fn run(arguments: &Demo) -> Result<Ending> {
     let clock: Arc<dyn Clock> = Arc::new(Noon);
     let runtime = analysis::runtime()?;
     let (catalogue, problems) = Catalogue::built_in();
-    problems.iter().for_each(|problem| terminal::warning(&problem.to_string()));
+    for problem in &problems {
+        terminal::warning(&problem.to_string());
+    }
     let state = Arc::new(EmbeddedState::in_memory(Arc::clone(&clock))?);
 
     let store: Arc<dyn ObjectStore> = Arc::new(Samples);
@@ -92,7 +94,7 @@ pub fn run(arguments: &Demo) -> Result<Ending> {
                 let outbox = terminal::line(&outbox.display().to_string());
                 writeln!(
                     writer,
-                    "Mails:   {outbox} ({mails} for the findings from high up; the others wait for the digest)"
+                    "Mails:   {outbox}: {mails}, one for each finding from high up; the others wait for the daily digest"
                 )?;
                 writeln!(writer)?;
                 writeln!(writer, "Next:    cloudvigil scan /var/log             your own logs")?;

@@ -40,9 +40,11 @@ pub fn run(arguments: &Inventory) -> Result<Ending> {
 
     let inventory = runtime.block_on(collect(&clients, &regions, &account, &state, clock.as_ref()));
     let mut run = Run::new(&catalogue, &state, clock.as_ref(), runtime.handle(), true);
-    inventory.state_errors.iter().for_each(|error| run.failed(error));
+    for error in &inventory.state_errors {
+        run.failed(error);
+    }
     for failure in &inventory.summary.failures {
-        run.failed(format!("{}: could not look: {}: {}", failure.region, failure.why(), failure.detail));
+        run.failed(&format!("{}: could not look: {}: {}", failure.region, failure.why(), failure.detail));
     }
     let pipeline = Pipeline::new(&catalogue, Options { modified: clock.now(), ..Options::default() });
     let source = format!("inventory/{account}");

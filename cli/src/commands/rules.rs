@@ -45,7 +45,7 @@ fn list(catalogue: &Catalogue, output: TextOutput) -> Result<Ending> {
                 ]);
             }
             sheet.whole(&[0, 2]);
-            to.write(|writer| write!(writer, "{sheet}{} rules\n", sorted.len()))?;
+            to.write(|writer| writeln!(writer, "{sheet}{} rules", sorted.len()))?;
         }
         TextOutput::Json => {
             for rule in &sorted {

@@ -43,7 +43,7 @@ pub fn run(arguments: &Trail) -> Result<Ending> {
     let from = to - SignedDuration::from_hours(24 * i64::from(arguments.days));
     let mut run = Run::new(&catalogue, &state, clock.as_ref(), runtime.handle(), true);
     if let Some(error) = &regions.error {
-        run.failed(format!("{error}; only {} was looked at", regions.names.join(", ")));
+        run.failed(&format!("{error}; only {} was looked at", regions.names.join(", ")));
     }
     let pipeline = Pipeline::new(&catalogue, Options { modified: to, ..Options::default() });
     let (found, (trails, errors)) = runtime.block_on(async {
@@ -70,11 +70,13 @@ pub fn run(arguments: &Trail) -> Result<Ending> {
         report.stats.errors.extend(errors);
         run.take(Ok(report));
     }
-    errors.iter().for_each(|error| run.failed(error));
+    for error in &errors {
+        run.failed(error);
+    }
     let records: Vec<Value> = trails.iter().map(|trail| trail.to_inventory(None)).collect();
     for (trail, record) in trails.iter().zip(&records) {
         for error in [trail.status.as_ref().err(), trail.management_writes.as_ref().err()].into_iter().flatten() {
-            run.failed(format!("trail {} in {}: {error}: {}", trail.name, trail.home_region, error.message));
+            run.failed(&format!("trail {} in {}: {error}: {}", trail.name, trail.home_region, error.message));
         }
         let line = record.to_string();
         let entry = Entry { key: Some(&trail.arn), time: None, bytes: line.as_bytes() };

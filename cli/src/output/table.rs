@@ -31,7 +31,7 @@ pub fn findings(messages: &[Message], shown: bool, writer: &mut dyn Write) -> io
                     .map_or_else(|| "no time".to_owned(), |time| time.strftime("%Y-%m-%d %H:%M:%S").to_string()),
             ),
             Cell::new(finding.count).set_alignment(CellAlignment::Right),
-            Cell::new(terminal::short(&finding.title, CELL)),
+            Cell::new(title(finding)),
             Cell::new(who(finding)),
             Cell::new(what(finding)),
             Cell::new(terminal::short(&finding.rule.chars().take(RULE).collect::<String>(), RULE)),
@@ -55,6 +55,12 @@ pub fn counted(levels: impl Iterator<Item = Level>) -> String {
     let total: usize = counts.values().sum();
     let each: Vec<String> = counts.iter().rev().map(|(level, count)| format!("{count} {level}")).collect();
     format!("{total} {}: {}", if total == 1 { "finding" } else { "findings" }, each.join(", "))
+}
+
+fn title(finding: &Finding) -> String {
+    let particulars = finding.particulars().map(|value| terminal::short(value, CELL));
+    let lines: Vec<String> = std::iter::once(terminal::short(&finding.title, CELL)).chain(particulars).collect();
+    lines.join("\n")
 }
 
 fn who(finding: &Finding) -> String {

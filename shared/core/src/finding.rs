@@ -102,7 +102,7 @@ pub struct Finding {
     pub last_time: Option<Timestamp>,
     /// What the occurrences have in common: field name to value.
     pub group: BTreeMap<String, Option<String>>,
-    /// The AWS account.
+    /// The AWS account, and so on: what the evidence agrees on.
     pub account: Option<String>,
     /// The AWS region.
     pub region: Option<String>,
@@ -116,6 +116,22 @@ pub struct Finding {
     pub evidence: Vec<Evidence>,
     /// A hash of rule and group: the same for as long as the same thing goes on.
     pub dedup_key: String,
+}
+
+impl Finding {
+    /// What tells it from other findings of its rule beyond who, from where and on what: an alert's signature, an
+    /// exception's name.
+    pub fn particulars(&self) -> impl Iterator<Item = &str> {
+        // Ids of single records tell nobody anything.
+        let told = ["eventID", "record"];
+        let values = self.group.iter().filter(move |(name, _)| !told.contains(&name.as_str()));
+        let values = values.filter_map(|(_, value)| value.as_deref());
+        let shown = [&self.account, &self.region, &self.actor, &self.source_address];
+        values.filter(move |value| {
+            !shown.iter().any(|shown| shown.as_deref() == Some(value))
+                && !self.resources.iter().any(|name| name == value)
+        })
+    }
 }
 
 /// What a reader needs to act on a finding: the rule's own words.

@@ -195,3 +195,6 @@ impl<'c> Pipeline<'c> {
         analysis.finish()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -21,7 +21,12 @@ pub fn finding_in(catalogue: &Catalogue, partition: &Partition, stored: &[Stored
     let hot = hot_records(&rule.plan, partition, &records)?;
     let keys: HashSet<&str> = hot.iter().map(|record| record.key).collect();
     let evidence = chosen(stored, &keys);
-    let known = |read: fn(&KeptEvidence) -> Option<&String>| evidence.iter().find_map(|kept| read(kept)).cloned();
+    // What the entries agree on: a brute force against ten users was done by none of them.
+    let known = |read: fn(&KeptEvidence) -> Option<&String>| {
+        let mut values = evidence.iter().filter_map(|kept| read(kept));
+        let first = values.next()?;
+        values.all(|value| value == first).then(|| first.clone())
+    };
     let mut resources: Vec<String> = Vec::new();
     for resource in evidence.iter().flat_map(|kept| &kept.facts.resources) {
         if resources.len() < MAX_RESOURCES && !resources.contains(resource) {

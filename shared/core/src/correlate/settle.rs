@@ -169,3 +169,6 @@ fn decoded<T: for<'de> Deserialize<'de>>(body: &[u8], partition: &str, sort: &st
 fn unreadable(partition: &str, sort: &str, reason: String) -> SettleError {
     SettleError::Unreadable { partition: partition.to_owned(), sort: sort.to_owned(), reason }
 }
+
+#[cfg(test)]
+mod tests;

@@ -324,3 +324,6 @@ fn logic_hash(logic: &impl Serialize) -> Result<String, String> {
     let value = serde_json::to_value(logic).map_err(|error| error.to_string())?;
     Ok(crate::correlate::hex(&Sha256::digest(value.to_string().as_bytes())[..8]))
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,7 +2,7 @@
 
 use super::matcher::Matcher;
 use super::{Damage, Entry, Options, Report};
-use crate::decode::Decoder;
+use crate::decode::{DecodeError, Decoder};
 use crate::detect::Catalogue;
 use crate::formats::{self, Format, Framing, Parser};
 use crate::framing::{Frame, Framer};
@@ -42,7 +42,11 @@ impl<'c> Analysis<'c> {
     /// Takes the next bytes, as they are stored. `false`: nothing more is wanted, for the object is damaged.
     pub fn push(&mut self, bytes: &[u8]) -> bool {
         let stage = &mut self.stage;
-        if let Err(error) = self.decoder.push(bytes, &mut |bytes| stage.push(bytes)) {
+        let decoded = self.decoder.push(bytes, &mut |bytes| stage.push(bytes));
+        // Beyond the limit nothing was asked for, so it does not matter whether it is sound.
+        if let Err(error) = decoded
+            && !self.stage.too_large
+        {
             self.damage.push(error.into());
         }
         self.damage.is_empty() && !self.stage.too_large
@@ -102,10 +106,13 @@ impl<'c> Analysis<'c> {
         if too_large {
             damage.push(Damage::TooLarge(matcher.options.max_bytes.unwrap_or_default()));
         }
+        // What the end left over is a line without its end, or the start of one that was cut off: not to be matched then.
+        let is_cut = damage.iter().any(|damage| !matches!(damage, Damage::Decode(DecodeError::Trailing)));
         match reader {
-            Reader::Known { format, framer, mut parser } => {
-                framer.finish(&mut |number, frame| matcher.frame(format, parser.as_mut(), number, frame, None));
-            }
+            Reader::Known { format, framer, mut parser } => framer.finish(&mut |number, frame| {
+                let frame = if is_cut { Frame::Broken } else { frame };
+                matcher.frame(format, parser.as_mut(), number, frame, None);
+            }),
             Reader::Unknown => damage.push(Damage::UnknownFormat),
             Reader::Undecided => {}
         }

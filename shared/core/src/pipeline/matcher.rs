@@ -53,8 +53,10 @@ impl<'c> Matcher<'c> {
 
     pub(super) fn report(mut self, damage: Vec<Damage>) -> Report {
         self.stats.errors = damage.iter().map(ToString::to_string).collect();
+        // Less than the whole never takes the place of what the whole has contributed.
+        let object = if damage.is_empty() { self.object } else { format!("{}-damaged", self.object) };
         Report {
-            object: self.object,
+            object,
             stats: self.stats,
             refused: self.refused,
             damage,

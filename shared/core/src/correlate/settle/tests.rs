@@ -1,0 +1,227 @@
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+
+use async_trait::async_trait;
+use futures::FutureExt;
+
+use super::*;
+use crate::detect::RuleFile;
+use crate::pipeline::{Entry, Options, Pipeline};
+use crate::ports::{Item, PortResult};
+
+const RULES: &str = "
+title: One
+id: one
+logsource: {product: aws, service: cloudtrail}
+detection: {selection: {eventName: ConsoleLogin}, condition: selection}
+---
+title: Many
+id: many
+level: high
+correlation:
+  type: event_count
+  rules: [one]
+  group-by: [sourceIPAddress]
+  timespan: 10m
+  condition: {gte: 3}
+";
+
+/// Items in memory. Before a mark is written, somebody else may be faster.
+#[derive(Default)]
+struct Memory {
+    items: Mutex<BTreeMap<(String, String), Item>>,
+    /// Objects whose contributions and findings somebody else settles just before the next mark is written.
+    rival: Mutex<Vec<&'static str>>,
+    /// Somebody else is always faster.
+    refuses: bool,
+    sink: Published,
+}
+
+#[derive(Default)]
+struct Published(Mutex<Vec<Finding>>);
+
+struct Noon;
+
+impl Clock for Noon {
+    fn now(&self) -> Timestamp {
+        "2026-03-01T12:00:00Z".parse().unwrap()
+    }
+}
+
+#[async_trait]
+impl FindingSink for Published {
+    async fn publish(&self, message: &Message) -> PortResult<()> {
+        self.0.lock().unwrap().push(message.finding.clone());
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl StateStore for Memory {
+    async fn get(&self, partition: &str, sort: &str) -> PortResult<Option<Item>> {
+        Ok(self.items.lock().unwrap().get(&(partition.to_owned(), sort.to_owned())).cloned())
+    }
+
+    async fn query(&self, partition: &str) -> PortResult<Vec<(String, Item)>> {
+        let items = self.items.lock().unwrap();
+        let items = items.iter().filter(|((key, _), _)| key == partition);
+        Ok(items.map(|((_, sort), item)| (sort.clone(), item.clone())).collect())
+    }
+
+    async fn put(&self, partition: &str, sort: &str, body: Vec<u8>, _: Timestamp) -> PortResult<()> {
+        let mut items = self.items.lock().unwrap();
+        let version = items.get(&(partition.to_owned(), sort.to_owned())).map_or(1, |item| item.version + 1);
+        items.insert((partition.to_owned(), sort.to_owned()), Item { body, version });
+        Ok(())
+    }
+
+    async fn put_if(
+        &self,
+        partition: &str,
+        sort: &str,
+        body: Vec<u8>,
+        expires: Timestamp,
+        expected: Option<u64>,
+    ) -> PortResult<bool> {
+        let rival = self.rival.lock().unwrap().pop();
+        if let Some(times) = rival {
+            analyse(self, times).await.unwrap();
+        }
+        if self.refuses || self.get(partition, sort).await?.map(|item| item.version) != expected {
+            return Ok(false);
+        }
+        self.put(partition, sort, body, expires).await?;
+        Ok(true)
+    }
+
+    async fn delete(&self, partition: &str, sort: &str) -> PortResult<()> {
+        self.items.lock().unwrap().remove(&(partition.to_owned(), sort.to_owned()));
+        Ok(())
+    }
+}
+
+fn catalogue() -> Catalogue {
+    let (catalogue, problems) = Catalogue::load(vec![RuleFile { name: "rules.yml".to_owned(), text: RULES.into() }]);
+    assert!(problems.is_empty(), "{problems:?}");
+    catalogue
+}
+
+/// Settles an object: a login from one address at each of these times on 1 March 2026, `-` for one without a time.
+async fn analyse(memory: &Memory, times: &str) -> Result<usize, SettleError> {
+    let catalogue = catalogue();
+    let events: Vec<String> = times
+        .split_whitespace()
+        .map(|time| {
+            let stamp = if time == "-" { String::new() } else { format!(r#","eventTime":"2026-03-01T{time}Z""#) };
+            format!(r#"{{"eventName":"ConsoleLogin","sourceIPAddress":"203.0.113.9","eventID":"{time}"{stamp}}}"#)
+        })
+        .collect();
+    let pipeline = Pipeline::new(&catalogue, Options::default());
+    let entries = events.iter().map(|event| Entry { key: None, time: None, bytes: event.as_bytes() });
+    let report = pipeline.entries("test", crate::formats::by_name("cloudtrail"), entries);
+    assert_eq!(report.stats.parsed, events.len() as u64);
+    let settler = Settler { catalogue: &catalogue, state: memory, sink: &memory.sink, clock: &Noon };
+    let touched = settler.put(&report.object, report.contributions).await?;
+    settler.settle(&touched).await
+}
+
+/// Runs what never waits.
+fn settled_now(memory: &Memory, times: &str) -> Result<usize, SettleError> {
+    analyse(memory, times).now_or_never().expect("nothing here waits")
+}
+
+/// What was published, in order: revision, count, first and last time.
+fn published(memory: &Memory) -> Vec<(u64, u64, String, String)> {
+    let short = |time: Option<Timestamp>| time.unwrap().strftime("%H:%M:%S").to_string();
+    let findings = memory.sink.0.lock().unwrap();
+    let shown =
+        |finding: &Finding| (finding.revision, finding.count, short(finding.first_time), short(finding.last_time));
+    findings.iter().map(shown).collect()
+}
+
+fn finding(revision: u64, count: u64, first: &str, last: &str) -> (u64, u64, String, String) {
+    (revision, count, first.to_owned(), last.to_owned())
+}
+
+#[test]
+fn a_finding_is_published_when_it_becomes_hot_and_when_it_moves() {
+    let memory = Memory::default();
+    assert_eq!(settled_now(&memory, "10:00:00 10:01:00").unwrap(), 0);
+    assert_eq!(settled_now(&memory, "10:02:00").unwrap(), 1);
+    assert_eq!(settled_now(&memory, "10:02:00").unwrap(), 0, "the same object again");
+    assert_eq!(settled_now(&memory, "10:30:00").unwrap(), 0, "in the bucket, and in no hot window");
+    assert_eq!(settled_now(&memory, "10:05:00").unwrap(), 1);
+    let expected = [finding(1, 3, "10:00:00", "10:02:00"), finding(2, 4, "10:00:00", "10:05:00")];
+    assert_eq!(published(&memory), expected);
+}
+
+#[test]
+fn a_window_across_the_border_of_buckets_belongs_to_the_bucket_of_its_start() {
+    for objects in [["10:58:00", "11:01:00", "10:59:00"], ["11:01:00", "10:59:00", "10:58:00"]] {
+        let memory = Memory::default();
+        for object in objects {
+            settled_now(&memory, object).unwrap();
+        }
+        assert_eq!(published(&memory), [finding(1, 3, "10:58:00", "11:01:00")], "{objects:?}");
+    }
+}
+
+#[test]
+fn events_without_a_time_are_in_no_window() {
+    let memory = Memory::default();
+    assert_eq!(settled_now(&memory, "- 10:00:00 10:01:00").unwrap(), 0);
+    assert_eq!(settled_now(&memory, "-").unwrap(), 0);
+}
+
+#[test]
+fn a_mark_that_somebody_else_has_written_is_computed_again() {
+    let memory = Memory::default();
+    memory.rival.lock().unwrap().push("10:03:00 10:04:00");
+    assert_eq!(settled_now(&memory, "10:00:00 10:01:00 10:02:00").unwrap(), 0, "the rival has marked it");
+    // The first was computed before the others were there; the rival's saw everything, and so does the last word.
+    let expected = [finding(1, 3, "10:00:00", "10:02:00"), finding(1, 5, "10:00:00", "10:04:00")];
+    assert_eq!(published(&memory), expected);
+    let marks: Vec<Finding> = marks(&memory);
+    assert_eq!((marks.len(), marks[0].count, marks[0].revision), (1, 5, 1));
+}
+
+#[test]
+fn a_mark_never_goes_back() {
+    let memory = Memory::default();
+    settled_now(&memory, "10:00:00 10:01:00 10:02:00 10:03:00").unwrap();
+    let everything = memory.items.lock().unwrap().clone();
+    // Contributions have expired: what is left is hot, and less.
+    memory.items.lock().unwrap().retain(|(_, sort), _| sort == MARK);
+    assert_eq!(settled_now(&memory, "10:00:00 10:01:00 10:02:00").unwrap(), 0);
+    assert_eq!(marks(&memory)[0].count, 4);
+    // They are there again, and one more.
+    memory.items.lock().unwrap().extend(everything);
+    assert_eq!(settled_now(&memory, "10:04:00").unwrap(), 1);
+    assert_eq!((marks(&memory)[0].count, marks(&memory)[0].revision), (5, 2));
+}
+
+#[test]
+fn a_mark_that_is_never_written_is_an_error_that_may_be_tried_again() {
+    let memory = Memory { refuses: true, ..Memory::default() };
+    let error = settled_now(&memory, "10:00:00 10:01:00 10:02:00").unwrap_err();
+    let SettleError::Port(error) = error else { panic!("{error}") };
+    assert_eq!(error.failure, Failure::Transient);
+    assert_eq!(published(&memory).len(), TRIES);
+}
+
+#[test]
+fn an_item_of_another_version_is_an_error_that_names_it() {
+    let memory = Memory::default();
+    settled_now(&memory, "10:00:00 10:01:00 10:02:00").unwrap();
+    for item in memory.items.lock().unwrap().values_mut() {
+        item.body = br#"{"schema":2}"#.to_vec();
+    }
+    let error = settled_now(&memory, "10:03:00").unwrap_err().to_string();
+    assert!(error.contains("c#") && error.contains("schema is 2"), "{error}");
+}
+
+fn marks(memory: &Memory) -> Vec<Finding> {
+    let items = memory.items.lock().unwrap();
+    let marks = items.iter().filter(|((_, sort), _)| sort == SETTLED);
+    marks.map(|((partition, _), item)| settled(&item.body, partition).unwrap()).collect()
+}

@@ -1,0 +1,27 @@
+//! The stories, by name.
+
+use crate::harness::story::Body;
+
+mod brute_force_in_a_log_group_is_mailed_once;
+mod delivered_twice_is_mailed_once;
+mod emulator_keeps_its_promises;
+mod exposed_instance_is_mailed_once;
+mod injection_in_a_log_object_is_mailed;
+mod log_lines;
+mod own_output_is_refused;
+mod poisoned_object_hurts_no_other;
+mod stop_logging_is_mailed;
+mod stop_logging_is_mailed_by_the_poll_alone;
+
+/// Every story, each named as its module. The first one says whether the ground holds.
+pub const ALL: &[(&str, Body)] = &[
+    ("emulator_keeps_its_promises", emulator_keeps_its_promises::story),
+    ("stop_logging_is_mailed", stop_logging_is_mailed::story),
+    ("stop_logging_is_mailed_by_the_poll_alone", stop_logging_is_mailed_by_the_poll_alone::story),
+    ("injection_in_a_log_object_is_mailed", injection_in_a_log_object_is_mailed::story),
+    ("brute_force_in_a_log_group_is_mailed_once", brute_force_in_a_log_group_is_mailed_once::story),
+    ("exposed_instance_is_mailed_once", exposed_instance_is_mailed_once::story),
+    ("poisoned_object_hurts_no_other", poisoned_object_hurts_no_other::story),
+    ("delivered_twice_is_mailed_once", delivered_twice_is_mailed_once::story),
+    ("own_output_is_refused", own_output_is_refused::story),
+];
