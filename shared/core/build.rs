@@ -12,7 +12,8 @@ fn main() -> io::Result<()> {
     let mut list = String::from("[\n");
     for file in &files {
         let name = file.strip_prefix(&root).map_err(io::Error::other)?.display().to_string().replace('\\', "/");
-        list += &format!("(\"rules/{name}\", include_str!({:?})),\n", file.display().to_string());
+        let path = file.display().to_string();
+        list.extend(["(\"rules/", &name, "\", include_str!(", &format!("{path:?}"), ")),\n"]);
     }
     list += "]\n";
     let out = PathBuf::from(env::var_os("OUT_DIR").ok_or(io::ErrorKind::NotFound)?);

@@ -16,7 +16,7 @@ use crate::formats::Framing;
 pub const MAX_FRAME: usize = 16 * 1024 * 1024;
 
 /// A piece of the input.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Frame<'a> {
     /// A whole line or JSON value.
     Whole(&'a [u8]),

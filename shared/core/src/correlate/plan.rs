@@ -98,7 +98,7 @@ impl Node {
             Self::Temporal { of, ordered: true, timespan } => {
                 let mut parts = of.iter().map(|node| node.fulfilled(occurrences));
                 let first = parts.next().unwrap_or_default();
-                let mut chain = parts.fold(first, |before, after| followed(before, after));
+                let mut chain = parts.fold(first, followed);
                 chain.retain(|stretch| stretch.end - stretch.start <= *timespan);
                 chain
             }

@@ -145,7 +145,7 @@ impl Loader {
             reports: true,
             group_by,
             plan: Node::Leaf(0),
-            detection: Some(Detection { events, log_source, compiled }),
+            detection: Some(Detection { log_source, compiled, events }),
             leaves: Vec::new(),
         })?;
         if let Some(name) = &rule.name {

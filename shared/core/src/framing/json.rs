@@ -49,6 +49,7 @@ struct Array {
 
 /// How far a value has been followed.
 #[derive(Debug, Default)]
+#[allow(clippy::struct_excessive_bools, reason = "each is looked at by itself, at every byte")]
 struct Value {
     /// For each open bracket whether it is an object.
     nesting: Vec<bool>,
