@@ -221,15 +221,20 @@ impl Finished {
         ));
     }
 
+    /// Whether everything could be read and parsed.
+    pub fn is_complete(&self) -> bool {
+        self.stats.total.errors == 0 && self.stats.total.unparsed == 0
+    }
+
     /// How the run ended.
     pub fn ending(&self, fail_on: Option<Level>) -> Ending {
         let reached = |level| self.messages.iter().any(|message| message.finding.level >= level);
         if fail_on.is_some_and(reached) {
             Ending::Reached
-        } else if self.stats.total.errors > 0 || self.stats.total.unparsed > 0 {
-            Ending::Incomplete
-        } else {
+        } else if self.is_complete() {
             Ending::Done
+        } else {
+            Ending::Incomplete
         }
     }
 }

@@ -11,16 +11,17 @@ use cloudvigil_core::finding::Message;
 use crate::arguments::FindingsOutput;
 use crate::destination::Destination;
 
-/// Writes findings. `false`: nobody reads any more.
+/// Writes findings. `complete`: everything could be read. `false`: nobody reads any more.
 pub fn findings(
     kind: FindingsOutput,
     messages: &[Message],
+    complete: bool,
     catalogue: &Catalogue,
     to: &mut Destination,
 ) -> Result<bool> {
     let shown = to.is_shown();
     let written = match kind {
-        FindingsOutput::Table => to.write(|writer| table::findings(messages, shown, writer))?,
+        FindingsOutput::Table => to.write(|writer| table::findings(messages, complete, shown, writer))?,
         FindingsOutput::Json => to.write(|writer| json::findings(messages, writer))?,
         FindingsOutput::Ocsf => to.write(|writer| json::ocsf(messages, catalogue, writer))?,
         FindingsOutput::Csv => to.write(|writer| csv::findings(messages, writer))?,

@@ -9,6 +9,8 @@ use comfy_table::{Attribute, Cell, Color, ContentArrangement, LineStyle, Table};
 
 /// How wide tables are where nobody looks at a terminal.
 const WIDTH: u16 = 140;
+/// Narrower than this a table cannot be read: its lines are broken by the terminal instead.
+const NARROWEST: u16 = 90;
 /// The longest text on one line, in characters.
 const LONGEST: usize = 4096;
 
@@ -83,9 +85,9 @@ impl Sheet {
             .load_style(NOTHING.header_separator(LineStyle::none().fill('─').junction('─')))
             .set_content_arrangement(ContentArrangement::Dynamic);
         table.set_header(headings.iter().map(|heading| Cell::new(heading).add_attribute(Attribute::Bold)));
-        if !shown || !std::io::stdout().is_terminal() {
-            table.set_width(WIDTH);
-        }
+        // Some terminals do not know how wide they are.
+        let width = if shown && std::io::stdout().is_terminal() { table.width().unwrap_or_default() } else { 0 };
+        table.set_width(if width == 0 { WIDTH } else { width.max(NARROWEST) });
         let colours = shown && colours();
         if colours {
             table.enforce_styling();

@@ -80,7 +80,8 @@ pub fn run(arguments: &Demo) -> Result<Ending> {
     let mut finished = run.finish(Level::Informational);
 
     let mut to = Destination::open(None)?;
-    let read = output::findings(FindingsOutput::Table, &finished.messages, &catalogue, &mut to)?;
+    let read =
+        output::findings(FindingsOutput::Table, &finished.messages, finished.is_complete(), &catalogue, &mut to)?;
     let outbox = folder.join("outbox");
     let written = remove_earlier(&outbox)
         .and_then(|()| mail(&finished.messages, &outbox, &state, &clock, runtime.handle()))

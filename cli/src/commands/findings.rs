@@ -67,7 +67,7 @@ pub fn run(arguments: &Findings) -> Result<Ending> {
         let people = to.is_shown() && std::io::stdout().is_terminal();
         if people { FindingsOutput::Table } else { FindingsOutput::Json }
     });
-    if let Err(error) = output::findings(kind, &messages, &catalogue, &mut to) {
+    if let Err(error) = output::findings(kind, &messages, ending == Ending::Done, &catalogue, &mut to) {
         terminal::error(&format!("{error:#}"));
         ending = Ending::Incomplete;
     }

@@ -64,7 +64,7 @@ pub fn run(arguments: &Inventory) -> Result<Ending> {
         let written = file.write(|writer| writer.write_all(&inventory.ndjson())).and_then(|_| file.flush());
         written.map_or_else(|error| finished.fail(&error), drop);
     }
-    let written = output::findings(arguments.output, &finished.messages, &catalogue, &mut to);
+    let written = output::findings(arguments.output, &finished.messages, finished.is_complete(), &catalogue, &mut to);
     written.map_or_else(|error| finished.fail(&error), drop);
     finished.tell();
     Ok(finished.ending(arguments.fail_on))

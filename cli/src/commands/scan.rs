@@ -80,7 +80,7 @@ pub fn run(arguments: &Scan) -> Result<Ending> {
     };
     let written = match (write_error, kind) {
         (Some(error), _) => Err(error),
-        (None, Some(kind)) => output::findings(kind, &finished.messages, &catalogue, &mut to),
+        (None, Some(kind)) => output::findings(kind, &finished.messages, finished.is_complete(), &catalogue, &mut to),
         (None, None) => to.flush(),
     };
     written.map_or_else(|error| finished.fail(&error), drop);

@@ -9,7 +9,7 @@ use cloudvigil_aws::Clients;
 use cloudvigil_aws::lookup::{LookupQuery, Pace, lookup};
 use cloudvigil_aws::regions::{Regions, enabled_regions};
 use cloudvigil_aws::trails::{Trail as TrailState, trails};
-use cloudvigil_core::detect::Catalogue;
+use cloudvigil_core::detect::{Catalogue, Rule};
 use cloudvigil_core::formats::{self, Format};
 use cloudvigil_core::pipeline::{Entry, Options, Pipeline, SourceStats};
 use cloudvigil_core::ports::{Clock, SystemClock};
@@ -39,7 +39,8 @@ pub fn run(arguments: &Trail) -> Result<Ending> {
         given => Regions { names: given.to_vec(), error: None },
     };
 
-    let to = clock.now();
+    // Whole seconds: the history knows no others.
+    let to = Timestamp::from_second(clock.now().as_second()).unwrap_or_default();
     let from = to - SignedDuration::from_hours(24 * i64::from(arguments.days));
     let mut run = Run::new(&catalogue, &state, clock.as_ref(), runtime.handle(), true);
     if let Some(error) = &regions.error {
@@ -89,8 +90,9 @@ pub fn run(arguments: &Trail) -> Result<Ending> {
         TextOutput::Json => write_json(&finished, &records, &regions.names, &mut to),
         TextOutput::Table => {
             let shown = to.is_shown();
-            to.write(|writer| health(&trails, shown, writer))
-                .and_then(|_| output::findings(FindingsOutput::Table, &finished.messages, &catalogue, &mut to))
+            to.write(|writer| health(&trails, finished.is_complete(), shown, writer)).and_then(|_| {
+                output::findings(FindingsOutput::Table, &finished.messages, finished.is_complete(), &catalogue, &mut to)
+            })
         }
     };
     written.map_or_else(|error| finished.fail(&error), drop);
@@ -103,8 +105,8 @@ fn format(name: &str) -> Result<&'static dyn Format> {
 }
 
 /// What is asked of each region's history.
-fn queries(_: &Catalogue) -> Vec<LookupQuery> {
-    vec![LookupQuery::EventSource("cloudtrail.amazonaws.com".to_owned())]
+fn queries(catalogue: &Catalogue) -> Vec<LookupQuery> {
+    catalogue.event_queries(Rule::is_about_tampering).into_iter().map(LookupQuery::from).collect()
 }
 
 /// What a region's history has.
@@ -145,9 +147,10 @@ fn write_json(finished: &Finished, trails: &[Value], regions: &[String], to: &mu
 }
 
 /// A row for each trail.
-fn health(trails: &[TrailState], shown: bool, writer: &mut dyn Write) -> std::io::Result<()> {
+fn health(trails: &[TrailState], complete: bool, shown: bool, writer: &mut dyn Write) -> std::io::Result<()> {
     if trails.is_empty() {
-        return writeln!(writer, "No trail was seen.\n");
+        let why = if complete { "There is no trail." } else { "No trail could be seen; see the errors." };
+        return writeln!(writer, "{why}\n");
     }
     let mut sheet =
         Sheet::new(&["Trail", "Home region", "Regions", "Logging", "Last delivery (UTC)", "Writes recorded"], shown);

@@ -16,9 +16,12 @@ const CELL: usize = 80;
 const RULE: usize = 8;
 
 /// Findings, in the order given, and how many there are of each level.
-pub fn findings(messages: &[Message], shown: bool, writer: &mut dyn Write) -> io::Result<()> {
+///
+/// `complete`: everything could be read. "Could not look" must never look like "nothing found".
+pub fn findings(messages: &[Message], complete: bool, shown: bool, writer: &mut dyn Write) -> io::Result<()> {
     if messages.is_empty() {
-        return writeln!(writer, "No findings.");
+        let why = if complete { "." } else { " in what could be read; see the errors for what could not." };
+        return writeln!(writer, "No findings{why}");
     }
     let mut sheet =
         Sheet::new(&["Level", "First seen (UTC)", "Count", "Finding", "Who and from where", "What", "Rule"], shown);

@@ -50,7 +50,11 @@ pub async fn handle(event: Value, context: &Context) -> Result<Outcome> {
             findings = outcome.findings,
             "scanned"
         ),
-        Err(_) => counters.errors += 1,
+        Err(error) => {
+            // The runtime hands the error over, and logs nothing.
+            tracing::error!(error = format!("{error:#}"), "the invocation failed");
+            counters.errors += 1;
+        }
     }
     counters.emit(FUNCTION, context.detector.clock.as_ref());
     outcome

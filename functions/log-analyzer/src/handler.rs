@@ -48,7 +48,11 @@ pub enum Failed {
 pub async fn handle(event: Value, context: &Context) -> Result<Value, Failed> {
     let mut counters = Counters::default();
     let result = dispatch(event, context, &mut counters).await;
-    counters.errors += u64::from(result.is_err());
+    if let Err(error) = &result {
+        // The runtime hands the error over, and logs nothing.
+        tracing::error!(%error, "the invocation failed");
+        counters.errors += 1;
+    }
     counters.emit(FUNCTION, context.detector.clock.as_ref());
     result
 }
@@ -91,10 +95,10 @@ async fn dispatch(event: Value, context: &Context, counters: &mut Counters) -> R
 async fn take(message: &SqsMessage, context: &Context, counters: &mut Counters) -> Result<(), Failed> {
     let mut failed = None;
     for id in message::objects(message.body.as_deref().unwrap_or_default())? {
-        if let Err(error) = analyse(&id, context, counters).await {
-            if let Some(earlier) = failed.replace(error) {
-                tracing::error!(error = %earlier, "an object was not analysed");
-            }
+        if let Err(error) = analyse(&id, context, counters).await
+            && let Some(earlier) = failed.replace(error)
+        {
+            tracing::error!(error = %earlier, "an object was not analysed");
         }
     }
     failed.map_or(Ok(()), Err)

@@ -6,8 +6,7 @@
 //! that comes twice counts once.
 
 use cloudvigil_aws::Counters;
-use cloudvigil_aws::lookup::{LookupQuery, Pace, lookup};
-use cloudvigil_core::detect::EventQuery;
+use cloudvigil_aws::lookup::{Pace, lookup};
 use cloudvigil_core::formats;
 use cloudvigil_core::pipeline::Entry;
 use cloudvigil_core::ports::PortResult;
@@ -113,9 +112,9 @@ async fn sweep_region(
     let client = detector.clients.cloudtrail_in(region).await;
     while from < now {
         let to = from.saturating_add(SLICE).unwrap_or(Timestamp::MAX).min(now);
-        for query in detector.catalogue().event_queries() {
+        for query in detector.catalogue().event_queries(|_| true) {
             let mut events = Vec::new();
-            let looked = lookup(&client, &asked(query), from, to, pace, &mut |event| events.push(event)).await;
+            let looked = lookup(&client, &query.into(), from, to, pace, &mut |event| events.push(event)).await;
             counters.count("LookupPages", looked.pages);
             counters.count("LookupRetries", looked.retries);
             counters.count("LookupIncomplete", looked.incomplete);
@@ -145,14 +144,6 @@ async fn sweep_region(
         from = to;
     }
     Ok(())
-}
-
-fn asked(query: EventQuery) -> LookupQuery {
-    match query {
-        EventQuery::Source(source) => LookupQuery::EventSource(source),
-        EventQuery::Name(name) => LookupQuery::EventName(name),
-        EventQuery::Root => LookupQuery::Username("root".to_owned()),
-    }
 }
 
 #[cfg(test)]

@@ -67,6 +67,11 @@ async fn since(trail: &Trail, context: &Context) -> PortResult<Timestamp> {
     let now = context.detector.clock.now();
     let seen = state.get(FIRST_SEEN, &trail.arn).await?;
     let seen: Option<FirstSeen> = seen.and_then(|item| serde_json::from_slice(&item.body).ok());
+    let looks = [trail.status.as_ref().err(), trail.management_writes.as_ref().err()];
+    if looks.into_iter().flatten().any(|look| look.failure == Failure::Transient) {
+        // How it is could not be seen this time, which says nothing of a change.
+        return Ok(trail.since().or(seen.map(|seen| seen.since)).unwrap_or(now));
+    }
     let condition = condition(trail);
     let seen = seen.filter(|seen| seen.schema == SCHEMA && seen.condition == condition);
     let first = FirstSeen { schema: SCHEMA, since: seen.map_or(now, |seen| seen.since), condition };
@@ -90,7 +95,7 @@ fn condition(trail: &Trail) -> Value {
 mod tests {
     use std::sync::{Arc, Mutex};
 
-    use cloudvigil_aws::trails::{ManagementWrites, TrailStatus};
+    use cloudvigil_aws::trails::{CouldNotLook, ManagementWrites, TrailStatus};
     use cloudvigil_aws::{Clients, Detector};
     use cloudvigil_core::ports::Clock;
     use cloudvigil_local::{Collected, EmbeddedState};
@@ -147,6 +152,15 @@ mod tests {
             *clock.0.lock().unwrap() = now.parse().unwrap();
             seen.push(since(&trail(error, now), &context).await.unwrap().to_string());
         }
+        let throttled = CouldNotLook {
+            failure: Failure::Transient,
+            code: "Throttling".to_owned(),
+            action: "cloudtrail:GetTrailStatus",
+            message: "Rate exceeded".to_owned(),
+        };
+        let unseen = Trail { status: Err(throttled), ..trail(None, "2026-03-01T14:00:00Z") };
+        *clock.0.lock().unwrap() = "2026-03-01T15:00:00Z".parse().unwrap();
+        assert_eq!(since(&unseen, &context).await.unwrap().to_string(), "2026-03-01T14:00:00Z");
         let [first, second, healthy, still, again] = seen.as_slice() else { panic!("{seen:?}") };
         assert_eq!((first.as_str(), second), ("2026-03-01T10:00:00Z", first));
         assert_eq!((healthy.as_str(), still), ("2026-03-01T12:00:00Z", healthy));

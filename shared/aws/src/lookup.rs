@@ -17,6 +17,7 @@ use aws_config::retry::RetryConfig;
 use aws_sdk_cloudtrail::Client;
 use aws_sdk_cloudtrail::operation::lookup_events::LookupEventsOutput;
 use aws_sdk_cloudtrail::types::{LookupAttribute, LookupAttributeKey};
+use cloudvigil_core::detect::EventQuery;
 use cloudvigil_core::ports::{Failure, PortError};
 use jiff::Timestamp;
 use tokio::time::{Instant, sleep_until};
@@ -47,6 +48,17 @@ impl LookupQuery {
             Self::EventName(value) => Some((LookupAttributeKey::EventName, value)),
             Self::Username(value) => Some((LookupAttributeKey::Username, value)),
             Self::Everything => None,
+        }
+    }
+}
+
+impl From<EventQuery> for LookupQuery {
+    fn from(query: EventQuery) -> Self {
+        match query {
+            EventQuery::Source(source) => Self::EventSource(source),
+            EventQuery::Name(name) => Self::EventName(name),
+            // The history knows the root user by this name, in every account.
+            EventQuery::Root => Self::Username("root".to_owned()),
         }
     }
 }

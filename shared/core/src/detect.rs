@@ -77,10 +77,10 @@ pub struct Rule {
 }
 
 impl Rule {
-    /// Whether it finds tampering with logging or defenses, by its ATT&CK technique (T1562, since 2026 T1685): such
-    /// rules look at what cloudvigil's own roles do, too.
+    /// Whether it finds tampering with logging or detection, by its ATT&CK technique (T1562.001 and T1562.008, since
+    /// 2026 T1685): such rules look at what cloudvigil's own roles do, too.
     pub fn is_about_tampering(&self) -> bool {
-        let techniques = ["attack.t1562", "attack.t1685"];
+        let techniques = ["attack.t1562.001", "attack.t1562.008", "attack.t1685"];
         self.guidance.tags.iter().any(|tag| techniques.iter().any(|technique| tag.starts_with(technique)))
     }
 }

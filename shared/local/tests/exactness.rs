@@ -89,8 +89,7 @@ fn run(catalogue: &Catalogue, objects: &[Vec<String>], schedule: &[Work]) -> Set
             }
         });
     };
-    let again: Vec<Work> =
-        schedule.iter().filter(|work| work.dies).map(|work| Work { dies: false, ..*work }).collect();
+    let again: Vec<Work> = schedule.iter().filter(|work| work.dies).map(|work| Work { dies: false, ..*work }).collect();
     let (one, two) = schedule.split_at(schedule.len() / 2);
     std::thread::scope(|scope| {
         scope.spawn(|| work(one));

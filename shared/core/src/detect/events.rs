@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use rsigma_parser::{ConditionExpr, Detection, DetectionItem, Detections, Quantifier, SelectorPattern, SigmaValue};
 
-use super::Catalogue;
+use super::{Catalogue, Rule};
 
 /// The most alternatives that are told apart in one rule; more are taken for "anything".
 const MAX_ALTERNATIVES: usize = 256;
@@ -36,10 +36,10 @@ pub enum EventQuery {
 const QUIET: [&str; 1] = ["cloudtrail.amazonaws.com"];
 
 impl Catalogue {
-    /// What `LookupEvents` must be asked for so that every rule sees its events.
-    pub fn event_queries(&self) -> BTreeSet<EventQuery> {
+    /// What `LookupEvents` must be asked for so that every one of `these` rules sees its events.
+    pub fn event_queries(&self, these: impl Fn(&Rule) -> bool) -> BTreeSet<EventQuery> {
         let mut queries = BTreeSet::new();
-        for wanted in self.wanted_events() {
+        for wanted in self.wanted_events(these) {
             let quiet = |sources: &BTreeSet<String>| sources.iter().all(|source| QUIET.contains(&source.as_str()));
             match (&wanted.sources, &wanted.names) {
                 (Some(sources), _) if quiet(sources) => queries.extend(sources.iter().cloned().map(EventQuery::Source)),
@@ -57,7 +57,7 @@ impl Catalogue {
     /// The calls that `EventBridge` must deliver, by service: every rule that names both is served in real time.
     pub fn event_names(&self) -> BTreeMap<String, BTreeSet<String>> {
         let mut names: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-        for wanted in self.wanted_events() {
+        for wanted in self.wanted_events(|_| true) {
             if let (Some(sources), Some(wanted)) = (&wanted.sources, &wanted.names) {
                 for source in sources {
                     names.entry(source.clone()).or_default().extend(wanted.iter().cloned());
@@ -67,8 +67,9 @@ impl Catalogue {
         names
     }
 
-    fn wanted_events(&self) -> impl Iterator<Item = &Wanted> {
-        self.rules.iter().filter_map(|rule| rule.detection.as_ref()).flat_map(|detection| &detection.events)
+    fn wanted_events(&self, these: impl Fn(&Rule) -> bool) -> impl Iterator<Item = &Wanted> {
+        let rules = self.rules.iter().filter(move |rule| these(rule));
+        rules.filter_map(|rule| rule.detection.as_ref()).flat_map(|detection| &detection.events)
     }
 }
 
@@ -181,7 +182,7 @@ mod tests {
     }
 
     fn queries(detection: &str) -> Vec<EventQuery> {
-        catalogue(detection).event_queries().into_iter().collect()
+        catalogue(detection).event_queries(|_| true).into_iter().collect()
     }
 
     #[test]

@@ -229,12 +229,12 @@ async fn public_grants(client: &Client, bucket: &str, region: &str) -> Seen<Vec<
     Ok(grants)
 }
 
-/// HEAD has no body, so the status is all there is.
+/// HEAD has no body, so the status is all there is. A denial is a look that failed: whether the bucket's policy closes
+/// it or our role lacks the permission cannot be told apart.
 async fn reachable(client: &Client, bucket: &str, region: &str) -> Seen<Reachable> {
     match client.head_bucket().bucket(bucket).send().await {
         Ok(_) => Ok(Reachable::Ok),
         Err(error) => match error.raw_response().map(|response| response.status().as_u16()) {
-            Some(401 | 403) => Ok(Reachable::Denied),
             Some(404) => Ok(Reachable::NotFound),
             _ => Err(Failure::of_call("s3:ListBucket", region, &error)),
         },

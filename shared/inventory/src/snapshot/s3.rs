@@ -29,8 +29,6 @@ pub struct PublicAccessBlock {
 pub enum Reachable {
     /// It does.
     Ok,
-    /// It refuses us.
-    Denied,
     /// It is not there any more.
     NotFound,
 }
@@ -40,7 +38,6 @@ impl Reachable {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Ok => "ok",
-            Self::Denied => "denied",
             Self::NotFound => "not_found",
         }
     }
