@@ -1,6 +1,8 @@
 //! The template's `EventBridge` rules are generated from the detection rules: this test is the generator, and fails
 //! where the template is not what it would write. To write it: `CLOUDVIGIL_WRITE=1 cargo test -p trail-detector`.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic, also outside of its #[test] function")]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::fs;

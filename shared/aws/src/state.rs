@@ -26,7 +26,8 @@ use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
-use cloudvigil_core::ports::{Clock, Failure, Item, PortError, PortResult, StateStore};
+use cloudvigil_core::ports::{Clock, Failure, Item, NewItem, PortError, PortResult, StateStore};
+use futures::{StreamExt, TryStreamExt, stream};
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 
@@ -35,6 +36,8 @@ use crate::error::port_error;
 
 /// The largest body, in bytes: `DynamoDB` takes items of 400 KB, keys and names included.
 pub const MAX_BODY: usize = 300 * 1024;
+/// How many writes of one call are under way at once.
+const AT_ONCE: usize = 16;
 const MAX_PARTITION_KEY: usize = 2048;
 const MAX_SORT_KEY: usize = 1024;
 
@@ -173,6 +176,15 @@ impl StateStore for DynamoState {
         let update = self.update(partition, sort, body, expires).await?;
         update.send().await.map_err(|error| port_error(self.what("write", partition, Some(sort)), &error))?;
         Ok(())
+    }
+
+    // There is no call that updates several items and bumps their versions; several calls at once are the next best.
+    async fn put_all(&self, items: Vec<NewItem>) -> PortResult<()> {
+        let puts = items.into_iter().map(|item| async move {
+            let NewItem { partition, sort, body, expires } = item;
+            self.put(&partition, &sort, body, expires).await
+        });
+        stream::iter(puts).buffer_unordered(AT_ONCE).try_collect().await
     }
 
     /// As the port says. `false` is also the answer if the write was carried out, the answer to it was lost, and the

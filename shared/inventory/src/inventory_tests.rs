@@ -177,7 +177,8 @@ async fn what_may_not_be_looked_at_is_a_record_of_its_own() {
     assert_eq!((&vault["public"], &vault["reachable"]), (&Value::Null, &json!("denied")));
     assert_eq!(
         vault["could_not_look"],
-        "AccessDenied: s3:GetBucketPublicAccessBlock; AccessDenied: s3:GetBucketPolicyStatus"
+        "AccessDenied: s3:GetBucketPublicAccessBlock; AccessDenied: s3:GetBucketPolicyStatus; \
+         AccessDenied: s3:ListBucket"
     );
     let denied = record(&inventory, "arn:aws:s3:us-east-1:123456789012:collection/GetBucketPolicyStatus");
     assert_eq!(denied["affected"], 1);
@@ -190,6 +191,7 @@ async fn what_may_not_be_looked_at_is_a_record_of_its_own() {
             ("us-east-1", "ec2:DescribeSecurityGroups"),
             ("us-east-1", "s3:GetBucketPolicyStatus"),
             ("us-east-1", "s3:GetBucketPublicAccessBlock"),
+            ("us-east-1", "s3:ListBucket"),
         ]
     );
 }

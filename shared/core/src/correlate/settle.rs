@@ -15,7 +15,7 @@ use super::contributions::{Contributions, Partition, StoredContributions, next_b
 use super::finding_in;
 use crate::detect::Catalogue;
 use crate::finding::{self, Finding, Message};
-use crate::ports::{Clock, Failure, FindingSink, PortError, StateStore};
+use crate::ports::{Clock, Failure, FindingSink, NewItem, PortError, StateStore};
 
 /// The version of the stored shapes.
 pub(super) const SCHEMA: u32 = 1;
@@ -68,21 +68,19 @@ pub struct Settler<'s> {
 impl Settler<'_> {
     /// Puts what an object contributes. `object` names it, version and all; the same object again changes nothing.
     pub async fn put(&self, object: &str, contributions: Contributions) -> Result<BTreeSet<Partition>, SettleError> {
+        let expires = self.expiry();
         let mut touched = BTreeSet::new();
         let mut items = Vec::new();
         for (partition, stored) in contributions.into_partitions() {
             let key = partition.key(self.catalogue);
             for (chunk, item) in stored.into_items().enumerate() {
-                items.push((key.clone(), format!("o#{object}#{chunk:05}"), item));
+                let sort = format!("o#{object}#{chunk:05}");
+                let body = encoded(&item, &key, &sort)?;
+                items.push(NewItem { partition: key.clone(), sort, body, expires });
             }
             touched.insert(partition);
         }
-        let expires = self.expiry();
-        let puts = items.into_iter().map(|(partition, sort, item)| async move {
-            let body = encoded(&item, &partition, &sort)?;
-            self.state.put(&partition, &sort, body, expires).await.map_err(SettleError::from)
-        });
-        stream::iter(puts).buffer_unordered(AT_ONCE).try_collect::<()>().await?;
+        self.state.put_all(items).await?;
         Ok(touched)
     }
 

@@ -84,6 +84,15 @@ impl Bucket {
         }
     }
 
+    /// Whether it answers, in the record's words: a refusal is an answer too, but one that hides what there is.
+    fn reached(&self) -> Option<&'static str> {
+        match &self.reachable {
+            Ok(reachable) => Some(reachable.as_str()),
+            Err(failure) if failure.code == "AccessDenied" => Some("denied"),
+            Err(_) => None,
+        }
+    }
+
     /// The bucket as a resource.
     pub fn resource(&self) -> Resource {
         let paths = [("policy", self.through_policy()), ("acl", self.through_acl())];
@@ -111,7 +120,7 @@ impl Bucket {
                 .with("acl_public_grants", json!(self.public_grants.as_ref().ok()))
                 .with("public", public)
                 .with("public_through", through)
-                .with("reachable", self.reachable.as_ref().ok().map(|reachable| reachable.as_str()));
+                .with("reachable", self.reached());
         // Where the answer stands whatever was not seen (a switch is on), it is an answer.
         let verdict: &[&'static str] = if public.is_none() { &["public", "public_through"] } else { &[] };
         let missing: [(Option<&Failure>, &[&'static str]); 5] = [
