@@ -1,4 +1,4 @@
-"""The permissions that AWS's services use in a role's name, which the emulator does not ask for.
+"""The permissions that the emulator does not ask for, above all those that AWS's services use in a role's name.
 
 With IAM enforced, the emulator checks the calls that a function makes, but not what is done for it:
 
@@ -7,6 +7,7 @@ With IAM enforced, the emulator checks the calls that a function makes, but not 
 * Lambda writes the log as the function's role (`logs:CreateLogStream`, `logs:PutLogEvents`): without, there is none;
 * Lambda sends what failed to its destination as the function's role (`sqs:SendMessage`): without, it is gone;
 * SNS uses a topic's key as the publisher (`kms:GenerateDataKey`, `kms:Decrypt`, by way of SNS): without, it refuses;
+* the account's own service has no names for its operations, so that nobody is asked for `account:ListRegions`;
 * the Scheduler invokes its target as the schedule's role (`lambda:InvokeFunction`), and sends what it could not
   deliver to the dead-letter queue as that role (`sqs:SendMessage`).
 """
@@ -15,7 +16,7 @@ import json
 import uuid
 
 import ministack.app as app
-from ministack.core import iam_evaluator, responses
+from ministack.core import iam_actions, iam_evaluator, responses
 from ministack.core.arn import parse_arn
 from ministack.services import eventbridge, lambda_svc, sns
 
@@ -27,6 +28,7 @@ NEEDED = (
     (app, "extract_access_key_id", ("headers", "query_params")),
     (eventbridge, "_invoke_target", ("target", "event", "rule", "view")),
     (eventbridge, "_dispatch_to_sqs", ("spec", "payload")),
+    (iam_actions, "_BOTOCORE_SERVICE_MAP", None),
     (iam_evaluator, "EvalContext", None),
     (iam_evaluator, "enforce", ("access_key_id", "iam_action", "service", "region", "resource_arn", "service_context")),
     (iam_evaluator, "evaluate", ("ctx", "policies")),
@@ -138,6 +140,7 @@ def install():
         denied = key_denial(method, path, headers, body, query_params)
         return denied or await dispatch(method, path, headers, body, query_params, request_id)
 
+    iam_actions._BOTOCORE_SERVICE_MAP["account"] = ["account"]
     lambda_svc._iter_all_esms = lambda: pollable(iterate())
     lambda_svc._emit_lambda_logs = emit_as_role
     lambda_svc._route_async_failure = route_as_role

@@ -177,6 +177,16 @@ impl Aws {
         answer.success(&format!("create bucket {bucket}")).map(|_| ())
     }
 
+    /// Creates a bucket that keeps every version of its objects.
+    pub fn create_versioned_bucket(&self, bucket: &str) -> Result<()> {
+        self.create_bucket(bucket)?;
+        let body = "<VersioningConfiguration xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\"><Status>Enabled</Status>\
+                    </VersioningConfiguration>";
+        let query = [("versioning".to_owned(), String::new())];
+        let answer = self.call("s3", "PUT", &format!("/{bucket}"), &query, &[], body.as_bytes())?;
+        answer.success(&format!("let {bucket} keep versions")).map(|_| ())
+    }
+
     /// Creates a bucket that sends its events to EventBridge.
     pub fn create_event_bucket(&self, bucket: &str) -> Result<()> {
         self.create_bucket(bucket)?;
@@ -187,11 +197,20 @@ impl Aws {
         answer.success(&format!("let {bucket} send its events")).map(|_| ())
     }
 
-    /// Writes an object. The key is given as it is, not encoded.
-    pub fn put_object(&self, bucket: &str, key: &str, body: &[u8]) -> Result<()> {
+    /// Writes an object, and returns its version where the bucket keeps versions. The key is given as it is, not
+    /// encoded.
+    pub fn put_object(&self, bucket: &str, key: &str, body: &[u8]) -> Result<Option<String>> {
         let path = format!("/{bucket}/{}", encode(key, true));
         let answer = self.call("s3", "PUT", &path, &[], &[], body)?;
-        answer.success(&format!("put s3://{bucket}/{key}")).map(|_| ())
+        let answer = answer.success(&format!("put s3://{bucket}/{key}"))?;
+        Ok(answer.headers.get("x-amz-version-id").and_then(|id| id.to_str().ok()).map(str::to_owned))
+    }
+
+    /// Deletes an object.
+    pub fn delete_object(&self, bucket: &str, key: &str) -> Result<()> {
+        let path = format!("/{bucket}/{}", encode(key, true));
+        let answer = self.call("s3", "DELETE", &path, &[], &[], &[])?;
+        answer.success(&format!("delete s3://{bucket}/{key}")).map(|_| ())
     }
 
     /// Invokes a function and waits for its answer.
@@ -207,6 +226,14 @@ impl Aws {
             error: header("x-amz-function-error"),
             log: log.map(|log| String::from_utf8_lossy(&log).into_owned()).unwrap_or_default(),
         })
+    }
+
+    /// Hands an event to a function and waits for nothing, as EventBridge does.
+    pub fn invoke_later(&self, function: &str, payload: &Value) -> Result<()> {
+        let path = format!("/2015-03-31/functions/{function}/invocations");
+        let headers = [("content-type", "application/json"), ("x-amz-invocation-type", "Event")];
+        let answer = self.call("lambda", "POST", &path, &[], &headers, payload.to_string().as_bytes())?;
+        answer.success(&format!("invoke {function}")).map(|_| ())
     }
 
     /// Everything in a log group, one line each, oldest first.

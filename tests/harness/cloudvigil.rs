@@ -49,8 +49,9 @@ impl<'a> Cloudvigil<'a> {
     /// Deploys the template with these parameters, besides those that every story needs.
     ///
     /// The emulator evaluates `ses:SendEmail` against `*` instead of the identity's ARN, so that the template's own
-    /// statement never allows it: the notifier's role gets that one action in a policy of its own. And messages that
-    /// failed come back after seconds, not after six times a function's time-out.
+    /// statement never allows it: the notifier's role gets that one action in a policy of its own. It leaves out a
+    /// topic's key, which publishers need permissions for: the topic gets the template's. And messages that failed come
+    /// back after seconds, not after six times a function's time-out.
     pub fn deploy(story: &'a Story, emulator: &'a Emulator, parameters: &[(&str, &str)]) -> Result<Self> {
         let root = &emulator.root;
         for identity in [SENDER, RECIPIENT] {
@@ -71,6 +72,12 @@ impl<'a> Cloudvigil<'a> {
             ("PolicyDocument", allow),
         ];
         root.query("iam", "PutRolePolicy", &policy)?;
+        let key = [
+            ("TopicArn", stack.id("FindingsTopic")?),
+            ("AttributeName", "KmsMasterKeyId"),
+            ("AttributeValue", stack.id("TopicKey")?),
+        ];
+        root.query("sns", "SetTopicAttributes", &key)?;
         for queue in ["ObjectsQueue", "FindingsQueue"] {
             let attributes = json!({"VisibilityTimeout": RETRY_SECONDS});
             root.sqs("SetQueueAttributes", &json!({"QueueUrl": stack.id(queue)?, "Attributes": attributes}))?;
@@ -132,14 +139,25 @@ impl<'a> Cloudvigil<'a> {
         Ok(())
     }
 
+    /// Lets Lambda take messages from a queue, or stops it. The mapping is named by its logical id.
+    pub fn take_messages(&self, mapping: &str, enabled: bool) -> Result<()> {
+        let path = format!("/2015-03-31/event-source-mappings/{}", self.stack.id(mapping)?);
+        self.root().rest("lambda", "PUT", &path, &json!({"Enabled": enabled})).map(|_| ())
+    }
+
     /// Sets one variable of a function's environment, beside those that the template sets.
     pub fn set_variable(&self, function: &str, name: &str, value: &str) -> Result<()> {
-        let path = format!("/2015-03-31/functions/{STACK}-{function}/configuration");
+        let path = configuration(function);
         let configuration = self.root().rest("lambda", "GET", &path, &Value::Null)?;
         let mut variables = configuration["Environment"]["Variables"].clone();
         variables[name] = json!(value);
         let body = json!({"Environment": {"Variables": variables}});
         self.root().rest("lambda", "PUT", &path, &body).map(|_| ())
+    }
+
+    /// Sets how long a function may run, in seconds.
+    pub fn set_timeout(&self, function: &str, seconds: u32) -> Result<()> {
+        self.root().rest("lambda", "PUT", &configuration(function), &json!({"Timeout": seconds})).map(|_| ())
     }
 }
 
@@ -151,6 +169,10 @@ impl Drop for Cloudvigil<'_> {
             fs::write(self.story.log(&format!("{function}.log")), lines.join("\n")).ok();
         }
     }
+}
+
+fn configuration(function: &str) -> String {
+    format!("/2015-03-31/functions/{STACK}-{function}/configuration")
 }
 
 /// The template, with each function's code in the code bucket.

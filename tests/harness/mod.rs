@@ -8,6 +8,7 @@ pub mod ground;
 pub mod history_stub;
 pub mod poll;
 pub mod python;
+pub mod role;
 pub mod sigv4;
 pub mod stack;
 pub mod story;

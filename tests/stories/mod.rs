@@ -9,6 +9,7 @@ mod exposed_instance_is_mailed_once;
 mod injection_in_a_log_object_is_mailed;
 mod log_lines;
 mod own_output_is_refused;
+mod permission_taken_away_is_loud;
 mod poisoned_object_hurts_no_other;
 mod stop_logging_is_mailed;
 mod stop_logging_is_mailed_by_the_poll_alone;
@@ -16,6 +17,8 @@ mod stop_logging_is_mailed_by_the_poll_alone;
 /// Every story, each named as its module. The first one says whether the ground holds.
 pub const ALL: &[(&str, Body)] = &[
     ("emulator_keeps_its_promises", emulator_keeps_its_promises::story),
+    // The longest: what runs beside it is done by then.
+    ("permission_taken_away_is_loud", permission_taken_away_is_loud::story),
     ("stop_logging_is_mailed", stop_logging_is_mailed::story),
     ("stop_logging_is_mailed_by_the_poll_alone", stop_logging_is_mailed_by_the_poll_alone::story),
     ("injection_in_a_log_object_is_mailed", injection_in_a_log_object_is_mailed::story),

@@ -48,11 +48,7 @@ pub enum Failed {
 pub async fn handle(event: Value, context: &Context) -> Result<Value, Failed> {
     let mut counters = Counters::default();
     let result = dispatch(event, context, &mut counters).await;
-    if let Err(error) = &result {
-        // The runtime hands the error over, and logs nothing.
-        tracing::error!(%error, "the invocation failed");
-        counters.errors += 1;
-    }
+    counters.errors += u64::from(result.is_err());
     counters.emit(FUNCTION, context.detector.clock.as_ref());
     result
 }
@@ -83,7 +79,7 @@ async fn dispatch(event: Value, context: &Context, counters: &mut Counters) -> R
     for message in batch.records {
         let id = message.message_id.clone().unwrap_or_default();
         if let Err(error) = take(&message, context, counters).await {
-            tracing::error!(message = id, error = %error, "a message was not worked off");
+            tracing::error!(message_id = id, error = %error, "a message was not worked off");
             counters.errors += 1;
             response.add_failure(id);
         }

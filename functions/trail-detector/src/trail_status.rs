@@ -1,7 +1,7 @@
 //! The trails' status: a trail that does not log is found although no event ever says so.
 
 use cloudvigil_aws::Counters;
-use cloudvigil_aws::trails::{Trail, trails};
+use cloudvigil_aws::trails::{CouldNotLook, Trail, trails};
 use cloudvigil_core::formats;
 use cloudvigil_core::pipeline::Entry;
 use cloudvigil_core::ports::{Failure, PortResult};
@@ -32,12 +32,7 @@ pub async fn check(regions: &[String], context: &Context, counters: &mut Counter
     let mut failures: Vec<String> = errors.iter().map(ToString::to_string).collect();
     let mut lines = Vec::new();
     for trail in &trails {
-        // An organization's trail belongs to another account, whose members may not ask for its status.
-        if let Err(error) = &trail.status
-            && !(error.failure == Failure::Denied && trail.organization)
-        {
-            failures.push(format!("{}: {error}", trail.arn));
-        }
+        failures.extend(unforeseen(trail).map(|look| format!("{}: {look}", trail.arn)));
         match since(trail, context).await {
             Ok(since) => lines.push(trail.to_inventory(Some(since)).to_string()),
             Err(error) => failures.push(error.to_string()),
@@ -48,6 +43,16 @@ pub async fn check(regions: &[String], context: &Context, counters: &mut Counter
         failures.push(error.to_string());
     }
     failures
+}
+
+/// The looks at a trail that failed.
+fn failed_looks(trail: &Trail) -> impl Iterator<Item = &CouldNotLook> {
+    [trail.status.as_ref().err(), trail.management_writes.as_ref().err()].into_iter().flatten()
+}
+
+/// Those that should not have. An organization's trail belongs to another account, whose members may not look at it.
+fn unforeseen(trail: &Trail) -> impl Iterator<Item = &CouldNotLook> {
+    failed_looks(trail).filter(|look| !(look.failure == Failure::Denied && trail.organization))
 }
 
 async fn analyse(lines: &[String], context: &Context, counters: &mut Counters) -> Result<(), Failed> {
@@ -67,8 +72,7 @@ async fn since(trail: &Trail, context: &Context) -> PortResult<Timestamp> {
     let now = context.detector.clock.now();
     let seen = state.get(FIRST_SEEN, &trail.arn).await?;
     let seen: Option<FirstSeen> = seen.and_then(|item| serde_json::from_slice(&item.body).ok());
-    let looks = [trail.status.as_ref().err(), trail.management_writes.as_ref().err()];
-    if looks.into_iter().flatten().any(|look| look.failure == Failure::Transient) {
+    if failed_looks(trail).any(|look| look.failure == Failure::Transient) {
         // How it is could not be seen this time, which says nothing of a change.
         return Ok(trail.since().or(seen.map(|seen| seen.since)).unwrap_or(now));
     }
@@ -95,7 +99,7 @@ fn condition(trail: &Trail) -> Value {
 mod tests {
     use std::sync::{Arc, Mutex};
 
-    use cloudvigil_aws::trails::{CouldNotLook, ManagementWrites, TrailStatus};
+    use cloudvigil_aws::trails::{ManagementWrites, TrailStatus};
     use cloudvigil_aws::{Clients, Detector};
     use cloudvigil_core::ports::Clock;
     use cloudvigil_local::{Collected, EmbeddedState};
@@ -132,6 +136,24 @@ mod tests {
             status: Ok(status),
             management_writes: Ok(ManagementWrites::All),
         }
+    }
+
+    #[test]
+    fn a_look_that_is_denied_is_told_but_at_a_trail_of_the_organization() {
+        let denied = |action| CouldNotLook {
+            failure: Failure::Denied,
+            code: "AccessDenied".to_owned(),
+            action,
+            message: "no".to_owned(),
+        };
+        let now = "2026-03-01T10:00:00Z";
+        let no_status = Trail { status: Err(denied("cloudtrail:GetTrailStatus")), ..trail(None, now) };
+        let no_selectors = Trail { management_writes: Err(denied("cloudtrail:GetEventSelectors")), ..trail(None, now) };
+        let told = |trail: &Trail| unforeseen(trail).map(|look| look.action).collect::<Vec<_>>();
+        assert!(told(&trail(None, now)).is_empty());
+        assert_eq!(told(&no_status), ["cloudtrail:GetTrailStatus"]);
+        assert_eq!(told(&no_selectors), ["cloudtrail:GetEventSelectors"]);
+        assert!(told(&Trail { organization: true, ..no_selectors }).is_empty());
     }
 
     #[tokio::test]
