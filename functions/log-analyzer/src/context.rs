@@ -5,6 +5,8 @@ use std::sync::Arc;
 use cloudvigil_aws::{Detector, Environment, EnvironmentError, S3Objects};
 use cloudvigil_core::ports::ObjectStore;
 
+use crate::refused::Refused;
+
 /// The name under which this function counts.
 pub const FUNCTION: &str = "log-analyzer";
 const MIB: u64 = 1024 * 1024;
@@ -19,6 +21,8 @@ pub struct Context {
     pub own_log_groups: Vec<String>,
     /// Places that cloudvigil writes itself, each `bucket/prefix`.
     pub own_prefixes: Vec<String>,
+    /// What was refused for being cloudvigil's own.
+    pub refused: Refused,
 }
 
 impl Context {
@@ -32,6 +36,7 @@ impl Context {
             detector,
             own_log_groups: environment.list("OWN_LOG_GROUPS"),
             own_prefixes: environment.list("OWN_PREFIXES"),
+            refused: Refused::default(),
         })
     }
 }

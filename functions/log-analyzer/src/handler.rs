@@ -49,6 +49,20 @@ pub async fn handle(event: Value, context: &Context) -> Result<Value, Failed> {
     let mut counters = Counters::default();
     let result = dispatch(event, context, &mut counters).await;
     counters.errors += u64::from(result.is_err());
+    // Whatever is written here comes back if the function's own log group is subscribed to it. A delivery of nothing
+    // else is therefore told at once and then once in a while: that ends the loop.
+    let own = counters == Counters { refused: counters.refused, ..Counters::default() };
+    let now = context.detector.clock.now();
+    counters.refused = context.refused.told(counters.refused, own, now);
+    if own && counters.refused == 0 {
+        return result;
+    }
+    if counters.refused > 0 {
+        tracing::warn!(
+            refused = counters.refused,
+            "cloudvigil is fed with what it writes itself; end that subscription"
+        );
+    }
     counters.emit(FUNCTION, context.detector.clock.as_ref());
     result
 }
@@ -60,13 +74,7 @@ async fn dispatch(event: Value, context: &Context, counters: &mut Counters) -> R
         let event: LogsEvent = serde_json::from_str(&event.to_string()).map_err(unexpected)?;
         match subscription::analyse(&event.aws_logs.data, context) {
             Delivery::Analysed(report) => conclude(*report, context, counters).await?,
-            Delivery::Own(events) => {
-                tracing::warn!(
-                    log_group = event.aws_logs.data.log_group,
-                    "cloudvigil's own log group is subscribed to it"
-                );
-                counters.refused += events;
-            }
+            Delivery::Own(events) => counters.refused += events,
             Delivery::Control => {}
         }
         return Ok(Value::Null);
@@ -103,7 +111,6 @@ async fn take(message: &SqsMessage, context: &Context, counters: &mut Counters) 
 async fn analyse(id: &ObjectId, context: &Context, counters: &mut Counters) -> Result<(), Failed> {
     let place = format!("{}/{}", id.bucket, id.key);
     if context.own_prefixes.iter().any(|own| place.starts_with(own.as_str())) {
-        tracing::warn!(object = id.source, "cloudvigil's own output is watched");
         counters.refused += 1;
         return Ok(());
     }

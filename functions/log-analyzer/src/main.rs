@@ -3,6 +3,7 @@
 mod context;
 mod handler;
 mod message;
+mod refused;
 mod subscription;
 
 use cloudvigil_aws::{Environment, telemetry};

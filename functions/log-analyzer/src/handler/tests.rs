@@ -58,6 +58,7 @@ fn stage(objects: &[(&'static str, Vec<u8>)]) -> Stage {
         objects: Arc::new(Objects(objects.iter().cloned().collect())),
         own_log_groups: vec!["/cloudvigil/test/notifier".to_owned()],
         own_prefixes: vec!["logs/cloudvigil/".to_owned()],
+        refused: crate::refused::Refused::default(),
     };
     Stage { context, findings }
 }
