@@ -59,10 +59,10 @@ fn a_rule_whose_test_fails_is_named_by_file_rule_and_test() {
     };
     folder.write("good/rule.yml", rule("StopLogging")).write("bad/rule.yml", rule("StartLogging"));
     let good = folder.run(&["rules", "test", "good"]);
-    assert_eq!((good.code, good.stdout.as_str()), (0, "1 rules, 1 tests, 0 problems\n"));
+    assert_eq!((good.code, good.stdout.as_str()), (0, "1 rule, 1 test, 0 problems\n"));
     let bad = folder.run(&["rules", "test", "bad"]);
     assert_eq!(bad.code, 1);
-    for word in ["bad/rule.yml", support::RULE_ID, "stopped", "1 rules, 1 tests, 1 problems"] {
+    for word in ["bad/rule.yml", support::RULE_ID, "stopped", "1 rule, 1 test, 1 problem"] {
         assert!(bad.stdout.contains(word), "{word}: {}", bad.stdout);
     }
     assert_eq!(folder.run(&["rules", "lint", "good"]).code, 1, "it has no runbook");

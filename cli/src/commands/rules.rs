@@ -137,8 +137,10 @@ fn check(dir: Option<&Path>, check: Check) -> Result<Ending> {
     }
     let (rules, found) = (unloaded.numbers.len(), problems.len());
     to.write(|writer| match check {
-        Check::Lint => writeln!(writer, "{rules} rules, {found} problems"),
-        Check::Test => writeln!(writer, "{rules} rules, {ran} tests, {found} problems"),
+        Check::Lint => writeln!(writer, "{}, {}", number(rules, "rule"), number(found, "problem")),
+        Check::Test => {
+            writeln!(writer, "{}, {}, {}", number(rules, "rule"), number(ran, "test"), number(found, "problem"))
+        }
     })?;
     to.flush()?;
     Ok(if problems.is_empty() { Ending::Done } else { Ending::Reached })
@@ -147,6 +149,11 @@ fn check(dir: Option<&Path>, check: Check) -> Result<Ending> {
 struct Loaded {
     numbers: Vec<usize>,
     problems: Vec<Problem>,
+}
+
+/// `1 rule`, `2 rules`.
+fn number(count: usize, word: &str) -> String {
+    format!("{count} {word}{}", if count == 1 { "" } else { "s" })
 }
 
 /// Loads rules. Those of a user may count built-in rules, so these are there too; where an id is taken by both, the

@@ -69,16 +69,17 @@ fn subject(finding: &Finding) -> String {
     let place: Vec<String> =
         [&finding.account, &finding.region].into_iter().filter_map(|part| named(part, 20)).collect();
     let place = if place.is_empty() { None } else { Some(format!("in {}", place.join(" "))) };
+    let particular = finding.particulars().next().map(|value| visible::header(short(value), 50));
+    let separator = if particular.is_some() || what.is_some() { ": " } else { " " };
     // What it was done to, and where that is, belong together.
     let target: Vec<String> = what.into_iter().chain(place).collect();
     let target = if target.is_empty() { None } else { Some(target.join(" ")) };
-    let particular = finding.particulars().next().map(|value| visible::header(short(value), 50));
     let by = named(&finding.actor, 30).map(|actor| format!("by {actor}"));
     let from = named(&finding.source_address, 40).filter(|_| by.is_none()).map(|address| format!("from {address}"));
     let facts: Vec<String> = [particular, target, by.or(from)].into_iter().flatten().collect();
-    let colon = if facts.is_empty() { "" } else { ": " };
+    let separator = if facts.is_empty() { "" } else { separator };
     let title = visible::header(&finding.title, 70);
-    let subject = format!("[{}] {title}{count}{colon}{}", finding.level, facts.join(", "));
+    let subject = format!("[{}] {title}{count}{separator}{}", finding.level, facts.join(", "));
     visible::header(&subject, LONGEST_SUBJECT)
 }
 
@@ -106,12 +107,12 @@ mod tests {
         message.finding.region = None;
         assert_eq!(
             subject(&message.finding),
-            "[critical] CloudTrail logging was stopped (12×): in 123456789012, from 203.0.113.77"
+            "[critical] CloudTrail logging was stopped (12×) in 123456789012, from 203.0.113.77"
         );
         message.finding.account = None;
         message.finding.source_address = None;
         message.finding.actor = Some("김철수".to_owned());
-        assert_eq!(subject(&message.finding), "[critical] CloudTrail logging was stopped (12×): by 김철수");
+        assert_eq!(subject(&message.finding), "[critical] CloudTrail logging was stopped (12×) by 김철수");
         message.finding.actor = None;
         assert_eq!(subject(&message.finding), "[critical] CloudTrail logging was stopped (12×)");
     }
