@@ -1,6 +1,8 @@
 //! The same log, however it is cut into objects, in whatever order they are analysed, some twice, some by a worker that
 //! dies midway and is run again, several workers at once: the settled findings are those of one pass over the whole.
 
+#![allow(clippy::unwrap_used, reason = "what fails in a test's helper fails the test")]
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 

@@ -147,7 +147,7 @@ mod tests {
         let mut sink = |number: u64, frame: Frame<'_>| found.push((number, matches!(frame, Frame::TooLong)));
         framer.push(b"a\n", &mut sink);
         for _ in 0..64 {
-            framer.push(&[b'x'; 1024 * 1024], &mut sink);
+            framer.push(&vec![b'x'; 1024 * 1024], &mut sink);
             assert!(framer.carry.capacity() <= 2 * MAX_CARRY);
         }
         framer.push(b"\nb\n", &mut sink);
