@@ -55,6 +55,31 @@ impl fmt::Display for Problem {
     }
 }
 
+/// A rule of ours from one of rsigma's, with what is its own. rsigma's two kinds of rule have the same metadata under
+/// the same names, and no trait that says so.
+macro_rules! described {
+    ($rule:ident, $file:ident, $logic:ident, Rule { $($own:ident $(: $value:expr)?),+ $(,)? }) => {
+        Rule {
+            id: $rule.id.clone().unwrap_or_else(|| $logic.clone()),
+            title: $rule.title.clone(),
+            level: level($rule.level),
+            guidance: Guidance {
+                description: $rule.description.clone().unwrap_or_default(),
+                runbook: text($rule.custom_attributes.get("runbook"), "runbook")?,
+                false_positives: $rule.falsepositives.clone(),
+                references: $rule.references.clone(),
+                tags: $rule.tags.clone(),
+            },
+            status: $rule.status.map(|status| format!("{status:?}").to_lowercase()),
+            file: $file.to_owned(),
+            cases: Cases::from_yaml($rule.custom_attributes.get("tests"))?,
+            logic: $logic,
+            reports: true,
+            $($own $(: $value)?),+
+        }
+    };
+}
+
 pub(super) fn load(files: Vec<RuleFile>) -> (Catalogue, Vec<Problem>) {
     let mut loader = Loader::default();
     for file in files {
@@ -106,8 +131,7 @@ impl Loader {
 
     fn simple(&mut self, file: &str, rule: &SigmaRule) -> Result<(), String> {
         let compiled = compile_rule(rule).map_err(|error| error.to_string())?;
-        let attribute = |name: &str| rule.custom_attributes.get(name);
-        let group_by = match attribute("group-by") {
+        let group_by = match rule.custom_attributes.get("group-by") {
             None => None,
             Some(value) => Some(
                 yaml_serde::from_value::<Vec<String>>(value.clone())
@@ -126,28 +150,17 @@ impl Loader {
         };
         // The id is part of it: two rules that ask for the same thing have findings of their own.
         let logic = logic_hash(&(&rule.id, &rule.logsource, &rule.detection, &group_by))?;
-        let guidance = Guidance {
-            description: rule.description.clone().unwrap_or_default(),
-            runbook: text(attribute("runbook"), "runbook")?,
-            false_positives: rule.falsepositives.clone(),
-            references: rule.references.clone(),
-            tags: rule.tags.clone(),
-        };
-        let number = self.add(Rule {
-            id: rule.id.clone().unwrap_or_else(|| logic.clone()),
-            title: rule.title.clone(),
-            level: level(rule.level),
-            guidance,
-            status: rule.status.map(|status| format!("{status:?}").to_lowercase()),
-            file: file.to_owned(),
-            cases: Cases::from_yaml(attribute("tests"))?,
+        let number = self.add(described!(
+            rule,
+            file,
             logic,
-            reports: true,
-            group_by,
-            plan: Node::Leaf(0),
-            detection: Some(Detection { log_source, compiled, events }),
-            leaves: Vec::new(),
-        })?;
+            Rule {
+                group_by,
+                plan: Node::Leaf(0),
+                detection: Some(Detection { log_source, compiled, events }),
+                leaves: Vec::new(),
+            }
+        ))?;
         if let Some(name) = &rule.name {
             self.by_name.insert(name.clone(), number);
         }
@@ -196,31 +209,14 @@ impl Loader {
     ) -> Result<usize, String> {
         let mut leaves = Vec::new();
         let plan = self.plan(rule, all, &rule.group_by, &mut leaves, 0)?;
-        let attribute = |name: &str| rule.custom_attributes.get(name);
-        let guidance = Guidance {
-            description: rule.description.clone().unwrap_or_default(),
-            runbook: text(attribute("runbook"), "runbook")?,
-            false_positives: rule.falsepositives.clone(),
-            references: rule.references.clone(),
-            tags: rule.tags.clone(),
-        };
         let parts: Vec<_> = leaves.iter().map(|leaf| (&self.catalogue.rules[leaf.rule].logic, &leaf.fields)).collect();
         let logic = logic_hash(&(&rule.id, format!("{plan:?}"), parts))?;
-        self.add(Rule {
-            id: rule.id.clone().unwrap_or_else(|| logic.clone()),
-            title: rule.title.clone(),
-            level: level(rule.level),
-            guidance,
-            status: rule.status.map(|status| format!("{status:?}").to_lowercase()),
-            file: file.to_owned(),
-            cases: Cases::from_yaml(attribute("tests"))?,
+        self.add(described!(
+            rule,
+            file,
             logic,
-            reports: true,
-            group_by: Some(rule.group_by.clone()),
-            plan,
-            detection: None,
-            leaves,
-        })
+            Rule { group_by: Some(rule.group_by.clone()), plan, detection: None, leaves }
+        ))
     }
 
     fn plan(
