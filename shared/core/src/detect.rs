@@ -6,19 +6,23 @@
 mod cases;
 mod event;
 mod events;
+mod index;
 mod lint;
 mod load;
 
 use std::borrow::Cow;
 use std::collections::HashMap;
+use std::sync::{Arc, PoisonError, RwLock};
 
 pub use cases::{Case, CaseFailure, Cases, run_cases};
 pub use events::EventQuery;
+pub use index::Index;
 pub use lint::lint;
 pub use load::{Problem, RuleFile};
 
 use event::RecordEvent;
 use rsigma_eval::CompiledRule;
+use rsigma_eval::compiler::eval_condition;
 
 use crate::correlate::plan::Node;
 use crate::finding::{Guidance, Level};
@@ -120,6 +124,8 @@ pub struct Catalogue {
     by_id: HashMap<String, usize>,
     /// For each rule, the correlations that count it.
     uses: Vec<Vec<Use>>,
+    /// The indexes of the log sources that were met.
+    indexes: RwLock<Vec<(&'static LogSource, Arc<Index>)>>,
 }
 
 impl Catalogue {
@@ -170,6 +176,23 @@ impl Catalogue {
         (0..self.rules.len()).filter(|number| fits(&self.rules[*number])).collect()
     }
 
+    /// Which of the rules a record of this log source can match: made when it is first asked for.
+    pub fn index(&self, source: &'static LogSource) -> Arc<Index> {
+        let find = |indexes: &Vec<(&'static LogSource, Arc<Index>)>| {
+            let found = indexes.iter().find(|(known, _)| std::ptr::eq(*known, source));
+            found.map(|(_, index)| Arc::clone(index))
+        };
+        if let Some(index) = find(&self.indexes.read().unwrap_or_else(PoisonError::into_inner)) {
+            return index;
+        }
+        let index = Arc::new(Index::new(self, source));
+        let mut indexes = self.indexes.write().unwrap_or_else(PoisonError::into_inner);
+        find(&indexes).unwrap_or_else(|| {
+            indexes.push((source, Arc::clone(&index)));
+            index
+        })
+    }
+
     /// Which of `candidates` match a record. `plain`: keywords are looked for in the entry's text, not in its fields.
     pub fn matches<'c>(
         &'c self,
@@ -178,9 +201,13 @@ impl Catalogue {
         plain: bool,
     ) -> impl Iterator<Item = usize> + 'c {
         let event = RecordEvent::new(record, plain);
+        let mut selections = Vec::new();
         candidates.iter().copied().filter(move |number| {
-            let detection = self.rules[*number].detection.as_ref();
-            detection.is_some_and(|detection| rsigma_eval::evaluate_rule(&detection.compiled, &event).is_some())
+            self.rules[*number].detection.as_ref().is_some_and(|detection| {
+                let CompiledRule { conditions, detections, .. } = &detection.compiled;
+                selections.clear();
+                conditions.iter().any(|condition| eval_condition(condition, detections, &event, &mut selections))
+            })
         })
     }
 }

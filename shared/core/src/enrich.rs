@@ -27,6 +27,7 @@ use serde_json::{Map, Value};
 pub use self::networks::{Exposure, exposure};
 pub use self::policies::is_public;
 pub use self::selectors::management_events;
+pub(crate) use self::web::{Headers, is_suspicious};
 use crate::record::Record;
 
 /// See the module's table.
@@ -56,11 +57,11 @@ pub fn enrich(record: &mut Record<'_>) {
     if source.categories.contains(&"webserver") {
         web::enrich(fields, derived);
     } else if source.services.contains(&"cloudtrail") {
-        cloudtrail(fields, derived);
+        cloudtrail(fields.tree(), derived);
     } else if source.categories.contains(&"inventory") {
-        inventory(fields, derived);
+        inventory(fields.tree(), derived);
     } else if source.categories.contains(&"application")
-        && let Some(kind) = errors::kind(fields)
+        && let Some(kind) = errors::kind(fields.tree())
     {
         derived.insert(ERROR_KIND.to_owned(), Value::from(kind));
     }

@@ -17,11 +17,13 @@ pub mod syslog;
 mod trial;
 pub mod vpcflow;
 
+use std::borrow::Cow;
+
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use json::object_frame;
 
-use crate::record::{Facts, Record};
+use crate::record::{Facts, LogSource, Record};
 
 /// How a format's bytes are cut into frames.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,10 +39,32 @@ pub enum Framing {
 pub enum Parsed<'a> {
     /// A record.
     Record(Record<'a>),
+    /// A record that no rule can match, by what the [`Gate`] was told of it: validated, and not taken apart.
+    Unwatched,
     /// Recognised and put aside: a header line, a digest file.
     Skipped,
     /// Not of this format, and why.
     Unparsed(&'static str),
+}
+
+impl Parsed<'_> {
+    /// The same, independent of the frame.
+    fn into_owned(self) -> Parsed<'static> {
+        match self {
+            Self::Record(record) => Parsed::Record(record.into_owned()),
+            Self::Unwatched => Parsed::Unwatched,
+            Self::Skipped => Parsed::Skipped,
+            Self::Unparsed(reason) => Parsed::Unparsed(reason),
+        }
+    }
+}
+
+/// Parses a line: as it stands, or, where it is not UTF-8, with U+FFFD for what is not.
+fn by_line<'a>(frame: &'a [u8], mut parse: impl for<'l> FnMut(&'l str) -> Parsed<'l>) -> Parsed<'a> {
+    match String::from_utf8_lossy(frame) {
+        Cow::Borrowed(line) => parse(line),
+        Cow::Owned(line) => parse(&line).into_owned(),
+    }
 }
 
 /// What a parser must know besides the frame.
@@ -52,10 +76,45 @@ pub struct Context {
     pub timezone: TimeZone,
 }
 
+/// What a parser knows of one of [`LogSource::keys`] before it takes an entry apart.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Key<'k> {
+    /// The field will not be there.
+    Absent,
+    /// If the field will be there, it will be this text.
+    Text(&'k str),
+    /// If the field will be there, it will be this number.
+    Number(u64),
+    /// Not known.
+    Any,
+}
+
+/// Decides, by its keys, whether a rule may match an entry.
+pub trait Gate {
+    /// Whether an entry of this log source must be taken apart. `keys` are those of [`LogSource::keys`], in their order;
+    /// `text` is the entry as it stands.
+    fn admits(&mut self, source: &'static LogSource, keys: &[Key<'_>], text: &str) -> bool;
+}
+
+/// Admits everything.
+pub struct Open;
+
+impl Gate for Open {
+    fn admits(&mut self, _: &'static LogSource, _: &[Key<'_>], _: &str) -> bool {
+        true
+    }
+}
+
 /// Parses the frames of one object, in order. May keep what a header line said.
 pub trait Parser: Send {
-    /// Takes one frame apart. Never panics, whatever the bytes. A blank line never comes here.
-    fn parse<'a>(&mut self, frame: &'a [u8]) -> Parsed<'a>;
+    /// Validates one frame, and takes it apart if the gate admits it. Never panics, whatever the bytes. A blank line
+    /// never comes here. Whether a frame is a record does not depend on the gate.
+    fn parse_if<'a>(&mut self, frame: &'a [u8], gate: &mut dyn Gate) -> Parsed<'a>;
+
+    /// Takes one frame apart.
+    fn parse<'a>(&mut self, frame: &'a [u8]) -> Parsed<'a> {
+        self.parse_if(frame, &mut Open)
+    }
 }
 
 /// A log format.
@@ -75,6 +134,12 @@ pub trait Format: Sync {
 
     /// What a finding says of a record of this format.
     fn facts(&self, record: &Record<'_>) -> Facts;
+}
+
+/// The tree of a JSON text, as rules see it.
+#[cfg(test)]
+pub(crate) fn tree_of(text: &str) -> serde_json::Value {
+    json::tree(text)
 }
 
 /// Every format, the strictest first: the order in which [`recognise`] asks.

@@ -11,6 +11,7 @@ pub mod correlate;
 pub mod decode;
 pub mod detect;
 pub mod enrich;
+pub mod fields;
 pub mod finding;
 pub mod formats;
 pub mod framing;

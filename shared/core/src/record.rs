@@ -6,6 +6,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::fields::Fields;
+
 /// The Sigma log sources that a record answers to.
 ///
 /// A log can go by several names (an access log in the combined format may be Apache's or nginx's), so each
@@ -22,6 +24,11 @@ pub struct LogSource {
     /// The fields that tell one finding from another where a rule says nothing of it. Empty: each record is a
     /// finding of its own, told apart by its [`Record::id`] or, without one, by its content.
     pub group_by: &'static [&'static str],
+    /// The fields that a parser knows before it takes an entry apart, by which most entries can be told to match no
+    /// rule; those that tell the most come first. See [`crate::formats::Gate`].
+    pub keys: &'static [&'static str],
+    /// The fields that hold words of ours, which do not stand in the entry.
+    pub words: &'static [&'static str],
 }
 
 /// One entry, with its fields as rules see them.
@@ -34,8 +41,8 @@ pub struct Record<'a> {
     /// The id that the entry carries itself (a CloudTrail `eventID`), by which it is the same entry whatever way
     /// it came. `None`: the entry is known by its object and position.
     pub id: Option<String>,
-    /// The fields, a JSON object under the names of the Sigma taxonomy.
-    pub fields: Value,
+    /// The fields, under the names of the Sigma taxonomy.
+    pub fields: Fields<'a>,
     /// What rules cannot compute, worked out by [`crate::enrich`]: fields whose names begin with `cloudvigil.`. Kept
     /// apart from `fields`, so that a keyword search sees the entry alone.
     pub derived: Map<String, Value>,
@@ -43,6 +50,21 @@ pub struct Record<'a> {
     pub occurrences: u32,
     /// The entry as it stood in the log, invalid UTF-8 replaced.
     pub raw: Cow<'a, str>,
+}
+
+impl Record<'_> {
+    /// The same record, independent of the entry's bytes.
+    pub(crate) fn into_owned(self) -> Record<'static> {
+        Record {
+            log_source: self.log_source,
+            time: self.time,
+            id: self.id,
+            fields: self.fields.into_owned(),
+            derived: self.derived,
+            occurrences: self.occurrences,
+            raw: Cow::Owned(self.raw.into_owned()),
+        }
+    }
 }
 
 /// Who, where and on what: what a finding says of a record beyond the rule's own fields.

@@ -1,10 +1,12 @@
 //! A record as rsigma sees it.
 
 use std::borrow::Cow;
+use std::cell::OnceCell;
 
 use rsigma_eval::{Event, EventValue, JsonEvent};
 use serde_json::Value;
 
+use crate::fields::{Flat, find};
 use crate::record::Record;
 
 /// The fields that [`crate::enrich`] adds begin so.
@@ -12,13 +14,13 @@ const DERIVED: &str = "cloudvigil.";
 
 pub(super) struct RecordEvent<'r> {
     record: &'r Record<'r>,
-    fields: JsonEvent<'r>,
+    tree: OnceCell<JsonEvent<'r>>,
     plain: bool,
 }
 
 impl<'r> RecordEvent<'r> {
     pub(super) fn new(record: &'r Record<'r>, plain: bool) -> Self {
-        Self { record, fields: JsonEvent::borrow(&record.fields), plain }
+        Self { record, tree: OnceCell::new(), plain }
     }
 
     pub(super) fn text(&self, name: &str) -> Option<String> {
@@ -28,26 +30,47 @@ impl<'r> RecordEvent<'r> {
             other => Some(other.to_json().to_string()),
         }
     }
+
+    /// The fields as a tree, as rsigma reads one.
+    fn tree(&self) -> &JsonEvent<'r> {
+        self.tree.get_or_init(|| JsonEvent::borrow(self.record.fields.tree()))
+    }
 }
 
 impl Event for RecordEvent<'_> {
     fn get_field(&self, path: &str) -> Option<EventValue<'_>> {
         if path.starts_with(DERIVED) {
-            self.record.derived.get(path).map(EventValue::from)
-        } else {
-            self.fields.get_field(path)
+            return self.record.derived.get(path).map(EventValue::from);
         }
+        // A line's fields are not nested, and their names have no dots.
+        if let Some(fields) = self.record.fields.as_flat() {
+            return find(fields, path).map(|value| match value {
+                Flat::Text(text) => EventValue::Str(Cow::Borrowed(text)),
+                Flat::Number(number) => i64::try_from(*number).map_or_else(|_| large(*number), EventValue::Int),
+                Flat::Flag(flag) => EventValue::Bool(*flag),
+            });
+        }
+        self.tree().get_field(path)
     }
 
     fn any_string_value(&self, predicate: &dyn Fn(&str) -> bool) -> bool {
-        if self.plain { predicate(&self.record.raw) } else { self.fields.any_string_value(predicate) }
+        if self.plain { predicate(&self.record.raw) } else { self.tree().any_string_value(predicate) }
     }
 
     fn all_string_values(&self) -> Vec<Cow<'_, str>> {
-        if self.plain { vec![Cow::Borrowed(&self.record.raw)] } else { self.fields.all_string_values() }
+        if self.plain {
+            return vec![Cow::Borrowed(&self.record.raw)];
+        }
+        self.tree().all_string_values()
     }
 
     fn to_json(&self) -> Value {
-        self.record.fields.clone()
+        self.record.fields.tree().clone()
     }
+}
+
+/// A number beyond `i64`, as rsigma reads it from JSON.
+#[expect(clippy::cast_precision_loss, reason = "a float is what rsigma has for it")]
+fn large(number: u64) -> EventValue<'static> {
+    EventValue::Float(number as f64)
 }

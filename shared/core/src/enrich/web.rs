@@ -12,6 +12,7 @@ use serde_json::{Map, Value};
 use super::percent::decoded;
 use super::sql::{self, Libinjection};
 use super::{SCANNER, URI_DECODED, WEB_ATTACK, scanners};
+use crate::fields::Fields;
 use crate::formats::access::{CS_REFERER, CS_URI, CS_URI_STEM, CS_USER_AGENT};
 
 const SQL_INJECTION: &str = "sql_injection";
@@ -75,8 +76,8 @@ static COMMANDS: LazyLock<Option<RegexSet>> = LazyLock::new(|| {
 });
 
 /// Fills in what a request's fields say.
-pub(super) fn enrich(fields: &Value, derived: &mut Map<String, Value>) {
-    let text = |name: &str| fields.get(name).and_then(Value::as_str);
+pub(super) fn enrich(fields: &Fields<'_>, derived: &mut Map<String, Value>) {
+    let text = |name: &str| fields.text(name);
     let mut attacks = Attacks::default();
     if let Some(uri) = text(CS_URI) {
         let (path, query) = uri.split_once('?').map_or((uri, None), |(path, query)| (path, Some(query)));
@@ -106,8 +107,56 @@ pub(super) fn enrich(fields: &Value, derived: &mut Map<String, Value>) {
     }
 }
 
+/// What headers are known to hold: clients send few different ones, and each of them again and again.
+#[derive(Default)]
+pub(crate) struct Headers {
+    known: Vec<(String, Header)>,
+}
+
+/// What a referer or user agent may hold.
+#[derive(Debug, Default, Clone, Copy)]
+pub(crate) struct Header {
+    /// Something that is worth a closer look.
+    pub(crate) suspicious: bool,
+    /// The name of a scanner, were it a user agent.
+    pub(crate) scanner: bool,
+}
+
+impl Headers {
+    /// How many are remembered: a power of two.
+    const PLACES: usize = 256;
+
+    /// Looks at a header, or remembers.
+    pub(crate) fn look(&mut self, header: &str) -> Header {
+        if self.known.is_empty() {
+            self.known.resize_with(Self::PLACES, Default::default);
+        }
+        let place = usize::try_from(hash(header.as_bytes()) >> 32).unwrap_or_default() % Self::PLACES;
+        let (known, seen) = &mut self.known[place];
+        if known != header {
+            *seen = Header { suspicious: is_suspicious_header(header), scanner: scanners::scanner(header).is_some() };
+            header.clone_into(known);
+        }
+        *seen
+    }
+}
+
+/// Where a header has its place. Whoever finds two for one place has only made them slower.
+fn hash(bytes: &[u8]) -> u64 {
+    let mut hash = bytes.len() as u64;
+    let mut mix = |word: u64| hash = (hash ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29);
+    let (words, rest) = bytes.as_chunks::<8>();
+    for word in words {
+        mix(u64::from_le_bytes(*word));
+    }
+    for byte in rest {
+        mix(u64::from(*byte));
+    }
+    hash
+}
+
 /// Whether anything in a target is worth a closer look: one pass, and most targets end here.
-fn is_suspicious(uri: &str) -> bool {
+pub(crate) fn is_suspicious(uri: &str) -> bool {
     const BYTES: &[u8] = b"%+ '\"<>();|`$\\{}*#!\0\t";
     uri.bytes().any(|byte| BYTES.contains(&byte) || !byte.is_ascii())
         || SUSPICIOUS_TEXTS.iter().any(|text| memchr::memmem::find(uri.as_bytes(), text.as_bytes()).is_some())
@@ -170,8 +219,7 @@ impl Attacks {
     /// A header is free text: only what no browser sends in it counts. It is not decoded, since a referer holds the
     /// searches of others.
     fn judge_header(&mut self, value: &str) {
-        const TELLTALES: &[u8] = b"'\"<$`{";
-        if !value.bytes().any(|byte| TELLTALES.contains(&byte)) && !has_sleep(value) {
+        if !is_suspicious_header(value) {
             return;
         }
         let plain = unescaped_quotes(cut(value));
@@ -180,6 +228,11 @@ impl Attacks {
         self.script |= lower.contains("<script");
         self.command |= lower.contains("${") && matches(&COMMANDS, &lower) || lower.contains("() {");
     }
+}
+
+fn is_suspicious_header(value: &str) -> bool {
+    const TELLTALES: &[u8] = b"'\"<$`{";
+    value.bytes().any(|byte| TELLTALES.contains(&byte)) || has_sleep(value)
 }
 
 fn has_sleep(value: &str) -> bool {
@@ -247,9 +300,14 @@ mod tests {
         of(&serde_json::json!({"cs-uri": uri, "cs-uri-stem": stem, "cs-uri-query": query}))
     }
 
+    fn fields(fields: &Value) -> Fields<'static> {
+        let Value::Object(fields) = fields.clone() else { panic!("not an object") };
+        fields.into()
+    }
+
     fn of(fields: &Value) -> Vec<String> {
         let mut derived = Map::new();
-        enrich(fields, &mut derived);
+        enrich(&self::fields(fields), &mut derived);
         let found = derived.get(WEB_ATTACK).and_then(Value::as_array).into_iter().flatten();
         found.map(|name| name.as_str().unwrap().to_owned()).collect()
     }
@@ -352,7 +410,7 @@ mod tests {
     fn the_target_is_decoded_in_lower_case() {
         let decoded = |uri: &str| {
             let mut derived = Map::new();
-            enrich(&serde_json::json!({"cs-uri": uri}), &mut derived);
+            enrich(&fields(&serde_json::json!({"cs-uri": uri})), &mut derived);
             derived[URI_DECODED].as_str().unwrap().to_owned()
         };
         assert_eq!(decoded("/A%2Fb+c?Q=x+y%2Bz%2525"), "/a/b+c?q=x y+z%");
@@ -364,7 +422,7 @@ mod tests {
     fn scanners_are_named() {
         let scanner = |agent: &str| {
             let mut derived = Map::new();
-            enrich(&serde_json::json!({"cs-user-agent": agent}), &mut derived);
+            enrich(&fields(&serde_json::json!({"cs-user-agent": agent})), &mut derived);
             derived.get(SCANNER).and_then(Value::as_str).map(str::to_owned)
         };
         assert_eq!(scanner("sqlmap/1.8 (https://sqlmap.org)").as_deref(), Some("sqlmap"));

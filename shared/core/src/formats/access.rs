@@ -10,11 +10,16 @@
 //! the community are written for that, and [`crate::enrich`] has the decoded text. A value that is absent or `-` has
 //! no field.
 
-use jiff::tz::TimeZone;
-use memchr::{memchr, memchr2, memmem, memrchr};
-use serde_json::{Map, Value};
+use std::borrow::Cow;
 
-use super::{Context, Format, Framing, Parsed, Parser, head, stamp};
+use jiff::Timestamp;
+use memchr::{memchr, memchr2, memmem, memrchr};
+use serde_json::Map;
+
+use super::stamp::Clock;
+use super::{Context, Format, Framing, Gate, Key, Parsed, Parser, by_line, head, stamp};
+use crate::enrich::{Headers, SCANNER, WEB_ATTACK, is_suspicious};
+use crate::fields::{Fields, Flat, FlatFields};
 use crate::record::{Facts, LogSource, Record};
 
 /// The client's address.
@@ -42,8 +47,14 @@ pub(crate) const CS_REFERER: &str = "cs-referer";
 /// The user agent.
 pub(crate) const CS_USER_AGENT: &str = "cs-user-agent";
 
-static LOG_SOURCE: LogSource =
-    LogSource { products: &["apache", "nginx"], services: &["access"], categories: &["webserver"], group_by: &[C_IP] };
+static LOG_SOURCE: LogSource = LogSource {
+    products: &["apache", "nginx"],
+    services: &["access"],
+    categories: &["webserver"],
+    group_by: &[C_IP],
+    keys: &[WEB_ATTACK, SCANNER, SC_STATUS],
+    words: &[],
+};
 
 /// The format `access`.
 pub struct Access;
@@ -62,11 +73,14 @@ impl Format for Access {
     }
 
     fn parser(&self, context: &Context) -> Box<dyn Parser> {
-        Box::new(AccessParser { timezone: context.timezone.clone() })
+        Box::new(AccessParser {
+            clock: Clock::new(context.timezone.clone(), Timestamp::MAX),
+            headers: Headers::default(),
+        })
     }
 
     fn facts(&self, record: &Record<'_>) -> Facts {
-        let text = |name: &str| record.fields.get(name).and_then(Value::as_str).map(str::to_owned);
+        let text = |name: &str| record.fields.text(name).map(str::to_owned);
         Facts {
             actor: text(CS_USERNAME),
             source_address: text(C_IP),
@@ -77,27 +91,41 @@ impl Format for Access {
 }
 
 struct AccessParser {
-    timezone: TimeZone,
+    clock: Clock,
+    headers: Headers,
 }
 
 impl Parser for AccessParser {
-    fn parse<'a>(&mut self, frame: &'a [u8]) -> Parsed<'a> {
-        let raw = String::from_utf8_lossy(frame);
-        let line = match Line::read(&raw) {
+    fn parse_if<'a>(&mut self, frame: &'a [u8], gate: &mut dyn Gate) -> Parsed<'a> {
+        by_line(frame, |line| self.line(line, gate))
+    }
+}
+
+impl AccessParser {
+    fn line<'a>(&mut self, raw: &'a str, gate: &mut dyn Gate) -> Parsed<'a> {
+        let line = match Line::read(raw) {
             Ok(line) => line,
             Err(reason) => return Parsed::Unparsed(reason),
         };
-        let time = line.time.as_bytes();
-        let time = stamp::common_log(time, &self.timezone).or_else(|| stamp::iso_whole(line.time, &self.timezone));
-        let fields = Value::Object(line.fields());
+        let request = Request::read(line.request);
+        let (referer, agent) = (self.headers.look(line.referer), self.headers.look(line.agent));
+        let attack = referer.suspicious || agent.suspicious || is_suspicious(request.uri);
+        let maybe = |there: bool| if there { Key::Any } else { Key::Absent };
+        let keys = [maybe(attack), maybe(agent.scanner), Key::Number(line.status.into())];
+        if !gate.admits(&LOG_SOURCE, &keys, raw) {
+            return Parsed::Unwatched;
+        }
+        let time = self.clock.time(line.time.as_bytes(), |zone, _| {
+            stamp::common_log(line.time.as_bytes(), zone).or_else(|| stamp::iso_whole(line.time, zone))
+        });
         Parsed::Record(Record {
             log_source: &LOG_SOURCE,
             time,
             id: None,
-            fields,
+            fields: Fields::flat(line.fields(&request)),
             derived: Map::new(),
             occurrences: 1,
-            raw,
+            raw: Cow::Borrowed(raw),
         })
     }
 }
@@ -137,18 +165,17 @@ impl<'l> Line<'l> {
         Ok(Self { address, user, time, request, status, bytes, referer, agent })
     }
 
-    fn fields(&self) -> Map<String, Value> {
-        let mut fields = Map::new();
-        let mut put = |name: &str, value: &str| {
+    fn fields(&self, request: &Request<'l>) -> FlatFields<'l> {
+        let mut fields = FlatFields::with_capacity(16);
+        let mut put = |name: &'static str, value: &'l str| {
             if !value.is_empty() && value != "-" {
-                fields.insert(name.to_owned(), Value::from(value));
+                fields.push((Cow::Borrowed(name), Flat::Text(Cow::Borrowed(value))));
             }
         };
         put(C_IP, self.address);
         put(CS_USERNAME, self.user);
         put(CS_REFERER, self.referer);
         put(CS_USER_AGENT, self.agent);
-        let request = Request::read(self.request);
         put(CS_METHOD, request.method);
         put(CS_VERSION, request.version);
         put(CS_URI, request.uri);
@@ -159,9 +186,9 @@ impl<'l> Line<'l> {
             put(CS_URI_STEM, stem);
             put(CS_URI_QUERY, query);
         }
-        fields.insert(SC_STATUS.to_owned(), Value::from(self.status));
+        fields.push((Cow::Borrowed(SC_STATUS), Flat::Number(self.status.into())));
         if let Ok(bytes) = self.bytes.parse::<u64>() {
-            fields.insert(SC_BYTES.to_owned(), Value::from(bytes));
+            fields.push((Cow::Borrowed(SC_BYTES), Flat::Number(bytes)));
         }
         fields
     }
@@ -256,13 +283,15 @@ fn host_and_target<'l>(method: &str, uri: &'l str) -> (&'l str, &'l str) {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::Value;
+
     use super::*;
     use crate::formats::trial::{context, no_bytes_make_it_panic};
 
     const BASIC: &[u8] = include_bytes!("fixtures/access/basic.log");
     const MALFORMED: &[u8] = include_bytes!("fixtures/access/malformed.log");
 
-    fn fields(line: &str) -> Value {
+    fn fields(line: &str) -> Fields<'_> {
         match Access.parser(&context()).parse(line.as_bytes()) {
             Parsed::Record(record) => {
                 assert_eq!(record.raw, line);

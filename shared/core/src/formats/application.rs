@@ -9,7 +9,7 @@ use jiff::tz::TimeZone;
 use memchr::memmem;
 use serde_json::{Map, Value};
 
-use super::{Context, Format, Framing, Parsed, Parser, head, object_frame, stamp};
+use super::{Context, Format, Framing, Gate, Parsed, Parser, head, object_frame, stamp};
 use crate::record::{Facts, LogSource, Record};
 
 pub(crate) const MESSAGE: &str = "message";
@@ -50,6 +50,8 @@ static LOG_SOURCE: LogSource = LogSource {
     services: &["application"],
     categories: &["application"],
     group_by: &[crate::enrich::ERROR_KIND],
+    keys: &[],
+    words: &[LEVEL],
 };
 
 /// The format `application`.
@@ -94,10 +96,13 @@ struct ApplicationParser {
 }
 
 impl Parser for ApplicationParser {
-    fn parse<'a>(&mut self, frame: &'a [u8]) -> Parsed<'a> {
+    fn parse_if<'a>(&mut self, frame: &'a [u8], gate: &mut dyn Gate) -> Parsed<'a> {
         if frame.starts_with(b"{")
             && let Ok((raw, mut fields)) = object_frame(frame)
         {
+            if !gate.admits(&LOG_SOURCE, &[], &raw) {
+                return Parsed::Unwatched;
+            }
             let time = TIMES.iter().find_map(|name| json_time(fields.get(*name)?, &self.timezone));
             let level = LEVELS.iter().find_map(|name| json_level(fields.get(*name)?));
             let message = MESSAGES.iter().find_map(|name| fields.get(*name)?.as_str()).unwrap_or(&raw).to_owned();
@@ -108,18 +113,21 @@ impl Parser for ApplicationParser {
             return Parsed::Record(record(time, fields, raw));
         }
         let raw = String::from_utf8_lossy(frame);
+        if !gate.admits(&LOG_SOURCE, &[], &raw) {
+            return Parsed::Unwatched;
+        }
         let mut fields = Map::new();
         fields.insert(MESSAGE.to_owned(), Value::from(&*raw));
         if let Some(level) = line_level(&raw) {
             fields.insert(LEVEL.to_owned(), Value::from(level));
         }
-        let time = leading_stamp(&raw, &self.timezone).and_then(|stamp| stamp.time);
+        let time = leading_stamp(&raw).and_then(|stamp| stamp.time(&self.timezone, Timestamp::MAX));
         Parsed::Record(record(time, fields, raw))
     }
 }
 
 fn record(time: Option<Timestamp>, fields: Map<String, Value>, raw: std::borrow::Cow<'_, str>) -> Record<'_> {
-    let fields = Value::Object(fields);
+    let fields = fields.into();
     Record { log_source: &LOG_SOURCE, time, id: None, fields, derived: Map::new(), occurrences: 1, raw }
 }
 
@@ -133,8 +141,8 @@ fn known_level(word: &str) -> Option<&'static str> {
 }
 
 /// A stamp at the start of a line, perhaps in a bracket.
-fn leading_stamp(line: &str, zone: &TimeZone) -> Option<stamp::Stamp> {
-    stamp::iso(line.strip_prefix('[').unwrap_or(line).as_bytes(), zone)
+fn leading_stamp(line: &str) -> Option<stamp::Stamp> {
+    stamp::iso(line.strip_prefix('[').unwrap_or(line).as_bytes())
 }
 
 /// The first level that stands as a word near the start: in upper case, or in lower case as `[error]` or
@@ -204,7 +212,7 @@ fn is_log_line(line: &str) -> bool {
             has(&LEVELS) && has(&MESSAGES)
         });
     }
-    leading_stamp(line, &TimeZone::UTC).is_some() || level_at_start(line)
+    leading_stamp(line).is_some() || level_at_start(line)
 }
 
 /// `ERROR: x`, `[WARN] x`, `<INFO> x`, `INFO  x`, `ERROR:root:x`, `level=error x`: not a word within a sentence.

@@ -13,16 +13,49 @@ use jiff::Timestamp;
 use memchr::memmem;
 use serde_json::{Map, Value};
 
-use super::{Context, Format, Framing, Parsed, Parser, object_frame};
+use super::json::{self, Heads, Name};
+use super::{Context, Format, Framing, Gate, Parsed, Parser, object_frame};
 use crate::record::{Facts, LogSource, Record};
 
 const EVENT_ID: &str = "eventID";
 const EVENT_NAME: &str = "eventName";
 const EVENT_SOURCE: &str = "eventSource";
 const EVENT_TIME: &str = "eventTime";
+/// Where `EventBridge` has the event.
+const DETAIL: &str = "detail";
+/// Where a `LookupEvents` result has its text.
+const LOOKED_UP: &str = "CloudTrailEvent";
 
-static LOG_SOURCE: LogSource =
-    LogSource { products: &["aws"], services: &["cloudtrail"], categories: &[], group_by: &[] };
+static LOG_SOURCE: LogSource = LogSource {
+    products: &["aws"],
+    services: &["cloudtrail"],
+    categories: &[],
+    group_by: &[],
+    keys: &[EVENT_NAME, EVENT_SOURCE, "userIdentity.type", "errorCode"],
+    words: &[],
+};
+
+/// The members that are read of every event: the keys first, in their order.
+const NAMES: [Name; 10] = [
+    (EVENT_NAME, None),
+    (EVENT_SOURCE, None),
+    ("userIdentity", Some("type")),
+    ("errorCode", None),
+    (EVENT_TIME, None),
+    (EVENT_ID, None),
+    (DETAIL, None),
+    (LOOKED_UP, None),
+    ("digestStartTime", None),
+    ("digestS3Bucket", None),
+];
+/// Their numbers.
+const NAME: usize = 0;
+const TIME: usize = 4;
+const ID: usize = 5;
+const DETAIL_AT: usize = 6;
+const LOOKED_UP_AT: usize = 7;
+const DIGEST_START: usize = 8;
+const DIGEST_BUCKET: usize = 9;
 
 /// The format `cloudtrail`.
 pub struct CloudTrail;
@@ -51,7 +84,7 @@ impl Format for CloudTrail {
     }
 
     fn facts(&self, record: &Record<'_>) -> Facts {
-        let fields = &record.fields;
+        let fields = record.fields.tree();
         let text = |pointer: &str| fields.pointer(pointer).and_then(Value::as_str).map(str::to_owned);
         let resources = fields.get("resources").and_then(Value::as_array).into_iter().flatten();
         let mut resources: Vec<String> =
@@ -93,26 +126,57 @@ fn target(fields: &Value) -> Option<String> {
 struct CloudTrailParser;
 
 impl Parser for CloudTrailParser {
-    fn parse<'a>(&mut self, frame: &'a [u8]) -> Parsed<'a> {
-        let (raw, value) = match object_frame(frame) {
-            Ok(parsed) => parsed,
+    fn parse_if<'a>(&mut self, frame: &'a [u8], gate: &mut dyn Gate) -> Parsed<'a> {
+        let raw = json::text(frame);
+        let heads = match json::heads(&raw, &NAMES) {
+            Ok(heads) => heads,
             Err(reason) => return Parsed::Unparsed(reason),
         };
-        let (raw, fields) = unwrapped(raw, value);
-        if fields.contains_key("digestStartTime") && fields.contains_key("digestS3Bucket") {
-            return Parsed::Skipped;
+        let envelope = !heads.has(NAME) && (heads.has(DETAIL_AT) || heads.has(LOOKED_UP_AT));
+        if heads.opaque || envelope || heads.has(DIGEST_START) && heads.has(DIGEST_BUCKET) {
+            return enveloped(frame, gate);
         }
-        let text = |name: &str| fields.get(name).and_then(Value::as_str);
-        Parsed::Record(Record {
-            log_source: &LOG_SOURCE,
-            time: text(EVENT_TIME).and_then(|time| time.parse::<Timestamp>().ok()),
-            id: text(EVENT_ID).filter(|id| !id.is_empty()).map(str::to_owned),
-            fields: Value::Object(fields),
-            derived: Map::new(),
-            occurrences: 1,
-            raw,
-        })
+        if !admitted(&heads, &raw, gate) {
+            return Parsed::Unwatched;
+        }
+        let (time, id) = (time(heads.text(TIME)), id(heads.text(ID)));
+        let fields = json::fields(raw.clone());
+        Parsed::Record(Record { log_source: &LOG_SOURCE, time, id, fields, derived: Map::new(), occurrences: 1, raw })
     }
+}
+
+fn admitted(heads: &Heads<'_, { NAMES.len() }>, raw: &str, gate: &mut dyn Gate) -> bool {
+    gate.admits(&LOG_SOURCE, &[heads.key(0), heads.key(1), heads.key(2), heads.key(3)], raw)
+}
+
+fn time(text: Option<&str>) -> Option<Timestamp> {
+    text?.parse().ok()
+}
+
+fn id(text: Option<&str>) -> Option<String> {
+    text.filter(|id| !id.is_empty()).map(str::to_owned)
+}
+
+/// What may be an `EventBridge` event, an entry of a `LookupEvents` result, or a digest file: the event within, nothing,
+/// or, where it is none of them, the record as it stands.
+fn enveloped<'a>(frame: &'a [u8], gate: &mut dyn Gate) -> Parsed<'a> {
+    let (raw, fields) = match object_frame(frame) {
+        Ok(parsed) => parsed,
+        Err(reason) => return Parsed::Unparsed(reason),
+    };
+    let (raw, fields) = unwrapped(raw, fields);
+    if fields.contains_key("digestStartTime") && fields.contains_key("digestS3Bucket") {
+        return Parsed::Skipped;
+    }
+    if let Ok(heads) = json::heads(&raw, &NAMES)
+        && !admitted(&heads, &raw, gate)
+    {
+        return Parsed::Unwatched;
+    }
+    let text = |name: &str| fields.get(name).and_then(Value::as_str);
+    let (time, id) = (time(text(EVENT_TIME)), id(text(EVENT_ID)));
+    let fields = fields.into();
+    Parsed::Record(Record { log_source: &LOG_SOURCE, time, id, fields, derived: Map::new(), occurrences: 1, raw })
 }
 
 /// The event within an `EventBridge` event or an entry of a `LookupEvents` result; anything else as it stands.
@@ -121,13 +185,13 @@ fn unwrapped(raw: Cow<'_, str>, mut fields: Map<String, Value>) -> (Cow<'_, str>
         return (raw, fields);
     }
     let is_event = |value: &Value| value.get(EVENT_NAME).is_some_and(Value::is_string);
-    if fields.get("detail").is_some_and(is_event)
-        && let Some(Value::Object(detail)) = fields.remove("detail")
+    if fields.get(DETAIL).is_some_and(is_event)
+        && let Some(Value::Object(detail)) = fields.remove(DETAIL)
     {
         let raw = Value::Object(detail.clone()).to_string();
         return (Cow::Owned(raw), detail);
     }
-    if let Some(text) = fields.get("CloudTrailEvent").and_then(Value::as_str)
+    if let Some(text) = fields.get(LOOKED_UP).and_then(Value::as_str)
         && let Ok((raw, event)) = object_frame(text.as_bytes())
     {
         return (Cow::Owned(raw.into_owned()), event);
@@ -157,7 +221,7 @@ mod tests {
         assert_eq!(plain.id.as_deref(), Some("11111111-2222-3333-4444-555555555555"));
         for wrapped in [&bridge, &lookup] {
             let other = record(wrapped);
-            assert_eq!((other.id, other.time, other.fields), (plain.id.clone(), plain.time, plain.fields.clone()));
+            assert_eq!((&other.id, other.time, &other.fields), (&plain.id, plain.time, &plain.fields));
         }
     }
 

@@ -4,10 +4,13 @@
 //!
 //! Fields as they stand: `event_type`, `src_ip`, `dest_ip`, `alert.signature`, `alert.severity`, ...
 
+use std::borrow::Cow;
+
 use jiff::tz::TimeZone;
 use serde_json::{Map, Value};
 
-use super::{Context, Format, Framing, Parsed, Parser, head, object_frame, stamp};
+use super::json::{self, Name};
+use super::{Context, Format, Framing, Gate, Key, Parsed, Parser, head, stamp};
 use crate::record::{Facts, LogSource, Record};
 
 const TIMESTAMP: &str = "timestamp";
@@ -21,13 +24,21 @@ static ALERTS: LogSource = LogSource {
     services: &["eve", "alert"],
     categories: &["ids", "network"],
     group_by: &["alert.signature", SRC_IP],
+    keys: KEYS,
+    words: &[],
 };
 static OTHERS: LogSource = LogSource {
     products: &["suricata"],
     services: &["eve"],
     categories: &["network"],
     group_by: &[EVENT_TYPE, SRC_IP],
+    keys: KEYS,
+    words: &[],
 };
+
+const KEYS: &[&str] = &[EVENT_TYPE];
+/// The members that are read of every event.
+const NAMES: [Name; 2] = [(EVENT_TYPE, None), (TIMESTAMP, None)];
 
 /// The format `eve`.
 pub struct Eve;
@@ -62,18 +73,26 @@ struct EveParser {
 }
 
 impl Parser for EveParser {
-    fn parse<'a>(&mut self, frame: &'a [u8]) -> Parsed<'a> {
-        let (raw, fields) = match object_frame(frame) {
-            Ok(parsed) => parsed,
+    fn parse_if<'a>(&mut self, frame: &'a [u8], gate: &mut dyn Gate) -> Parsed<'a> {
+        let raw = json::text(frame);
+        let heads = match json::heads(&raw, &NAMES) {
+            Ok(heads) => heads,
             Err(reason) => return Parsed::Unparsed(reason),
         };
-        let Some(event_type) = fields.get(EVENT_TYPE).and_then(Value::as_str) else {
-            return Parsed::Unparsed("no event_type");
+        let (event_type, time) = if heads.opaque {
+            let tree = json::tree(&raw);
+            let text = |name: &str| tree.get(name).and_then(Value::as_str).map(|text| Cow::Owned(text.to_owned()));
+            (text(EVENT_TYPE), text(TIMESTAMP))
+        } else {
+            (heads.text(0).map(Cow::Borrowed), heads.text(1).map(Cow::Borrowed))
         };
+        let Some(event_type) = event_type else { return Parsed::Unparsed("no event_type") };
         let log_source = if event_type == ALERT { &ALERTS } else { &OTHERS };
-        let time = fields.get(TIMESTAMP).and_then(Value::as_str);
-        let time = time.and_then(|time| stamp::iso_whole(time, &self.timezone));
-        let fields = Value::Object(fields);
+        if !gate.admits(log_source, &[Key::Text(&event_type)], &raw) {
+            return Parsed::Unwatched;
+        }
+        let time = time.and_then(|time| stamp::iso_whole(&time, &self.timezone));
+        let fields = json::fields(raw.clone());
         Parsed::Record(Record { log_source, time, id: None, fields, derived: Map::new(), occurrences: 1, raw })
     }
 }

@@ -7,7 +7,7 @@
 use jiff::tz::TimeZone;
 use serde_json::{Map, Value};
 
-use super::{Context, Format, Framing, Parsed, Parser, head, object_frame, stamp};
+use super::{Context, Format, Framing, Gate, Parsed, Parser, head, object_frame, stamp};
 use crate::record::{Facts, LogSource, Record};
 
 /// The version of the shape.
@@ -27,8 +27,14 @@ const KNOWN_SCHEMA: u64 = 1;
 
 macro_rules! log_source {
     ($name:ident, $service:literal) => {
-        static $name: LogSource =
-            LogSource { products: &["aws"], services: &[$service], categories: &["inventory"], group_by: &[RESOURCE] };
+        static $name: LogSource = LogSource {
+            products: &["aws"],
+            services: &[$service],
+            categories: &["inventory"],
+            group_by: &[RESOURCE],
+            keys: &[],
+            words: &[],
+        };
     };
 }
 
@@ -83,7 +89,7 @@ impl Format for Inventory {
 struct InventoryParser;
 
 impl Parser for InventoryParser {
-    fn parse<'a>(&mut self, frame: &'a [u8]) -> Parsed<'a> {
+    fn parse_if<'a>(&mut self, frame: &'a [u8], gate: &mut dyn Gate) -> Parsed<'a> {
         let (raw, fields) = match object_frame(frame) {
             Ok(parsed) => parsed,
             Err(reason) => return Parsed::Unparsed(reason),
@@ -97,13 +103,16 @@ impl Parser for InventoryParser {
         let (Some(service), Some(_), Some(resource)) = (text(SERVICE), text(TYPE), text(RESOURCE)) else {
             return Parsed::Unparsed("no service, type or resource");
         };
+        if !gate.admits(log_source(service), &[], &raw) {
+            return Parsed::Unwatched;
+        }
         let since = text(SINCE);
         Parsed::Record(Record {
             log_source: log_source(service),
             time: since.and_then(|since| stamp::iso_whole(since, &TimeZone::UTC)),
             // The same configuration counts once, however often it was seen.
             id: since.map(|since| format!("{resource}@{since}")),
-            fields: Value::Object(fields),
+            fields: fields.into(),
             derived: Map::new(),
             occurrences: 1,
             raw,

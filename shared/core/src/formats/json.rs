@@ -1,22 +1,285 @@
-//! What the formats whose frames are JSON objects share: a frame to its text and its fields.
+//! What the formats whose frames are JSON objects share: a frame to its text, its heads and its fields.
+//!
+//! A frame is a record if it is well-formed JSON by the grammar of [RFC 8259](https://www.rfc-editor.org/rfc/rfc8259)
+//! and an object. Deciding that takes one pass, in which the few members are read by which rules were indexed. Whatever
+//! the grammar allows is matched: numbers beyond every range and values below the deepest level are kept as their text.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::fmt;
 
+use serde::de::{DeserializeSeed, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde_json::value::RawValue;
 use serde_json::{Map, Value};
+
+use super::Key;
+use crate::fields::Fields;
+
+/// How deep a tree is built where the quick way failed. No log nests as deep.
+const MAX_DEPTH: usize = 100;
+
+/// A frame's text. Invalid UTF-8 is replaced.
+pub(super) fn text(frame: &[u8]) -> Cow<'_, str> {
+    String::from_utf8_lossy(frame)
+}
+
+/// The fields of an object's text.
+pub(super) fn fields(text: Cow<'_, str>) -> Fields<'_> {
+    Fields::json(text, tree)
+}
 
 /// A JSON object's text and fields. Invalid UTF-8 is replaced, and so are halves of surrogate pairs, which JSON's
 /// grammar allows and an attacker may place in any field that he controls.
 pub(super) fn object_frame(frame: &[u8]) -> Result<(Cow<'_, str>, Map<String, Value>), &'static str> {
-    let raw = String::from_utf8_lossy(frame);
-    let value = serde_json::from_str(&raw).or_else(|error| {
-        let mended = lone_surrogates_replaced(&raw);
-        mended.map_or(Err(error), |mended| serde_json::from_str(&mended))
-    });
-    match value {
-        Ok(Value::Object(fields)) => Ok((raw, fields)),
-        Ok(_) => Err("not a JSON object"),
-        Err(_) => Err("not well-formed JSON, or nested deeper than 128 levels"),
+    let raw = text(frame);
+    heads::<0>(&raw, &[])?;
+    match tree(&raw) {
+        Value::Object(fields) => Ok((raw, fields)),
+        _ => Err(NO_OBJECT),
     }
+}
+
+const NO_OBJECT: &str = "not a JSON object";
+const MALFORMED: &str = "not well-formed JSON";
+
+/// The name of a member to read: one of the object, or one of an object in it.
+pub(super) type Name = (&'static str, Option<&'static str>);
+
+/// What is known of an object's members, of each of the names asked for.
+#[derive(Debug)]
+pub(super) struct Heads<'t, const N: usize> {
+    values: [Head<'t>; N],
+    /// The text is an object, and what is in it only [`tree`] can tell.
+    pub(super) opaque: bool,
+}
+
+/// A member.
+#[derive(Debug, Default, Clone, PartialEq)]
+pub(super) enum Head<'t> {
+    #[default]
+    Absent,
+    Text(Cow<'t, str>),
+    Number(u64),
+    /// Null, a list, an object, another number; or it is not known what, or whether it is there.
+    Any,
+}
+
+impl<const N: usize> Heads<'_, N> {
+    /// The text of a name, by its number; `None` for anything else.
+    pub(super) fn text(&self, number: usize) -> Option<&str> {
+        match &self.values[number] {
+            Head::Text(text) => Some(text),
+            _ => None,
+        }
+    }
+
+    /// Whether there may be such a member.
+    pub(super) fn has(&self, number: usize) -> bool {
+        self.values[number] != Head::Absent
+    }
+
+    /// The member as an index takes it.
+    pub(super) fn key(&self, number: usize) -> Key<'_> {
+        match &self.values[number] {
+            Head::Absent => Key::Absent,
+            Head::Text(text) => Key::Text(text),
+            Head::Number(number) => Key::Number(*number),
+            Head::Any => Key::Any,
+        }
+    }
+}
+
+/// Validates a text as one JSON object and reads the members of these names.
+pub(super) fn heads<'t, const N: usize>(text: &'t str, names: &[Name; N]) -> Result<Heads<'t, N>, &'static str> {
+    let mut deserializer = serde_json::Deserializer::from_str(text);
+    let read = ObjectSeed(names).deserialize(&mut deserializer).and_then(|heads| deserializer.end().map(|()| heads));
+    read.or_else(|_| {
+        // Halves of surrogate pairs and numbers beyond every range are no fault of the grammar.
+        serde_json::from_str::<IgnoredAny>(text).map_err(|_| MALFORMED)?;
+        let is_object = text.trim_start_matches([' ', '\t', '\r', '\n']).starts_with('{');
+        if is_object { Ok(Heads { values: std::array::from_fn(|_| Head::Any), opaque: true }) } else { Err(NO_OBJECT) }
+    })
+}
+
+struct ObjectSeed<'n, const N: usize>(&'n [Name; N]);
+
+impl<'t, const N: usize> DeserializeSeed<'t> for ObjectSeed<'_, N> {
+    type Value = Heads<'t, N>;
+
+    fn deserialize<D: serde::Deserializer<'t>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_map(self)
+    }
+}
+
+impl<'t, const N: usize> Visitor<'t> for ObjectSeed<'_, N> {
+    type Value = Heads<'t, N>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'t>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut values = std::array::from_fn(|_| Head::Absent);
+        // A rule's `a.b` means the member `a.b` before the member `b` of `a`.
+        let mut dotted = false;
+        while let Some(found) = map.next_key_seed(KeySeed(self.0))? {
+            match found {
+                Found::Other => {
+                    map.next_value::<IgnoredAny>()?;
+                }
+                Found::Dotted => {
+                    dotted = true;
+                    map.next_value::<IgnoredAny>()?;
+                }
+                Found::Whole(number) => values[number] = map.next_value_seed(HeadSeed(None))?,
+                Found::Outer(number) => values[number] = map.next_value_seed(HeadSeed(self.0[number].1))?,
+            }
+        }
+        if dotted {
+            for (value, (_, inner)) in values.iter_mut().zip(self.0) {
+                if inner.is_some() {
+                    *value = Head::Any;
+                }
+            }
+        }
+        Ok(Heads { values, opaque: false })
+    }
+}
+
+enum Found {
+    Other,
+    Dotted,
+    Whole(usize),
+    Outer(usize),
+}
+
+struct KeySeed<'n, const N: usize>(&'n [Name; N]);
+
+impl<'t, const N: usize> DeserializeSeed<'t> for KeySeed<'_, N> {
+    type Value = Found;
+
+    fn deserialize<D: serde::Deserializer<'t>>(self, deserializer: D) -> Result<Found, D::Error> {
+        deserializer.deserialize_str(self)
+    }
+}
+
+impl<const N: usize> Visitor<'_> for KeySeed<'_, N> {
+    type Value = Found;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a member's name")
+    }
+
+    fn visit_str<E: Error>(self, name: &str) -> Result<Found, E> {
+        Ok(match self.0.iter().position(|(known, _)| *known == name) {
+            Some(number) if self.0[number].1.is_some() => Found::Outer(number),
+            Some(number) => Found::Whole(number),
+            None if memchr::memchr(b'.', name.as_bytes()).is_some() => Found::Dotted,
+            None => Found::Other,
+        })
+    }
+}
+
+/// A member's value, or, of an object, the value of the member of this name.
+struct HeadSeed(Option<&'static str>);
+
+impl<'t> DeserializeSeed<'t> for HeadSeed {
+    type Value = Head<'t>;
+
+    fn deserialize<D: serde::Deserializer<'t>>(self, deserializer: D) -> Result<Head<'t>, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl HeadSeed {
+    /// A value that has no members has none of that name.
+    fn scalar<'t>(&self, head: Head<'t>) -> Head<'t> {
+        if self.0.is_some() { Head::Absent } else { head }
+    }
+}
+
+impl<'t> Visitor<'t> for HeadSeed {
+    type Value = Head<'t>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("any value")
+    }
+
+    fn visit_borrowed_str<E: Error>(self, text: &'t str) -> Result<Head<'t>, E> {
+        Ok(self.scalar(Head::Text(Cow::Borrowed(text))))
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<Head<'t>, E> {
+        Ok(self.scalar(Head::Text(Cow::Owned(text.to_owned()))))
+    }
+
+    fn visit_u64<E: Error>(self, number: u64) -> Result<Head<'t>, E> {
+        Ok(self.scalar(Head::Number(number)))
+    }
+
+    fn visit_i64<E: Error>(self, _: i64) -> Result<Head<'t>, E> {
+        Ok(self.scalar(Head::Any))
+    }
+
+    fn visit_f64<E: Error>(self, _: f64) -> Result<Head<'t>, E> {
+        Ok(self.scalar(Head::Any))
+    }
+
+    fn visit_bool<E: Error>(self, _: bool) -> Result<Head<'t>, E> {
+        Ok(self.scalar(Head::Any))
+    }
+
+    fn visit_unit<E: Error>(self) -> Result<Head<'t>, E> {
+        Ok(self.scalar(Head::Any))
+    }
+
+    fn visit_seq<A: SeqAccess<'t>>(self, mut list: A) -> Result<Head<'t>, A::Error> {
+        while list.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(Head::Any)
+    }
+
+    fn visit_map<A: MapAccess<'t>>(self, mut map: A) -> Result<Head<'t>, A::Error> {
+        let Some(inner) = self.0 else {
+            while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+            return Ok(Head::Any);
+        };
+        let mut head = Head::Absent;
+        while let Some(found) = map.next_key_seed(KeySeed(&[(inner, None)]))? {
+            match found {
+                Found::Whole(_) => head = map.next_value_seed(Self(None))?,
+                _ => {
+                    map.next_value::<IgnoredAny>()?;
+                }
+            }
+        }
+        Ok(head)
+    }
+}
+
+/// The tree of a text that is well-formed.
+pub(super) fn tree(text: &str) -> Value {
+    let quick = serde_json::from_str(text).ok();
+    let quick = quick.or_else(|| serde_json::from_str(&lone_surrogates_replaced(text)?).ok());
+    quick.unwrap_or_else(|| kept_as_text(text, 0))
+}
+
+/// The tree of a text that cannot be held as it stands: numbers beyond every range, and what lies too deep, as text.
+fn kept_as_text(text: &str, depth: usize) -> Value {
+    if depth < MAX_DEPTH {
+        if let Ok(value) = serde_json::from_str(text) {
+            return value;
+        }
+        if let Ok(members) = serde_json::from_str::<BTreeMap<Cow<'_, str>, &RawValue>>(text) {
+            let members = members.into_iter();
+            return members.map(|(name, value)| (name.into_owned(), kept_as_text(value.get(), depth + 1))).collect();
+        }
+        if let Ok(elements) = serde_json::from_str::<Vec<&RawValue>>(text) {
+            return elements.into_iter().map(|value| kept_as_text(value.get(), depth + 1)).collect();
+        }
+    }
+    let mended = lone_surrogates_replaced(text);
+    let mended = mended.as_deref().unwrap_or(text);
+    serde_json::from_str::<String>(mended).map_or_else(|_| Value::from(mended), Value::from)
 }
 
 /// The text with every escape of half a surrogate pair as `\ufffd`; `None` where there is none.

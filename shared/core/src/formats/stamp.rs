@@ -14,12 +14,69 @@ const MONTHS: [&[u8; 3]; 12] =
 const LEAP_GAP: i16 = 8;
 
 /// A text that has a stamp's shape.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy)]
 pub(super) struct Stamp {
     /// How many bytes it takes.
     pub(super) len: usize,
-    /// The time that it names, if there is such a time.
-    pub(super) time: Option<Timestamp>,
+    written: Written,
+    /// `None`: the latest year that fits.
+    year: Option<i16>,
+    offset: Zone,
+}
+
+/// What a stamp says of its offset from UTC.
+#[derive(Debug, Clone, Copy)]
+enum Zone {
+    /// Nothing.
+    Unnamed,
+    /// In seconds.
+    Seconds(i32),
+    /// One that does not exist.
+    Invalid,
+}
+
+impl Stamp {
+    /// The time that it names, if there is such a time: without an offset in this zone, without a year the latest one
+    /// in which the time exists and is not after `limit`.
+    pub(super) fn time(&self, zone: &TimeZone, limit: Timestamp) -> Option<Timestamp> {
+        let offset = match self.offset {
+            Zone::Unnamed => None,
+            Zone::Seconds(seconds) => Some(seconds),
+            Zone::Invalid => return None,
+        };
+        match self.year {
+            Some(year) => self.written.at(year, offset, zone),
+            None => latest(self.written, zone, limit),
+        }
+    }
+}
+
+/// The times of stamps. Neighbours in a log mostly have the same one.
+#[derive(Debug)]
+pub(super) struct Clock {
+    zone: TimeZone,
+    limit: Timestamp,
+    last: (Vec<u8>, Option<Timestamp>),
+}
+
+impl Clock {
+    pub(super) fn new(zone: TimeZone, limit: Timestamp) -> Self {
+        Self { zone, limit, last: (Vec::new(), None) }
+    }
+
+    /// The time that `read` finds in a text.
+    pub(super) fn time(
+        &mut self,
+        text: &[u8],
+        read: impl FnOnce(&TimeZone, Timestamp) -> Option<Timestamp>,
+    ) -> Option<Timestamp> {
+        if self.last.0 != text {
+            self.last.1 = read(&self.zone, self.limit);
+            self.last.0.clear();
+            self.last.0.extend_from_slice(text);
+        }
+        self.last.1
+    }
 }
 
 /// Date and time of day as they are written: not yet known to exist.
@@ -49,7 +106,7 @@ impl Written {
 /// ISO 8601 and [RFC 3339](https://www.rfc-editor.org/rfc/rfc3339#section-5.6): `2026-03-01T10:00:00`, with `T`, `t` or
 /// a space, perhaps a fraction after `.` or `,`, perhaps `Z` or an offset (`+01:00`, `+0100`, `+01`). `/` may stand
 /// between year, month and day.
-pub(super) fn iso(text: &[u8], zone: &TimeZone) -> Option<Stamp> {
+pub(super) fn iso(text: &[u8]) -> Option<Stamp> {
     let separator = *text.get(4).filter(|byte| matches!(byte, b'-' | b'/'))?;
     if text.get(7) != Some(&separator) || !matches!(text.get(10), Some(b'T' | b't' | b' ')) {
         return None;
@@ -61,25 +118,20 @@ pub(super) fn iso(text: &[u8], zone: &TimeZone) -> Option<Stamp> {
     let offset = match text.get(len) {
         Some(b'Z' | b'z') => {
             len += 1;
-            Some(Some(0))
+            Zone::Seconds(0)
         }
-        Some(b'+' | b'-') => offset(text, len).map(|(seconds, end)| {
+        Some(b'+' | b'-') => offset(text, len).map_or(Zone::Unnamed, |(seconds, end)| {
             len = end;
-            seconds
+            seconds.map_or(Zone::Invalid, Zone::Seconds)
         }),
-        _ => None,
+        _ => Zone::Unnamed,
     };
-    let time = match offset {
-        Some(None) => None,
-        Some(seconds) => written.at(year, seconds, zone),
-        None => written.at(year, None, zone),
-    };
-    Some(Stamp { len, time })
+    Some(Stamp { len, written, year: Some(year), offset })
 }
 
 /// A text that is one ISO stamp and nothing else.
 pub(super) fn iso_whole(text: &str, zone: &TimeZone) -> Option<Timestamp> {
-    iso(text.as_bytes(), zone).filter(|stamp| stamp.len == text.len())?.time
+    iso(text.as_bytes()).filter(|stamp| stamp.len == text.len())?.time(zone, Timestamp::MAX)
 }
 
 /// The [common log format](https://httpd.apache.org/docs/current/mod/mod_log_config.html#formats)'s
@@ -103,9 +155,8 @@ pub(super) fn common_log(text: &[u8], zone: &TimeZone) -> Option<Timestamp> {
 }
 
 /// The traditional syslog stamp `Mar  1 10:00:00` ([RFC 3164](https://www.rfc-editor.org/rfc/rfc3164#section-4.1.2)),
-/// perhaps with a year after the day or a fraction after the seconds. Without a year it takes the latest one in which
-/// the time exists and is not after `limit`.
-pub(super) fn bsd(text: &[u8], zone: &TimeZone, limit: Timestamp) -> Option<Stamp> {
+/// perhaps with a year after the day or a fraction after the seconds.
+pub(super) fn bsd(text: &[u8]) -> Option<Stamp> {
     let month = month(text, 0)?;
     if text.get(3) != Some(&b' ') {
         return None;
@@ -125,11 +176,7 @@ pub(super) fn bsd(text: &[u8], zone: &TimeZone, limit: Timestamp) -> Option<Stam
     }
     let (mut written, len) = clock(text, at)?;
     (written.month, written.day) = (month, day);
-    let time = match year {
-        Some(year) => written.at(year, None, zone),
-        None => latest(written, zone, limit),
-    };
-    Some(Stamp { len, time })
+    Some(Stamp { len, written, year, offset: Zone::Unnamed })
 }
 
 fn latest(written: Written, zone: &TimeZone, limit: Timestamp) -> Option<Timestamp> {
@@ -198,13 +245,15 @@ mod tests {
     use super::*;
 
     fn iso_text(text: &str) -> Option<(usize, Option<String>)> {
-        iso(text.as_bytes(), &TimeZone::UTC).map(|stamp| (stamp.len, stamp.time.map(|time| time.to_string())))
+        let time = |stamp: Stamp| stamp.time(&TimeZone::UTC, Timestamp::MAX).map(|time| time.to_string());
+        iso(text.as_bytes()).map(|stamp| (stamp.len, time(stamp)))
     }
 
     // The outer option is the shape, the inner one the time.
     #[allow(clippy::option_option)]
     fn bsd_text(text: &str, limit: &str) -> Option<Option<String>> {
-        bsd(text.as_bytes(), &TimeZone::UTC, limit.parse().unwrap()).map(|stamp| stamp.time.map(|t| t.to_string()))
+        let time = |stamp: Stamp| stamp.time(&TimeZone::UTC, limit.parse().unwrap()).map(|time| time.to_string());
+        bsd(text.as_bytes()).map(time)
     }
 
     #[test]
@@ -256,7 +305,8 @@ mod tests {
     #[test]
     fn naive_stamps_are_in_the_zone() {
         let zone = TimeZone::fixed(jiff::tz::offset(9));
-        let stamp = bsd(b"Jan  1 00:30:00", &zone, "2025-12-31T16:00:00Z".parse().unwrap()).unwrap();
-        assert_eq!(stamp.time.unwrap().to_string(), "2025-12-31T15:30:00Z");
+        let stamp = bsd(b"Jan  1 00:30:00").unwrap();
+        let time = stamp.time(&zone, "2025-12-31T16:00:00Z".parse().unwrap());
+        assert_eq!(time.unwrap().to_string(), "2025-12-31T15:30:00Z");
     }
 }

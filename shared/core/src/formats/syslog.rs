@@ -11,12 +11,15 @@ mod header;
 mod sessions;
 mod sshd;
 
-use jiff::tz::TimeZone;
+use std::borrow::Cow;
+
 use jiff::{SignedDuration, Timestamp};
-use serde_json::{Map, Value};
+use serde_json::Map;
 
 use self::header::Header;
-use super::{Context, Format, Framing, Parsed, Parser, head};
+use super::stamp::Clock;
+use super::{Context, Format, Framing, Gate, Key, Parsed, Parser, by_line, head};
+use crate::fields::{self, Flat, FlatFields};
 use crate::record::{Facts, LogSource, Record};
 
 /// The host that wrote the line.
@@ -52,24 +55,74 @@ const COMMAND: &str = "command";
 const MAX_REPEATED: u32 = 1000;
 
 const LINUX: &[&str] = &["linux"];
+const KEYS: &[&str] = &[EVENT];
+const WORDS: &[&str] = &[EVENT, FACILITY, SEVERITY, INVALID_USER];
 
 /// Grouped by `src_ip`, which is null for the messages that name no address.
-static SSHD: LogSource =
-    LogSource { products: LINUX, services: &["sshd", "auth", "syslog"], categories: &[], group_by: &[SRC_IP] };
-static SUDO: LogSource =
-    LogSource { products: LINUX, services: &["sudo", "auth", "syslog"], categories: &[], group_by: &[HOST, USER] };
-static AUTH: LogSource =
-    LogSource { products: LINUX, services: &["auth", "syslog"], categories: &[], group_by: &[HOST, USER] };
-static CRON: LogSource =
-    LogSource { products: LINUX, services: &["cron", "syslog"], categories: &[], group_by: &[HOST, APPNAME] };
-static CLAMAV: LogSource =
-    LogSource { products: LINUX, services: &["clamav", "syslog"], categories: &[], group_by: &[HOST, APPNAME] };
-static VSFTPD: LogSource =
-    LogSource { products: LINUX, services: &["vsftpd", "syslog"], categories: &[], group_by: &[HOST, APPNAME] };
-static GUACAMOLE: LogSource =
-    LogSource { products: LINUX, services: &["guacamole", "syslog"], categories: &[], group_by: &[HOST, APPNAME] };
-static SYSLOG: LogSource =
-    LogSource { products: LINUX, services: &["syslog"], categories: &[], group_by: &[HOST, APPNAME] };
+static SSHD: LogSource = LogSource {
+    products: LINUX,
+    services: &["sshd", "auth", "syslog"],
+    categories: &[],
+    group_by: &[SRC_IP],
+    keys: KEYS,
+    words: WORDS,
+};
+static SUDO: LogSource = LogSource {
+    products: LINUX,
+    services: &["sudo", "auth", "syslog"],
+    categories: &[],
+    group_by: &[HOST, USER],
+    keys: KEYS,
+    words: WORDS,
+};
+static AUTH: LogSource = LogSource {
+    products: LINUX,
+    services: &["auth", "syslog"],
+    categories: &[],
+    group_by: &[HOST, USER],
+    keys: KEYS,
+    words: WORDS,
+};
+static CRON: LogSource = LogSource {
+    products: LINUX,
+    services: &["cron", "syslog"],
+    categories: &[],
+    group_by: &[HOST, APPNAME],
+    keys: KEYS,
+    words: WORDS,
+};
+static CLAMAV: LogSource = LogSource {
+    products: LINUX,
+    services: &["clamav", "syslog"],
+    categories: &[],
+    group_by: &[HOST, APPNAME],
+    keys: KEYS,
+    words: WORDS,
+};
+static VSFTPD: LogSource = LogSource {
+    products: LINUX,
+    services: &["vsftpd", "syslog"],
+    categories: &[],
+    group_by: &[HOST, APPNAME],
+    keys: KEYS,
+    words: WORDS,
+};
+static GUACAMOLE: LogSource = LogSource {
+    products: LINUX,
+    services: &["guacamole", "syslog"],
+    categories: &[],
+    group_by: &[HOST, APPNAME],
+    keys: KEYS,
+    words: WORDS,
+};
+static SYSLOG: LogSource = LogSource {
+    products: LINUX,
+    services: &["syslog"],
+    categories: &[],
+    group_by: &[HOST, APPNAME],
+    keys: KEYS,
+    words: WORDS,
+};
 
 /// The log source of a program, known by its name without a path.
 fn log_source(appname: &str, message: &str) -> &'static LogSource {
@@ -106,11 +159,11 @@ impl Format for Syslog {
 
     fn parser(&self, context: &Context) -> Box<dyn Parser> {
         let limit = context.modified.checked_add(SignedDuration::from_hours(24)).unwrap_or(Timestamp::MAX);
-        Box::new(SyslogParser { timezone: context.timezone.clone(), limit })
+        Box::new(SyslogParser { clock: Clock::new(context.timezone.clone(), limit) })
     }
 
     fn facts(&self, record: &Record<'_>) -> Facts {
-        let text = |name: &str| record.fields.get(name).and_then(Value::as_str).map(str::to_owned);
+        let text = |name: &str| record.fields.text(name).map(str::to_owned);
         Facts {
             actor: text(USER).filter(|user| !user.is_empty()),
             source_address: text(SRC_IP),
@@ -121,22 +174,39 @@ impl Format for Syslog {
 }
 
 struct SyslogParser {
-    timezone: TimeZone,
-    /// The latest time that a stamp without a year can mean.
-    limit: Timestamp,
+    /// Its limit is the latest time that a stamp without a year can mean.
+    clock: Clock,
 }
 
 impl Parser for SyslogParser {
-    fn parse<'a>(&mut self, frame: &'a [u8]) -> Parsed<'a> {
-        let raw = String::from_utf8_lossy(frame);
-        let header = match Header::read(raw.trim_end_matches(['\r', '\n']), &self.timezone, self.limit) {
+    fn parse_if<'a>(&mut self, frame: &'a [u8], gate: &mut dyn Gate) -> Parsed<'a> {
+        by_line(frame, |line| self.line(line, gate))
+    }
+}
+
+impl SyslogParser {
+    fn line<'a>(&mut self, raw: &'a str, gate: &mut dyn Gate) -> Parsed<'a> {
+        let header = match Header::read(raw.trim_end_matches(['\r', '\n'])) {
             Ok(header) => header,
             Err(reason) => return Parsed::Unparsed(reason),
         };
         let (message, occurrences) = unrepeated(header.message);
         let program = header.appname.map_or("", |name| name.rsplit('/').next().unwrap_or(name));
         let log_source = log_source(program, message);
-        let mut fields = Fields(Map::new());
+        let mut fields = Fields(Vec::with_capacity(16));
+        let is_sshd = std::ptr::eq(log_source, &raw const SSHD);
+        if message.starts_with("pam_") || message.starts_with("PAM ") {
+            sessions::pam(message, &mut fields);
+        } else if is_sshd {
+            sshd::take_apart(message, &mut fields);
+        } else if program == "sudo" {
+            sessions::sudo(message, &mut fields);
+        } else if program == "su" {
+            sessions::su(message, &mut fields);
+        }
+        if !gate.admits(log_source, &[fields.key(EVENT)], raw) {
+            return Parsed::Unwatched;
+        }
         if !header.host.is_empty() {
             fields.text(HOST, header.host);
         }
@@ -151,16 +221,10 @@ impl Parser for SyslogParser {
             fields.text(FACILITY, header::facility(priority));
             fields.text(SEVERITY, header::severity(priority));
         }
-        if message.starts_with("pam_") || message.starts_with("PAM ") {
-            sessions::pam(message, &mut fields);
-        } else if std::ptr::eq(log_source, &raw const SSHD) {
-            sshd::take_apart(message, &mut fields);
-        } else if program == "sudo" {
-            sessions::sudo(message, &mut fields);
-        } else if program == "su" {
-            sessions::su(message, &mut fields);
-        }
-        let (time, fields) = (header.time, Value::Object(fields.0));
+        let clock = &mut self.clock;
+        let time =
+            header.stamp.and_then(|(stamp, text)| clock.time(text.as_bytes(), |zone, limit| stamp.time(zone, limit)));
+        let (fields, raw) = (fields::Fields::flat(fields.0), Cow::Borrowed(raw));
         Parsed::Record(Record { log_source, time, id: None, fields, derived: Map::new(), occurrences, raw })
     }
 }
@@ -181,20 +245,30 @@ fn unrepeated(message: &str) -> (&str, u32) {
 }
 
 /// A record's fields, being filled.
-struct Fields(Map<String, Value>);
+struct Fields<'l>(FlatFields<'l>);
 
-impl Fields {
-    fn text(&mut self, name: &str, value: &str) {
-        self.0.insert(name.to_owned(), Value::from(value));
+impl<'l> Fields<'l> {
+    fn text(&mut self, name: &'static str, value: &'l str) {
+        self.0.push((Cow::Borrowed(name), Flat::Text(Cow::Borrowed(value))));
     }
 
-    fn flag(&mut self, name: &str, value: bool) {
-        self.0.insert(name.to_owned(), Value::from(value));
+    fn flag(&mut self, name: &'static str, value: bool) {
+        self.0.push((Cow::Borrowed(name), Flat::Flag(value)));
     }
 
-    fn number_or_text(&mut self, name: &str, value: &str) {
-        let number = value.parse::<u64>().ok().filter(|_| !value.starts_with('+'));
-        self.0.insert(name.to_owned(), number.map_or_else(|| Value::from(value), Value::from));
+    fn number_or_text(&mut self, name: &'static str, value: &'l str) {
+        match value.parse::<u64>() {
+            Ok(number) if !value.starts_with('+') => self.0.push((Cow::Borrowed(name), Flat::Number(number))),
+            _ => self.text(name, value),
+        }
+    }
+
+    fn key(&self, name: &str) -> Key<'_> {
+        match fields::find(&self.0, name) {
+            None => Key::Absent,
+            Some(Flat::Text(text)) => Key::Text(text),
+            Some(_) => Key::Any,
+        }
     }
 }
 

@@ -6,10 +6,14 @@
 //! logs in S3 have; without one, a later version cannot be read. Fields have AWS's names, and those of Sigma's category
 //! `firewall` beside them: `src_ip`, `src_port`, `dst_ip`, `dst_port`.
 
-use jiff::Timestamp;
-use serde_json::{Map, Value};
+use std::borrow::Cow;
 
-use super::{Context, Format, Framing, Parsed, Parser, head};
+use jiff::Timestamp;
+use memchr::memchr;
+use serde_json::Map;
+
+use super::{Context, Format, Framing, Gate, Key, Parsed, Parser, by_line, head};
+use crate::fields::{Fields, Flat, FlatFields};
 use crate::record::{Facts, LogSource, Record};
 
 const VERSION: &str = "version";
@@ -55,8 +59,14 @@ const ABSENT: &str = "-";
 /// A header that names fewer of the fields that we know is a line of something else.
 const KNOWN_IN_HEADER: usize = 3;
 
-static LOG_SOURCE: LogSource =
-    LogSource { products: &["aws"], services: &["vpcflow"], categories: &["firewall"], group_by: &[SRCADDR] };
+static LOG_SOURCE: LogSource = LogSource {
+    products: &["aws"],
+    services: &["vpcflow"],
+    categories: &["firewall"],
+    group_by: &[SRCADDR],
+    keys: &[ACTION],
+    words: &[],
+};
 
 /// The format `vpcflow`.
 pub struct VpcFlow;
@@ -72,17 +82,17 @@ impl Format for VpcFlow {
 
     fn recognises(&self, head: &[u8]) -> bool {
         let lines = head::lines(head);
-        let mut parser = VpcFlowParser { header: None };
+        let mut parser = VpcFlowParser::default();
         let known = lines.iter().filter(|line| !matches!(parser.parse(line), Parsed::Unparsed(_))).count();
         known * 2 > lines.len()
     }
 
     fn parser(&self, _: &Context) -> Box<dyn Parser> {
-        Box::new(VpcFlowParser { header: None })
+        Box::new(VpcFlowParser::default())
     }
 
     fn facts(&self, record: &Record<'_>) -> Facts {
-        let text = |name: &str| record.fields.get(name).and_then(Value::as_str).map(str::to_owned);
+        let text = |name: &str| record.fields.text(name).map(str::to_owned);
         Facts {
             account: text(ACCOUNT_ID),
             region: text(REGION),
@@ -94,75 +104,138 @@ impl Format for VpcFlow {
 }
 
 struct VpcFlowParser {
-    /// The order that a header line set; `None`: the default order.
-    header: Option<Vec<String>>,
+    order: Order,
+    /// Where the values of the line under way begin and end.
+    values: Vec<(usize, usize)>,
+}
+
+impl Default for VpcFlowParser {
+    fn default() -> Self {
+        Self { order: Order::new(&DEFAULT_FIELDS, true), values: Vec::new() }
+    }
+}
+
+/// What stands in which column.
+struct Order {
+    columns: Vec<Column>,
+    version: Option<usize>,
+    action: Option<usize>,
+    start: Option<usize>,
+    /// No header line has set it: only version 2 has this order.
+    is_default: bool,
+}
+
+struct Column {
+    name: Cow<'static, str>,
+    firewall_name: Option<&'static str>,
+    is_number: bool,
+}
+
+impl Order {
+    fn new(names: &[&str], is_default: bool) -> Self {
+        let known = |name: &str| DEFAULT_FIELDS.iter().find(|known| **known == name);
+        let column = |name: &&str| Column {
+            name: known(name).map_or_else(|| Cow::Owned((*name).to_owned()), |name| Cow::Borrowed(*name)),
+            firewall_name: FIREWALL_NAMES.iter().find(|(own, _)| own == name).map(|(_, other)| *other),
+            is_number: NUMBERS.contains(name),
+        };
+        let at = |wanted: &str| names.iter().position(|name| *name == wanted);
+        Self {
+            version: at(VERSION),
+            action: at(ACTION),
+            start: at(START),
+            columns: names.iter().map(column).collect(),
+            is_default,
+        }
+    }
 }
 
 impl Parser for VpcFlowParser {
-    fn parse<'a>(&mut self, frame: &'a [u8]) -> Parsed<'a> {
-        let raw = String::from_utf8_lossy(frame);
-        if is_header(&raw) {
-            self.header = Some(raw.split_ascii_whitespace().map(str::to_owned).collect());
-            return Parsed::Skipped;
-        }
-        match self.fields(&raw) {
-            Ok(fields) => {
-                let start = fields.get(START).and_then(Value::as_i64);
-                Parsed::Record(Record {
-                    log_source: &LOG_SOURCE,
-                    time: start.and_then(|seconds| Timestamp::from_second(seconds).ok()),
-                    id: None,
-                    fields: Value::Object(fields),
-                    derived: Map::new(),
-                    occurrences: 1,
-                    raw,
-                })
-            }
-            Err(reason) => Parsed::Unparsed(reason),
-        }
+    fn parse_if<'a>(&mut self, frame: &'a [u8], gate: &mut dyn Gate) -> Parsed<'a> {
+        by_line(frame, |line| self.line(line, gate))
     }
 }
 
 impl VpcFlowParser {
-    fn fields(&self, line: &str) -> Result<Map<String, Value>, &'static str> {
-        let mut fields = Map::new();
-        if let Some(names) = &self.header {
-            fill(&mut fields, names.iter().map(String::as_str), line)?;
-        } else {
-            let version = line.split_ascii_whitespace().next().and_then(number).ok_or("no version at the start")?;
-            if version != DEFAULT_VERSION {
-                return Err("unknown version: only version 2 can be read without a header line");
-            }
-            fill(&mut fields, DEFAULT_FIELDS.into_iter(), line)?;
+    fn line<'a>(&mut self, raw: &'a str, gate: &mut dyn Gate) -> Parsed<'a> {
+        if is_header(raw) {
+            let names: Vec<&str> = raw.split_ascii_whitespace().collect();
+            self.order = Order::new(&names, false);
+            return Parsed::Skipped;
         }
-        if fields.get(VERSION).is_some_and(|version| !version.is_u64()) {
+        if let Err(reason) = self.split(raw) {
+            return Parsed::Unparsed(reason);
+        }
+        let action = match self.value(raw, self.order.action) {
+            None => Key::Absent,
+            Some(action @ ("ACCEPT" | "REJECT")) => Key::Text(action),
+            Some(_) => return Parsed::Unparsed("an action other than ACCEPT and REJECT"),
+        };
+        if !gate.admits(&LOG_SOURCE, &[action], raw) {
+            return Parsed::Unwatched;
+        }
+        let start = self.value(raw, self.order.start).and_then(number).and_then(|seconds| i64::try_from(seconds).ok());
+        Parsed::Record(Record {
+            log_source: &LOG_SOURCE,
+            time: start.and_then(|seconds| Timestamp::from_second(seconds).ok()),
+            id: None,
+            fields: Fields::flat(self.fields(raw)),
+            derived: Map::new(),
+            occurrences: 1,
+            raw: Cow::Borrowed(raw),
+        })
+    }
+
+    /// Finds the values of a line; as many as the order has columns, and a version that can be read.
+    fn split(&mut self, line: &str) -> Result<(), &'static str> {
+        self.values.clear();
+        let bytes = line.as_bytes();
+        let mut at = 0;
+        while at < bytes.len() {
+            let end = memchr(b' ', &bytes[at..]).map_or(bytes.len(), |length| at + length);
+            // Tabs, and spaces in a row, are not how flow logs are written, and separate all the same.
+            for value in line[at..end].split_ascii_whitespace() {
+                let start = value.as_ptr() as usize - line.as_ptr() as usize;
+                self.values.push((start, start + value.len()));
+            }
+            at = end + 1;
+        }
+        let version =
+            self.order.version.and_then(|column| self.values.get(column)).map(|&(start, end)| &line[start..end]);
+        if self.order.is_default && version.and_then(number) != Some(DEFAULT_VERSION) {
+            return Err(match version.and_then(number) {
+                None => "no version at the start",
+                Some(_) => "unknown version: only version 2 can be read without a header line",
+            });
+        }
+        if self.values.len() != self.order.columns.len() {
+            let more = self.values.len() > self.order.columns.len();
+            return Err(if more { "more fields than the order has" } else { "fewer fields than the order has" });
+        }
+        if version.is_some_and(|version| version != ABSENT && number(version).is_none()) {
             return Err("the version is no number");
         }
-        if fields.get(ACTION).is_some_and(|action| action != "ACCEPT" && action != "REJECT") {
-            return Err("an action other than ACCEPT and REJECT");
-        }
-        for (name, firewall_name) in FIREWALL_NAMES {
-            if let Some(value) = fields.get(name).cloned() {
-                fields.insert(firewall_name.to_owned(), value);
-            }
-        }
-        Ok(fields)
+        Ok(())
     }
-}
 
-fn fill<'n>(
-    fields: &mut Map<String, Value>,
-    mut names: impl Iterator<Item = &'n str>,
-    line: &str,
-) -> Result<(), &'static str> {
-    for value in line.split_ascii_whitespace() {
-        let name = names.next().ok_or("more fields than the order has")?;
-        if value != ABSENT {
-            let number = if NUMBERS.contains(&name) { number(value) } else { None };
-            fields.insert(name.to_owned(), number.map_or_else(|| Value::from(value), Value::from));
-        }
+    fn value<'l>(&self, line: &'l str, column: Option<usize>) -> Option<&'l str> {
+        let (start, end) = *self.values.get(column?)?;
+        Some(&line[start..end]).filter(|value| *value != ABSENT)
     }
-    if names.next().is_some() { Err("fewer fields than the order has") } else { Ok(()) }
+
+    fn fields<'l>(&self, line: &'l str) -> FlatFields<'l> {
+        let mut fields = FlatFields::with_capacity(self.values.len() + FIREWALL_NAMES.len());
+        for (number_of, column) in self.order.columns.iter().enumerate() {
+            let Some(value) = self.value(line, Some(number_of)) else { continue };
+            let read = if column.is_number { number(value) } else { None };
+            let value = read.map_or(Flat::Text(Cow::Borrowed(value)), Flat::Number);
+            if let Some(name) = column.firewall_name {
+                fields.push((Cow::Borrowed(name), value.clone()));
+            }
+            fields.push((column.name.clone(), value));
+        }
+        fields
+    }
 }
 
 fn number(text: &str) -> Option<u64> {
@@ -182,6 +255,8 @@ fn is_header(line: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::Value;
+
     use super::*;
     use crate::formats::trial::{context, no_bytes_make_it_panic};
 

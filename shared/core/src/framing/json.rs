@@ -5,6 +5,12 @@
 //!
 //! Only the shape is followed here (strings, nesting, what may open where); whether a frame is well-formed JSON is for
 //! its parser to say. Where the shape breaks, framing goes on at the next line that can start a value.
+//!
+//! An object that lies in the buffer whole and is well-formed, as nearly all are, is passed over at once; what is cut by
+//! the buffer's end, opens an envelope or is broken is followed byte by byte.
+
+use memchr::{memchr_iter, memmem};
+use serde::de::IgnoredAny;
 
 use super::{Frame, MAX_FRAME, Sink};
 
@@ -157,6 +163,14 @@ impl JsonFramer {
                 self.started = true;
                 self.at += 1;
                 self.array = Some(Array { enveloped: false, line: self.line });
+            }
+            b'{' if let Some(length) = whole_object(&self.buffer[start..], self.array.is_none()) => {
+                self.started = true;
+                self.at += length;
+                let object = &self.buffer[start..self.at];
+                self.line += memchr_iter(b'\n', object).count() as u64;
+                self.number += 1;
+                sink(self.number, Frame::Whole(object));
             }
             b'{' | b'[' | b'"' | b'-' | b'0'..=b'9' | b't' | b'f' | b'n' => {
                 self.started = true;
@@ -396,7 +410,18 @@ impl Value {
 }
 
 fn is_scalar(bytes: &[u8]) -> bool {
-    serde_json::from_slice::<serde::de::IgnoredAny>(bytes).is_ok()
+    serde_json::from_slice::<IgnoredAny>(bytes).is_ok()
+}
+
+/// The length of the object at the start of some bytes, if it is there whole, well-formed and no longer than a frame;
+/// `None` too for what may be an envelope where one may open.
+fn whole_object(bytes: &[u8], may_be_envelope: bool) -> Option<usize> {
+    let mut values = serde_json::Deserializer::from_slice(bytes).into_iter::<IgnoredAny>();
+    values.next()?.ok()?;
+    let length = values.byte_offset();
+    let holds = |key: &[u8]| memmem::find(&bytes[..length], key).is_some();
+    let envelope = may_be_envelope && (holds(b"\"Records\"") || holds(b"\"Events\""));
+    (length <= MAX_FRAME && !envelope).then_some(length)
 }
 
 #[cfg(test)]

@@ -1,16 +1,18 @@
 //! What follows framing: parse, enrich, match, contribute, and count every step.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use jiff::Timestamp;
+use memchr::memmem::{self, Finder};
 use serde_json::Value;
 
 use super::{Damage, Entry, Match, Options, Report, SourceStats};
 use crate::correlate::{Contributions, Group, MAX_RESOURCES, NewContribution, Partition, bucket_of, digest};
-use crate::detect::{Catalogue, Rule, field_text};
+use crate::detect::{Catalogue, Index, Rule, field_text};
 use crate::enrich::enrich;
 use crate::finding::Evidence;
-use crate::formats::{Format, Framing, Parsed, Parser};
+use crate::formats::{Format, Framing, Gate, Key, Parsed, Parser};
 use crate::framing::Frame;
 use crate::record::{Facts, LogSource, Record};
 
@@ -26,19 +28,44 @@ pub(super) struct Matcher<'c> {
     refused: u64,
     matches: Vec<Match>,
     contributions: Contributions,
-    /// The rules that ask for each log source met; a format has a handful of them.
-    candidates: Vec<(&'static LogSource, Candidates)>,
+    selector: Selector<'c>,
 }
 
-#[derive(Default)]
-struct Candidates {
-    all: Vec<usize>,
-    /// Those about tampering, which look at cloudvigil's own doing too.
-    tampering: Vec<usize>,
+/// Decides which rules a record is evaluated against, before it is taken apart.
+struct Selector<'c> {
+    catalogue: &'c Catalogue,
+    /// The indexes of the log sources met; a format has a handful of them.
+    indexes: Vec<(&'static LogSource, Arc<Index>)>,
+    /// What finds the ARNs of cloudvigil's own roles, whose records are counted.
+    own: Vec<Finder<'static>>,
+    /// Records are put aside by their time, which only one that is taken apart has.
+    by_time: bool,
+    /// The rules that the last record can match.
+    found: Vec<usize>,
+}
+
+impl Gate for Selector<'_> {
+    fn admits(&mut self, source: &'static LogSource, keys: &[Key<'_>], text: &str) -> bool {
+        let at = self.indexes.iter().position(|(known, _)| std::ptr::eq(*known, source));
+        let at = at.unwrap_or_else(|| {
+            self.indexes.push((source, self.catalogue.index(source)));
+            self.indexes.len() - 1
+        });
+        self.indexes[at].1.select(keys, text, &mut self.found);
+        let holds = |words: &[u8]| memmem::find(text.as_bytes(), words).is_some();
+        let may_be_own = |own: &Finder<'_>| own.find(text.as_bytes()).is_some();
+        // An ARN may be written with escapes.
+        !self.found.is_empty()
+            || self.by_time
+            || !self.own.is_empty() && (self.own.iter().any(may_be_own) || holds(br"\/") || holds(br"\u"))
+    }
 }
 
 impl<'c> Matcher<'c> {
     pub(super) fn new(catalogue: &'c Catalogue, options: Options, source: &str, object: String) -> Self {
+        let own = options.own_roles.iter().map(|role| Finder::new(role).into_owned()).collect();
+        let by_time = options.since.is_some() || options.until.is_some();
+        let selector = Selector { catalogue, indexes: Vec::new(), own, by_time, found: Vec::new() };
         Self {
             catalogue,
             options,
@@ -47,7 +74,7 @@ impl<'c> Matcher<'c> {
             refused: 0,
             matches: Vec::new(),
             contributions: Contributions::default(),
-            candidates: Vec::new(),
+            selector,
         }
     }
 
@@ -78,9 +105,10 @@ impl<'c> Matcher<'c> {
             self.stats.unparsed += 1;
             return;
         };
-        match parser.parse(bytes) {
+        match parser.parse_if(bytes, &mut self.selector) {
             Parsed::Unparsed(_) => self.stats.unparsed += 1,
             Parsed::Skipped => self.stats.skipped += 1,
+            Parsed::Unwatched => self.stats.parsed += 1,
             Parsed::Record(mut record) => {
                 record.time = record.time.or(entry.and_then(|entry| entry.time));
                 let outside = |time: Timestamp| {
@@ -100,12 +128,14 @@ impl<'c> Matcher<'c> {
     fn record(&mut self, format: &dyn Format, mut record: Record<'_>, number: u64, entry_key: Option<&str>) {
         let own = is_own(&record, &self.options.own_roles);
         self.refused += u64::from(own);
-        let (source, candidates) = self.take_candidates(record.log_source);
-        let looking = if own { &candidates.tampering } else { &candidates.all };
+        let mut looking = std::mem::take(&mut self.selector.found);
+        if own {
+            looking.retain(|rule| self.catalogue.rule(*rule).is_about_tampering());
+        }
         if !looking.is_empty() {
             enrich(&mut record);
             let plain = format.framing() == Framing::Lines;
-            let mut hits: Vec<usize> = self.catalogue.matches(looking, &record, plain).collect();
+            let mut hits: Vec<usize> = self.catalogue.matches(&looking, &record, plain).collect();
             if self.options.matches {
                 hits.sort_by(|one, other| self.catalogue.rule(*one).id.cmp(&self.catalogue.rule(*other).id));
                 let time = record.time;
@@ -115,18 +145,7 @@ impl<'c> Matcher<'c> {
                 self.contribute(format, &record, number, entry_key, &hits);
             }
         }
-        self.candidates.push((source, candidates));
-    }
-
-    /// The rules that ask for a log source; the caller gives them back.
-    fn take_candidates(&mut self, source: &'static LogSource) -> (&'static LogSource, Candidates) {
-        if let Some(at) = self.candidates.iter().position(|(known, _)| std::ptr::eq(*known, source)) {
-            return self.candidates.swap_remove(at);
-        }
-        let all = self.catalogue.candidates(source);
-        let about_tampering = |number: &usize| self.catalogue.rule(*number).is_about_tampering();
-        let tampering = all.iter().copied().filter(about_tampering).collect();
-        (source, Candidates { all, tampering })
+        self.selector.found = looking;
     }
 
     fn contribute(
@@ -216,6 +235,9 @@ fn bounded(facts: Facts) -> Facts {
 
 /// Whether one of cloudvigil's own roles did it.
 fn is_own(record: &Record<'_>, own_roles: &[String]) -> bool {
+    if own_roles.is_empty() {
+        return false;
+    }
     let role = record.fields.pointer("/userIdentity/sessionContext/sessionIssuer/arn").and_then(Value::as_str);
     role.is_some_and(|role| own_roles.iter().any(|own| own == role))
 }

@@ -5,7 +5,7 @@ const BASIC: &[u8] = include_bytes!("../fixtures/application/basic.log");
 
 fn parsed(line: &str) -> (Option<String>, Value) {
     match Application.parser(&context()).parse(line.as_bytes()) {
-        Parsed::Record(record) => (record.time.map(|time| time.to_string()), record.fields),
+        Parsed::Record(record) => (record.time.map(|time| time.to_string()), record.fields.tree().clone()),
         other => panic!("{other:?}"),
     }
 }

@@ -1,8 +1,5 @@
 //! The part of a line before its message.
 
-use jiff::Timestamp;
-use jiff::tz::TimeZone;
-
 use super::super::stamp::{self, Stamp};
 
 /// The highest priority: facility 23, severity 7.
@@ -31,7 +28,8 @@ pub(super) fn severity(priority: u8) -> &'static str {
 /// A line, its header taken apart.
 pub(super) struct Header<'l> {
     pub(super) priority: Option<u8>,
-    pub(super) time: Option<Timestamp>,
+    /// The stamp and its text; `None` where there is none.
+    pub(super) stamp: Option<(Stamp, &'l str)>,
     pub(super) host: &'l str,
     pub(super) appname: Option<&'l str>,
     pub(super) pid: Option<&'l str>,
@@ -39,7 +37,7 @@ pub(super) struct Header<'l> {
 }
 
 impl<'l> Header<'l> {
-    pub(super) fn read(line: &'l str, zone: &TimeZone, limit: Timestamp) -> Result<Self, &'static str> {
+    pub(super) fn read(line: &'l str) -> Result<Self, &'static str> {
         let (priority, rest) = match line.strip_prefix('<') {
             Some(rest) => priority(rest).map(|(priority, rest)| (Some(priority), rest)).ok_or("no valid priority")?,
             None => (None, line),
@@ -47,25 +45,20 @@ impl<'l> Header<'l> {
         if priority.is_some() && rest.starts_with(|first: char| first.is_ascii_digit()) {
             let (version, after) = rest.split_once(' ').ok_or("no header")?;
             if version == VERSION {
-                return Self::structured(priority, after, zone);
+                return Self::structured(priority, after);
             }
             if version.len() <= 3 {
                 return Err("unknown version of RFC 5424");
             }
         }
-        Self::traditional(priority, rest, zone, limit)
+        Self::traditional(priority, rest)
     }
 
     /// RFC 3164, and rsyslog's file format: the same with an ISO stamp.
-    fn traditional(
-        priority: Option<u8>,
-        rest: &'l str,
-        zone: &TimeZone,
-        limit: Timestamp,
-    ) -> Result<Self, &'static str> {
-        let stamp = either_stamp(rest, zone, limit).ok_or("no time stamp at the start")?;
+    fn traditional(priority: Option<u8>, text: &'l str) -> Result<Self, &'static str> {
+        let stamp = either_stamp(text).ok_or("no time stamp at the start")?;
         let rest =
-            rest.get(stamp.len..).and_then(|rest| rest.strip_prefix(' ')).ok_or("nothing after the time stamp")?;
+            text.get(stamp.len..).and_then(|rest| rest.strip_prefix(' ')).ok_or("nothing after the time stamp")?;
         let rest = rest.trim_start_matches(' ');
         let (host, rest) = rest.split_once(' ').ok_or("no message")?;
         if host.is_empty() || host.ends_with(':') {
@@ -75,11 +68,12 @@ impl<'l> Header<'l> {
         if appname.is_none() && message.trim().is_empty() {
             return Err("no message");
         }
-        Ok(Self { priority, time: stamp.time, host, appname, pid, message: message.trim_start_matches(BOM) })
+        let stamp = Some((stamp, &text[..stamp.len]));
+        Ok(Self { priority, stamp, host, appname, pid, message: message.trim_start_matches(BOM) })
     }
 
     /// RFC 5424, from after the version.
-    fn structured(priority: Option<u8>, rest: &'l str, zone: &TimeZone) -> Result<Self, &'static str> {
+    fn structured(priority: Option<u8>, rest: &'l str) -> Result<Self, &'static str> {
         let mut rest = Some(rest);
         let mut part = || {
             let (part, after) = match rest?.split_once(' ') {
@@ -90,11 +84,11 @@ impl<'l> Header<'l> {
             Some(part).filter(|part| !part.is_empty())
         };
         let stamp = part().ok_or("no time stamp")?;
-        let time = if stamp == NIL {
+        let stamp = if stamp == NIL {
             None
         } else {
-            let read = stamp::iso(stamp.as_bytes(), zone).ok_or("no time stamp")?;
-            if read.len == stamp.len() { read.time } else { None }
+            let read = stamp::iso(stamp.as_bytes()).ok_or("no time stamp")?;
+            (read.len == stamp.len()).then_some((read, stamp))
         };
         let header = "fewer parts than RFC 5424's header";
         let (host, appname) = (part().ok_or(header)?, part().ok_or(header)?);
@@ -103,7 +97,7 @@ impl<'l> Header<'l> {
         let given = |part: &'l str| (part != NIL).then_some(part);
         Ok(Self {
             priority,
-            time,
+            stamp,
             host: given(host).unwrap_or(""),
             appname: given(appname),
             pid: given(pid),
@@ -115,20 +109,20 @@ impl<'l> Header<'l> {
 /// Whether a line can be nothing but syslog. An application's line with an ISO stamp has its level or its module
 /// where syslog has the host, and no `program:` after it.
 pub(super) fn is_unmistakable(line: &str) -> bool {
-    let Ok(header) = Header::read(line, &TimeZone::UTC, Timestamp::MAX) else { return false };
+    let Ok(header) = Header::read(line) else { return false };
     let is_host =
         header.host.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_' | b':'));
     let iso = line.starts_with(|first: char| first.is_ascii_digit());
     is_host && !super::super::application::is_level(header.host) && (!iso || header.appname.is_some())
 }
 
-fn either_stamp(text: &str, zone: &TimeZone, limit: Timestamp) -> Option<Stamp> {
+fn either_stamp(text: &str) -> Option<Stamp> {
     let bytes = text.as_bytes();
     if bytes.first()?.is_ascii_digit() {
         // With a space between date and time it would not be one word: rsyslog writes a `T`.
-        return stamp::iso(bytes, zone).filter(|_| bytes[10] != b' ' && bytes[4] == b'-');
+        return stamp::iso(bytes).filter(|_| bytes[10] != b' ' && bytes[4] == b'-');
     }
-    stamp::bsd(bytes, zone, limit)
+    stamp::bsd(bytes)
 }
 
 /// The number before `>`, and what follows.

@@ -8,7 +8,7 @@ use super::{COMMAND, EVENT, Fields, SRC_IP, TARGET_USER, USER};
 /// `pam_unix(sshd:auth): ...`, and sshd's `PAM N more authentication failures; ...`.
 ///
 /// The summary is `pam_more_failures` and no failed password: each of its failures has a line of its own.
-pub(super) fn pam(message: &str, fields: &mut Fields) {
+pub(super) fn pam<'l>(message: &'l str, fields: &mut Fields<'l>) {
     if let Some(rest) = message.strip_prefix("PAM ") {
         if let Some((_, details)) = rest.split_once(" more authentication failure") {
             fields.text(EVENT, "pam_more_failures");
@@ -45,7 +45,7 @@ fn without_uid(text: &str) -> &str {
 }
 
 /// `logname= uid=0 euid=0 tty=ssh ruser= rhost=192.0.2.1  user=root`. Only the last value is a client's choice.
-fn put_details(text: &str, fields: &mut Fields) {
+fn put_details<'l>(text: &'l str, fields: &mut Fields<'l>) {
     let Some((_, rest)) = text.split_once(" rhost=") else { return };
     let (host, rest) = rest.split_once(' ').unwrap_or((rest, ""));
     if !host.is_empty() {
@@ -58,7 +58,7 @@ fn put_details(text: &str, fields: &mut Fields) {
 
 /// `alice : TTY=pts/0 ; PWD=/home/alice ; USER=root ; COMMAND=/bin/ls -l`, perhaps with a reason for refusal before
 /// `TTY=`.
-pub(super) fn sudo(message: &str, fields: &mut Fields) {
+pub(super) fn sudo<'l>(message: &'l str, fields: &mut Fields<'l>) {
     let Some((user, rest)) = message.trim_start().split_once(" : ") else { return };
     let event = match rest.split(" ; ").next().unwrap_or("") {
         reason if reason.contains("incorrect password attempt") => "sudo_failed_password",
@@ -76,7 +76,7 @@ pub(super) fn sudo(message: &str, fields: &mut Fields) {
 }
 
 /// `Successful su for root by alice`, `FAILED SU (to root) alice on pts/0`.
-pub(super) fn su(message: &str, fields: &mut Fields) {
+pub(super) fn su<'l>(message: &'l str, fields: &mut Fields<'l>) {
     let (event, target, user) = if let Some(rest) = message.strip_prefix("Successful su for ") {
         let Some((target, user)) = rest.rsplit_once(" by ") else { return };
         ("su_succeeded", target, user)

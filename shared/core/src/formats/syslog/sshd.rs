@@ -38,7 +38,7 @@ const ADDRESS_ENDS: [(&str, &str); 4] = [
 ];
 
 /// Puts what a message says into the fields; a message not known adds none.
-pub(super) fn take_apart(message: &str, fields: &mut Fields) {
+pub(super) fn take_apart<'l>(message: &'l str, fields: &mut Fields<'l>) {
     let text = message.trim_end();
     let text = text.strip_suffix(" [preauth]").unwrap_or(text);
     let text = ["error: ", "fatal: ", "info: "].iter().find_map(|level| text.strip_prefix(level)).unwrap_or(text);
@@ -49,7 +49,7 @@ pub(super) fn take_apart(message: &str, fields: &mut Fields) {
 }
 
 /// `Failed password for [invalid user ]U from A port N ssh2[: key]`, and `Accepted` likewise.
-fn authentication(text: &str, fields: &mut Fields) -> Option<()> {
+fn authentication<'l>(text: &'l str, fields: &mut Fields<'l>) -> Option<()> {
     let (accepted, rest) = match text.strip_prefix("Failed ") {
         Some(rest) => (false, rest),
         None => (true, text.strip_prefix("Accepted ")?),
@@ -66,7 +66,7 @@ fn authentication(text: &str, fields: &mut Fields) -> Option<()> {
 }
 
 /// Messages about a user, whose address comes after ` from `.
-fn user_message(text: &str, fields: &mut Fields) -> Option<()> {
+fn user_message<'l>(text: &'l str, fields: &mut Fields<'l>) -> Option<()> {
     if let Some(rest) = text.strip_prefix("Invalid user ").or_else(|| text.strip_prefix("Illegal user ")) {
         let (user, peer) = rightmost_peer(rest)?;
         fields.text(EVENT, "invalid_user");
@@ -107,7 +107,7 @@ fn user_message(text: &str, fields: &mut Fields) -> Option<()> {
 }
 
 /// `Connection closed by [authenticating user U |invalid user U ]A[ port N]`.
-fn ending_address(text: &str, fields: &mut Fields) -> Option<()> {
+fn ending_address<'l>(text: &'l str, fields: &mut Fields<'l>) -> Option<()> {
     let (rest, event) = ADDRESS_ENDS.iter().find_map(|(start, event)| Some((text.strip_prefix(start)?, *event)))?;
     // The other reason repeats the user's name, so that no side of the text can be trusted.
     let rest = rest.strip_suffix(": Too many authentication failures").unwrap_or(rest);
@@ -132,7 +132,7 @@ fn ending_address(text: &str, fields: &mut Fields) -> Option<()> {
 }
 
 /// `Received disconnect from A port N:11: ...`: the address comes before anything that a client chooses.
-fn following_address(text: &str, fields: &mut Fields) -> Option<()> {
+fn following_address<'l>(text: &'l str, fields: &mut Fields<'l>) -> Option<()> {
     let (rest, event) = ADDRESS_FOLLOWS.iter().find_map(|(start, event)| Some((text.strip_prefix(start)?, *event)))?;
     let (address, after) = rest.split_once(' ').unwrap_or((rest, ""));
     let address = address.trim_end_matches([':', ',', '.']);
@@ -154,8 +154,8 @@ struct Peer<'l> {
     port: Option<&'l str>,
 }
 
-impl Peer<'_> {
-    fn put(&self, fields: &mut Fields) {
+impl<'l> Peer<'l> {
+    fn put(&self, fields: &mut Fields<'l>) {
         fields.text(SRC_IP, self.address);
         if let Some(port) = self.port {
             fields.number_or_text(SRC_PORT, port);
@@ -194,7 +194,7 @@ fn is_port(text: &str) -> bool {
 }
 
 /// The user, without sshd's remark that there is none of that name.
-fn put_user(text: &str, fields: &mut Fields) {
+fn put_user<'l>(text: &'l str, fields: &mut Fields<'l>) {
     let stripped = text.strip_prefix("invalid user ").or_else(|| text.strip_prefix("illegal user "));
     fields.flag(INVALID_USER, stripped.is_some());
     fields.text(USER, stripped.unwrap_or(text));

@@ -1,3 +1,5 @@
+use serde_json::Value;
+
 use super::*;
 use crate::formats::trial::{context, no_bytes_make_it_panic};
 
@@ -13,7 +15,7 @@ fn record(line: &str) -> Record<'_> {
 /// The fields of an sshd message, without those of the header.
 fn sshd(message: &str) -> Value {
     let line = format!("Mar  1 10:00:00 web-1 sshd[7]: {message}");
-    let mut fields = record(&line).fields;
+    let mut fields = record(&line).fields.tree().clone();
     for name in [HOST, APPNAME, PID, MESSAGE] {
         fields.as_object_mut().unwrap().remove(name);
     }

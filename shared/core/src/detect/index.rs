@@ -1,0 +1,169 @@
+//! From what a rule needs to the rules: which of them a record can match at all.
+//!
+//! Of every rule of a log source, **paths** are read off its compiled condition: facts of which at least one holds
+//! wherever the rule matches. A path is about a key, a field that parsers know before they take an entry apart
+//! ([`LogSource::keys`]), or about a literal that must stand in the entry's text. A record that no path leads from is not
+//! taken apart; the others are evaluated against the rules whose paths they are on. A rule without paths is evaluated on
+//! every record of its log source.
+//!
+//! The index leaves rules out and decides none: whether one matches is for rsigma to say. So it may only err on the side
+//! of evaluating, and every step here does: a case folded too far, a negation not looked into, a value not understood.
+
+mod paths;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, HashMap};
+
+use aho_corasick::AhoCorasick;
+
+use self::paths::{About, Path, paths};
+use super::Catalogue;
+use crate::formats::Key;
+use crate::record::LogSource;
+
+/// Which of a log source's rules a record can match.
+#[derive(Debug)]
+pub struct Index {
+    /// The rules that no path tells anything of.
+    always: Vec<usize>,
+    /// For each of the log source's keys, in their order, the rules with a path about it.
+    keys: Vec<KeyPaths>,
+    literals: Option<Literals>,
+}
+
+/// The rules with a path about one key.
+#[derive(Debug, Default)]
+struct KeyPaths {
+    /// By the whole value, in lower case.
+    equal: HashMap<String, Vec<usize>>,
+    /// By the value's beginning, in lower case.
+    prefixes: Vec<(String, usize)>,
+    /// By the range, bounds included, that the value must be in as a number.
+    ranges: Vec<(f64, f64, usize)>,
+    /// Wherever there is a value.
+    present: Vec<usize>,
+    /// All of these.
+    any: Vec<usize>,
+}
+
+/// The rules that ask for a literal.
+#[derive(Debug)]
+struct Literals {
+    finder: AhoCorasick,
+    /// For each literal, the rules that ask for it.
+    rules: Vec<Vec<usize>>,
+    all: Vec<usize>,
+}
+
+impl Index {
+    /// The index of the rules that ask for a log source.
+    pub(super) fn new(catalogue: &Catalogue, source: &LogSource) -> Self {
+        let mut index = Self {
+            always: Vec::new(),
+            keys: source.keys.iter().map(|_| KeyPaths::default()).collect(),
+            literals: None,
+        };
+        let mut literals: BTreeMap<String, Vec<usize>> = BTreeMap::new();
+        for number in catalogue.candidates(source) {
+            let detection = catalogue.rule(number).detection.as_ref();
+            match detection.and_then(|detection| paths(&detection.compiled, source)) {
+                Some(paths) => paths.into_iter().for_each(|path| index.put(number, path, &mut literals)),
+                None => index.always.push(number),
+            }
+        }
+        index.literals = Literals::new(literals, &mut index.always);
+        index
+    }
+
+    fn put(&mut self, rule: usize, path: Path, literals: &mut BTreeMap<String, Vec<usize>>) {
+        let (key, about) = match path {
+            Path::Literal(literal) => return literals.entry(literal).or_default().push(rule),
+            Path::Key(key, about) => (&mut self.keys[key], about),
+        };
+        if key.any.last() != Some(&rule) {
+            key.any.push(rule);
+        }
+        match about {
+            About::Equal(value) => key.equal.entry(value).or_default().push(rule),
+            About::Prefix(start) => key.prefixes.push((start, rule)),
+            About::Range(low, high) => key.ranges.push((low, high, rule)),
+            About::Present => key.present.push(rule),
+        }
+    }
+
+    /// Puts into `found` the rules that a record with these keys and this text can match, ascending, each once.
+    pub fn select(&self, keys: &[Key<'_>], text: &str, found: &mut Vec<usize>) {
+        found.clear();
+        found.extend_from_slice(&self.always);
+        for (paths, key) in self.keys.iter().zip(keys) {
+            paths.select(*key, found);
+        }
+        if let Some(literals) = &self.literals {
+            literals.select(text, found);
+        }
+        if found.len() > 1 {
+            found.sort_unstable();
+            found.dedup();
+        }
+    }
+}
+
+impl KeyPaths {
+    fn select(&self, key: Key<'_>, found: &mut Vec<usize>) {
+        match key {
+            _ if self.any.is_empty() => {}
+            Key::Absent => {}
+            Key::Any => found.extend_from_slice(&self.any),
+            Key::Text(text) => {
+                found.extend_from_slice(&self.present);
+                // As rsigma folds it.
+                let lower = text.to_lowercase();
+                found.extend(self.equal.get(&lower).into_iter().flatten());
+                found.extend(self.prefixes.iter().filter(|(start, _)| lower.starts_with(start)).map(|(_, rule)| rule));
+                // A text may be read as a number.
+                found.extend(self.ranges.iter().map(|(_, _, rule)| rule));
+            }
+            Key::Number(number) => {
+                found.extend_from_slice(&self.present);
+                if !self.equal.is_empty() || !self.prefixes.is_empty() {
+                    let text = number.to_string();
+                    found.extend(self.equal.get(&text).into_iter().flatten());
+                    found.extend(
+                        self.prefixes.iter().filter(|(start, _)| text.starts_with(start)).map(|(_, rule)| rule),
+                    );
+                }
+                #[expect(clippy::cast_precision_loss, reason = "rsigma compares floats, too")]
+                let number = number as f64;
+                let within = |(low, high, _): &&(f64, f64, usize)| (*low..=*high).contains(&number);
+                found.extend(self.ranges.iter().filter(within).map(|(_, _, rule)| rule));
+            }
+        }
+    }
+}
+
+impl Literals {
+    fn new(literals: BTreeMap<String, Vec<usize>>, always: &mut Vec<usize>) -> Option<Self> {
+        if literals.is_empty() {
+            return None;
+        }
+        let all: Vec<usize> = literals.values().flatten().copied().collect();
+        let Ok(finder) = AhoCorasick::builder().ascii_case_insensitive(true).build(literals.keys()) else {
+            // Too many for an automaton: then nothing is left out.
+            always.extend(all);
+            return None;
+        };
+        Some(Self { finder, rules: literals.into_values().collect(), all })
+    }
+
+    fn select(&self, text: &str, found: &mut Vec<usize>) {
+        // Escaped letters, and letters beyond ASCII that fold to ASCII ones, may spell a literal as well.
+        if !text.is_ascii() || memchr::memmem::find(text.as_bytes(), b"\\u").is_some() {
+            found.extend_from_slice(&self.all);
+            return;
+        }
+        for hit in self.finder.find_overlapping_iter(text) {
+            found.extend_from_slice(&self.rules[hit.pattern().as_usize()]);
+        }
+    }
+}

@@ -1,0 +1,200 @@
+//! What a compiled rule needs, read off its condition.
+
+use std::collections::HashMap;
+
+use rsigma_eval::matcher::GroupMode;
+use rsigma_eval::{CompiledDetection, CompiledDetectionItem, CompiledMatcher, CompiledRule};
+use rsigma_parser::{ConditionExpr, Quantifier};
+
+use crate::record::LogSource;
+
+/// The shortest literal that is worth a search.
+const MIN_LITERAL: usize = 3;
+/// A rule with more paths is evaluated on every record.
+const MAX_PATHS: usize = 1024;
+/// The fields that [`crate::enrich`] adds do not stand in the entry.
+const DERIVED: &str = "cloudvigil.";
+
+/// A fact that holds, or another path of its rule does, wherever the rule matches.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Path {
+    /// About the key of this number.
+    Key(usize, About),
+    /// The entry's text holds this, in ASCII lower case, whatever its case there.
+    Literal(String),
+}
+
+/// What holds of a key's value.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum About {
+    /// It is this, in lower case.
+    Equal(String),
+    /// It begins so, in lower case.
+    Prefix(String),
+    /// As a number it is within these bounds, both included.
+    Range(f64, f64),
+    /// There is one.
+    Present,
+}
+
+impl Path {
+    /// How much it leaves to be evaluated, in comparison: the less the better.
+    fn cost(&self) -> (usize, usize) {
+        match self {
+            Self::Key(key, About::Equal(_)) => (0, *key),
+            Self::Key(key, About::Prefix(_)) => (1, *key),
+            Self::Key(key, About::Range(..)) => (2, *key),
+            Self::Literal(_) => (3, 0),
+            Self::Key(key, About::Present) => (4, *key),
+        }
+    }
+}
+
+/// Alternatives, or `None` where nothing is known.
+type Paths = Option<Vec<Path>>;
+
+/// The paths of a rule.
+pub(super) fn paths(rule: &CompiledRule, source: &LogSource) -> Paths {
+    let reader = Reader { source };
+    let any = any(rule.conditions.iter().map(|condition| reader.condition(condition, &rule.detections)));
+    any.filter(|paths| paths.len() <= MAX_PATHS)
+}
+
+/// One of them holds: each one's paths are alternatives.
+fn any(parts: impl Iterator<Item = Paths>) -> Paths {
+    parts.collect::<Option<Vec<_>>>().map(|parts| parts.into_iter().flatten().collect())
+}
+
+/// All of them hold: the paths of the best of them do.
+fn all(parts: impl Iterator<Item = Paths>) -> Paths {
+    let parts: Vec<Vec<Path>> = parts.flatten().collect();
+    let range = common_range(&parts);
+    let cost = |paths: &Vec<Path>| (paths.iter().map(Path::cost).max(), paths.len());
+    parts.into_iter().chain(range).min_by_key(cost)
+}
+
+/// What several bounds of one key come to together.
+fn common_range(parts: &[Vec<Path>]) -> Option<Vec<Path>> {
+    let mut ranges = parts.iter().filter_map(|part| match part.as_slice() {
+        [Path::Key(key, About::Range(low, high))] => Some((*key, *low, *high)),
+        _ => None,
+    });
+    let first = ranges.next()?;
+    let (key, low, high) = ranges
+        .filter(|(key, ..)| *key == first.0)
+        .fold(first, |(key, low, high), (_, lower, higher)| (key, low.max(lower), high.min(higher)));
+    Some(vec![Path::Key(key, About::Range(low, high))])
+}
+
+struct Reader<'s> {
+    source: &'s LogSource,
+}
+
+impl Reader<'_> {
+    fn condition(&self, condition: &ConditionExpr, detections: &HashMap<String, CompiledDetection>) -> Paths {
+        match condition {
+            ConditionExpr::And(parts) => all(parts.iter().map(|part| self.condition(part, detections))),
+            ConditionExpr::Or(parts) => any(parts.iter().map(|part| self.condition(part, detections))),
+            ConditionExpr::Not(_) => None,
+            // A detection that is not there never matches.
+            ConditionExpr::Identifier(name) => {
+                detections.get(name).map_or_else(|| Some(Vec::new()), |detection| self.detection(detection))
+            }
+            ConditionExpr::Selector { quantifier, pattern } => {
+                let selected = detections.iter().filter(|(name, _)| pattern.matches_detection_name(name));
+                let parts = selected.map(|(_, detection)| self.detection(detection));
+                match quantifier {
+                    Quantifier::All => all(parts),
+                    Quantifier::Count(0) => None,
+                    Quantifier::Any | Quantifier::Count(_) => any(parts),
+                }
+            }
+        }
+    }
+
+    fn detection(&self, detection: &CompiledDetection) -> Paths {
+        match detection {
+            CompiledDetection::AllOf(items) => all(items.iter().map(|item| self.item(item))),
+            CompiledDetection::AnyOf(parts) => any(parts.iter().map(|part| self.detection(part))),
+            CompiledDetection::And(parts) => all(parts.iter().map(|part| self.detection(part))),
+            CompiledDetection::Keywords(matcher) => literals(matcher),
+            CompiledDetection::ArrayMatch { .. } | CompiledDetection::Conditional { .. } => None,
+        }
+    }
+
+    fn item(&self, item: &CompiledDetectionItem) -> Paths {
+        let Some(field) = &item.field else {
+            return if item.exists.is_some() { None } else { literals(&item.matcher) };
+        };
+        let key = self.source.keys.iter().position(|key| key == field);
+        if let Some(there) = item.exists {
+            return key.filter(|_| there).map(|key| vec![Path::Key(key, About::Present)]);
+        }
+        // Of the fields that are absent, only null itself matches.
+        if matches!(item.matcher, CompiledMatcher::Null) {
+            return None;
+        }
+        let of_key = key.map(|key| {
+            let known = about(&item.matcher).unwrap_or_else(|| vec![About::Present]);
+            known.into_iter().map(|about| Path::Key(key, about)).collect()
+        });
+        let stands_in_text = !field.starts_with(DERIVED) && !self.source.words.contains(&field.as_str());
+        let in_text = if stands_in_text { literals(&item.matcher) } else { None };
+        all([of_key, in_text].into_iter())
+    }
+}
+
+/// What a matcher says of the value that it matches, as alternatives.
+fn about(matcher: &CompiledMatcher) -> Option<Vec<About>> {
+    Some(match matcher {
+        CompiledMatcher::Exact { value, .. } => vec![About::Equal(value.to_lowercase())],
+        CompiledMatcher::StartsWith { value, .. } => vec![About::Prefix(value.to_lowercase())],
+        CompiledMatcher::NumericEq(number) => vec![About::Range(number - f64::EPSILON, number + f64::EPSILON)],
+        CompiledMatcher::NumericGt(number) | CompiledMatcher::NumericGte(number) => {
+            vec![About::Range(*number, f64::INFINITY)]
+        }
+        CompiledMatcher::NumericLt(number) | CompiledMatcher::NumericLte(number) => {
+            vec![About::Range(f64::NEG_INFINITY, *number)]
+        }
+        CompiledMatcher::AnyOf(matchers)
+        | CompiledMatcher::CaseInsensitiveGroup { children: matchers, mode: GroupMode::Any } => {
+            matchers.iter().map(about).collect::<Option<Vec<_>>>()?.into_iter().flatten().collect()
+        }
+        CompiledMatcher::AllOf(matchers)
+        | CompiledMatcher::CaseInsensitiveGroup { children: matchers, mode: GroupMode::All } => {
+            matchers.iter().find_map(about)?
+        }
+        _ => return None,
+    })
+}
+
+/// The literals of which one stands in a text that a matcher matches.
+fn literals(matcher: &CompiledMatcher) -> Paths {
+    match matcher {
+        CompiledMatcher::Exact { value, .. }
+        | CompiledMatcher::Contains { value, .. }
+        | CompiledMatcher::StartsWith { value, .. }
+        | CompiledMatcher::EndsWith { value, .. } => literal(value).map(|literal| vec![Path::Literal(literal)]),
+        CompiledMatcher::AhoCorasickSet { needles, .. } => {
+            needles.iter().map(|needle| literal(needle).map(Path::Literal)).collect()
+        }
+        CompiledMatcher::AnyOf(matchers)
+        | CompiledMatcher::CaseInsensitiveGroup { children: matchers, mode: GroupMode::Any } => {
+            any(matchers.iter().map(literals))
+        }
+        CompiledMatcher::AllOf(matchers)
+        | CompiledMatcher::CaseInsensitiveGroup { children: matchers, mode: GroupMode::All } => {
+            all(matchers.iter().map(literals))
+        }
+        _ => None,
+    }
+}
+
+/// The longest part of a text that stands in an entry as it is: JSON writes quotes, backslashes, slashes and control
+/// characters in other ways. It holds a letter: a number is compared in its usual form, however it is written.
+fn literal(text: &str) -> Option<String> {
+    let parts = text
+        .split(|letter: char| !letter.is_ascii() || letter.is_ascii_control() || matches!(letter, '"' | '\\' | '/'));
+    let usable = parts.filter(|part| part.len() >= MIN_LITERAL && part.bytes().any(|byte| byte.is_ascii_alphabetic()));
+    usable.max_by_key(|part| part.len()).map(str::to_ascii_lowercase)
+}
