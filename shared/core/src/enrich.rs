@@ -9,6 +9,7 @@
 //! | `cloudvigil.open_ports` | security groups | the administration and database ports that it lets in |
 //! | `cloudvigil.policy_public` | bucket policies | `true` where a statement allows anyone |
 //! | `cloudvigil.management_events` | event selectors | `all`, `read_only`, `write_only`, `partly_excluded`, `none` |
+//! | `cloudvigil.own_resource` and others | calls that change something | see `tamper.rs` |
 //! | `cloudvigil.error_kind` | application logs | an exception's type, `panic`, or `error` |
 //!
 //! A field is there only where it says something: nothing is ever `false` or empty.
@@ -20,6 +21,7 @@ mod policies;
 mod scanners;
 mod selectors;
 mod sql;
+mod tamper;
 mod web;
 
 use serde_json::{Map, Value};
@@ -68,6 +70,7 @@ pub fn enrich(record: &mut Record<'_>) {
 }
 
 fn cloudtrail(fields: &Value, derived: &mut Map<String, Value>) {
+    tamper::enrich(fields, derived);
     let Some(parameters) = fields.get("requestParameters").filter(|parameters| parameters.is_object()) else { return };
     match fields.get("eventName").and_then(Value::as_str) {
         Some("AuthorizeSecurityGroupIngress" | "ModifySecurityGroupRules") => put_exposure(parameters, derived),
