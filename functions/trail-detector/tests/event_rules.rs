@@ -8,7 +8,7 @@ use std::fmt::Write;
 use std::fs;
 use std::path::Path;
 
-use cloudvigil_core::detect::Catalogue;
+use cloudvigil_core::detect::{Catalogue, EventName};
 use serde_json::{Value, json};
 
 const BEGIN: &str = "  # BEGIN generated\n";
@@ -21,7 +21,7 @@ const MAX_PATTERN: usize = 2_048;
 struct EventRule {
     service: String,
     source: String,
-    names: BTreeSet<String>,
+    names: BTreeSet<EventName>,
 }
 
 impl EventRule {
@@ -30,7 +30,7 @@ impl EventRule {
             // Without the prefix, anybody's PutEvents would pass for CloudTrail's.
             "source": [{"prefix": "aws."}],
             "detail-type": ["AWS API Call via CloudTrail", "AWS Console Sign In via CloudTrail"],
-            "detail": {"eventSource": [self.source], "eventName": self.names},
+            "detail": {"eventSource": [self.source], "eventName": self.names.iter().map(in_pattern).collect::<Vec<_>>()},
         })
     }
 
@@ -39,13 +39,17 @@ impl EventRule {
     }
 
     fn matches(&self, source: &str, name: &str) -> bool {
-        self.source == source && self.names.contains(name)
+        self.source == source && self.names.iter().any(|wanted| wanted.matches(name))
     }
 
     fn resource(&self) -> String {
         let mut capital = self.service.clone();
         capital.get_mut(..1).map(str::make_ascii_uppercase).unwrap();
-        let names = self.names.iter().cloned().collect::<Vec<_>>().join(", ");
+        let in_yaml = |name: &EventName| match name {
+            EventName::Exact(name) => name.clone(),
+            EventName::Prefix(prefix) => format!("{{prefix: {prefix}}}"),
+        };
+        let names = self.names.iter().map(in_yaml).collect::<Vec<_>>().join(", ");
         let capital = capital.replace('-', "");
         let (service, source) = (&self.service, &self.source);
         format!(
@@ -71,8 +75,16 @@ impl EventRule {
     }
 }
 
+/// A name as a pattern has it.
+fn in_pattern(name: &EventName) -> Value {
+    match name {
+        EventName::Exact(name) => json!(name),
+        EventName::Prefix(prefix) => json!({"prefix": prefix}),
+    }
+}
+
 /// A rule for each service, cut where a pattern would be too long.
-fn event_rules(wanted: &BTreeMap<String, BTreeSet<String>>) -> Vec<EventRule> {
+fn event_rules(wanted: &BTreeMap<String, BTreeSet<EventName>>) -> Vec<EventRule> {
     let mut rules: Vec<EventRule> = Vec::new();
     for (source, names) in wanted {
         let service = source.trim_end_matches(".amazonaws.com").replace('.', "-");
@@ -98,7 +110,7 @@ fn event_rules(wanted: &BTreeMap<String, BTreeSet<String>>) -> Vec<EventRule> {
     rules
 }
 
-fn wanted() -> BTreeMap<String, BTreeSet<String>> {
+fn wanted() -> BTreeMap<String, BTreeSet<EventName>> {
     let (catalogue, problems) = Catalogue::built_in();
     assert!(problems.is_empty(), "{problems:?}");
     catalogue.event_names()
@@ -107,12 +119,16 @@ fn wanted() -> BTreeMap<String, BTreeSet<String>> {
 #[test]
 fn every_event_that_a_rule_needs_matches_exactly_one_pattern() {
     let wanted = wanted();
-    assert!(wanted["cloudtrail.amazonaws.com"].contains("StopLogging"));
+    assert!(wanted["cloudtrail.amazonaws.com"].contains(&EventName::Exact("StopLogging".to_owned())));
     let rules = event_rules(&wanted);
     for (source, names) in &wanted {
         for name in names {
-            let matching = rules.iter().filter(|rule| rule.matches(source, name)).count();
-            assert_eq!(matching, 1, "{source} {name}");
+            let (EventName::Exact(name) | EventName::Prefix(name)) = name;
+            for name in [name.clone(), format!("{name}20150331v2")] {
+                let matching = rules.iter().filter(|rule| rule.matches(source, &name)).count();
+                let is_wanted = names.iter().any(|wanted| wanted.matches(&name));
+                assert_eq!(matching, usize::from(is_wanted), "{source} {name}");
+            }
         }
     }
     assert!(rules.iter().all(EventRule::fits));
@@ -120,10 +136,11 @@ fn every_event_that_a_rule_needs_matches_exactly_one_pattern() {
 
 #[test]
 fn a_service_with_many_calls_is_cut_into_patterns_that_fit() {
-    let names: BTreeSet<String> = (0..200).map(|number| format!("PutSomethingRatherLong{number:03}")).collect();
+    let name = |number: u8| EventName::Exact(format!("PutSomethingRatherLong{number:03}"));
+    let names: BTreeSet<EventName> = (0..200).map(name).collect();
     let rules = event_rules(&BTreeMap::from([("config.amazonaws.com".to_owned(), names.clone())]));
     assert!(rules.len() > 2 && rules.iter().all(EventRule::fits));
-    let cut: Vec<&String> = rules.iter().flat_map(|rule| &rule.names).collect();
+    let cut: Vec<&EventName> = rules.iter().flat_map(|rule| &rule.names).collect();
     assert_eq!(cut, names.iter().collect::<Vec<_>>(), "each name once");
 }
 

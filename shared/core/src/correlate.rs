@@ -10,8 +10,8 @@ mod fold;
 pub mod plan;
 mod settle;
 
-pub(crate) use contributions::NewContribution;
 pub use contributions::{Contributions, Partition, StoredContributions};
+pub(crate) use contributions::{NewContribution, is_failed_call};
 pub(crate) use fold::MAX_RESOURCES;
 pub use fold::finding_in;
 pub use settle::{SETTLED, SettleError, Settler, settled};

@@ -14,8 +14,8 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
-pub use cases::{Case, CaseFailure, Cases, run_cases};
-pub use events::EventQuery;
+pub use cases::{Case, CaseFailure, Cases, Outcome, Run, run_case, run_cases};
+pub use events::{EventName, EventQuery};
 pub use index::Index;
 pub use lint::lint;
 pub use load::{Problem, RuleFile};

@@ -30,6 +30,17 @@ impl Level {
     /// Every level, lowest first.
     pub const ALL: [Self; 5] = [Self::Informational, Self::Low, Self::Medium, Self::High, Self::Critical];
 
+    /// The level below; the lowest has none and stays.
+    #[must_use]
+    pub fn lower(self) -> Self {
+        match self {
+            Self::Informational | Self::Low => Self::Informational,
+            Self::Medium => Self::Low,
+            Self::High => Self::Medium,
+            Self::Critical => Self::High,
+        }
+    }
+
     /// Sigma's name for it.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -90,9 +101,9 @@ pub struct Finding {
     pub revision: u64,
     /// The rule's id.
     pub rule: String,
-    /// The rule's title.
+    /// The rule's title; for tampering that was only attempted, `(failed)` follows it.
     pub title: String,
-    /// The rule's level.
+    /// The rule's level; for tampering that was only attempted, the one below.
     pub level: Level,
     /// How many occurrences it rests on.
     pub count: u64,

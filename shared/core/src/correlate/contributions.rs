@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::plan::Micros;
 use super::{Bucket, Group, digest, finding_in};
 use crate::detect::Catalogue;
-use crate::finding::Evidence;
-use crate::record::Facts;
+use crate::finding::{Evidence, Finding};
+use crate::record::{Facts, Record};
 
 /// How many contributions one stored item holds.
 const PER_ITEM: usize = 1_500;
@@ -42,9 +43,16 @@ impl Partition {
     }
 }
 
-/// One record's contribution: time in microseconds since 1970, key, leaf of the plan, weight.
+/// One record's contribution: time in microseconds since 1970, key, leaf of the plan, weight, and whether it was a call
+/// that failed (left out where it was not, and so read from state of before there were such).
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub(super) struct Contribution(pub Option<Micros>, pub String, pub usize, pub u32);
+pub(super) struct Contribution(
+    pub Option<Micros>,
+    pub String,
+    pub usize,
+    pub u32,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")] pub bool,
+);
 
 /// A log entry kept for the finding, by its record's key.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -83,6 +91,13 @@ pub(crate) struct NewContribution<'r> {
     pub time: Option<Timestamp>,
     pub leaf: usize,
     pub weight: u32,
+    /// Whether it is a call that failed: see [`is_failed_call`].
+    pub failed: bool,
+}
+
+/// Whether a record is a call to AWS that was refused or failed: `CloudTrail` gives such an `errorCode`.
+pub(crate) fn is_failed_call(record: &Record<'_>) -> bool {
+    record.log_source.services.contains(&"cloudtrail") && record.fields.get("errorCode").is_some_and(Value::is_string)
 }
 
 impl Contributions {
@@ -99,6 +114,7 @@ impl Contributions {
             new.key.to_owned(),
             new.leaf,
             new.weight,
+            new.failed,
         ));
         // Which entries lie in hot windows is not known yet, so the kept ones are spread over all that came.
         if stored.seen.is_multiple_of(stored.stride()) {
@@ -128,13 +144,18 @@ impl Contributions {
 
     /// Whether these contributions alone make a finding of a partition.
     pub fn is_hot(&self, catalogue: &Catalogue, partition: &Partition) -> bool {
+        self.finding(catalogue, partition).is_some()
+    }
+
+    /// The finding that these contributions alone make of a partition.
+    pub fn finding(&self, catalogue: &Catalogue, partition: &Partition) -> Option<Finding> {
         let next = next_bucket(catalogue, partition);
         let stored: Vec<_> = [Some(partition), next.as_ref()]
             .into_iter()
             .flatten()
             .filter_map(|partition| self.partitions.get(partition).cloned())
             .collect();
-        finding_in(catalogue, partition, &stored).is_some()
+        finding_in(catalogue, partition, &stored)
     }
 }
 

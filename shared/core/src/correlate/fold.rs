@@ -15,6 +15,9 @@ pub(crate) const MAX_RESOURCES: usize = 20;
 
 /// The finding of a partition, from everything that was contributed to it and to the bucket after it; `None` where the
 /// rule's condition is not fulfilled. Its revision is 1.
+///
+/// A simple rule about tampering finds attempts too. Where every call failed, nothing was switched off: the finding is
+/// one level lower, and its title says so. A correlation has the level that it states: several attempts are what it counts.
 pub fn finding_in(catalogue: &Catalogue, partition: &Partition, stored: &[StoredContributions]) -> Option<Finding> {
     let rule = catalogue.rule(partition.rule);
     let records = distinct(stored);
@@ -33,13 +36,14 @@ pub fn finding_in(catalogue: &Catalogue, partition: &Partition, stored: &[Stored
             resources.push(resource.clone());
         }
     }
+    let attempted = rule.detection.is_some() && rule.is_about_tampering() && hot.iter().all(|record| record.failed);
     let time = |micros: Option<Micros>| micros.and_then(|micros| Timestamp::from_microsecond(micros).ok());
     Some(Finding {
         id: finding_id(&rule.id, &partition.group, partition.bucket),
         revision: 1,
         rule: rule.id.clone(),
-        title: rule.title.clone(),
-        level: rule.level,
+        title: if attempted { format!("{} (failed)", rule.title) } else { rule.title.clone() },
+        level: if attempted { rule.level.lower() } else { rule.level },
         count: hot.iter().map(|record| u64::from(record.weight)).sum(),
         first_time: time(hot.iter().filter_map(|record| record.time).min()),
         last_time: time(hot.iter().filter_map(|record| record.time).max()),
@@ -59,15 +63,21 @@ struct Contributor<'s> {
     key: &'s str,
     time: Option<Micros>,
     weight: u32,
+    failed: bool,
     leaves: Vec<usize>,
 }
 
 fn distinct(stored: &[StoredContributions]) -> Vec<Contributor<'_>> {
     let mut records: BTreeMap<&str, Contributor<'_>> = BTreeMap::new();
     for entry in stored.iter().flat_map(|part| &part.entries) {
-        let super::contributions::Contribution(time, key, leaf, weight) = entry;
-        let record =
-            records.entry(key).or_insert_with(|| Contributor { key, time: *time, weight: *weight, leaves: Vec::new() });
+        let super::contributions::Contribution(time, key, leaf, weight, failed) = entry;
+        let record = records.entry(key).or_insert_with(|| Contributor {
+            key,
+            time: *time,
+            weight: *weight,
+            failed: *failed,
+            leaves: Vec::new(),
+        });
         // The same record may come with different times (a log event's, an entry's own): the earliest holds, so that
         // the order of arrival does not matter.
         record.time = match (record.time, *time) {
@@ -75,6 +85,7 @@ fn distinct(stored: &[StoredContributions]) -> Vec<Contributor<'_>> {
             (one, other) => one.or(other),
         };
         record.weight = record.weight.max(*weight);
+        record.failed &= *failed;
         if !record.leaves.contains(leaf) {
             record.leaves.push(*leaf);
         }
@@ -128,4 +139,90 @@ fn chosen<'s>(stored: &'s [StoredContributions], keys: &HashSet<&str>) -> Vec<&'
     chosen.sort_unstable_by(|one, other| (one.evidence.time, &one.key).cmp(&(other.evidence.time, &other.key)));
     chosen.truncate(Evidence::MAX_ENTRIES);
     chosen
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::detect::RuleFile;
+    use crate::finding::Level;
+    use crate::pipeline::{Entry, Options, Pipeline};
+
+    const RULES: &str = "
+title: Trail stopped
+id: stopped
+level: critical
+tags: [attack.t1562.008]
+group-by: [sourceIPAddress]
+logsource: {product: aws, service: cloudtrail}
+detection: {selection: {eventName: StopLogging}, condition: selection}
+---
+title: Key created
+id: created
+level: critical
+tags: [attack.t1098]
+group-by: [sourceIPAddress]
+logsource: {product: aws, service: cloudtrail}
+detection: {selection: {eventName: StopLogging}, condition: selection}
+---
+title: Refused
+name: refused
+tags: [attack.t1562.008]
+logsource: {product: aws, service: cloudtrail}
+detection: {selection: {errorCode|exists: true}, condition: selection}
+---
+title: Refused twice
+id: twice
+level: high
+tags: [attack.t1562.008]
+correlation: {type: event_count, rules: [refused], group-by: [sourceIPAddress], timespan: 10m, condition: {gte: 2}}
+";
+
+    /// Title and level of the findings of a rule, from calls of which some failed, by way of the state.
+    fn found(rule: &str, failed: &[bool]) -> Vec<(String, Level)> {
+        let file = RuleFile { name: "rules.yml".to_owned(), text: RULES.into() };
+        let (catalogue, problems) = Catalogue::load(vec![file]);
+        assert!(problems.is_empty(), "{problems:?}");
+        let event = |(number, failed): (usize, &bool)| {
+            let error = if *failed { r#","errorCode":"AccessDenied""# } else { "" };
+            format!(
+                r#"{{"eventName":"StopLogging","sourceIPAddress":"203.0.113.9","eventTime":"2026-03-01T10:00:0{number}Z","eventID":"{number}"{error}}}"#
+            )
+        };
+        let events: Vec<String> = failed.iter().enumerate().map(event).collect();
+        let entries = events.iter().map(|event| Entry { key: None, time: None, bytes: event.as_bytes() });
+        let report = Pipeline::new(&catalogue, Options::default()).entries(
+            "test",
+            crate::formats::by_name("cloudtrail"),
+            entries,
+        );
+        let stored = |(partition, stored): (Partition, StoredContributions)| {
+            let items = stored.into_items().map(|item| serde_json::to_vec(&item).unwrap());
+            let read: Vec<_> = items.map(|body| serde_json::from_slice(&body).unwrap()).collect();
+            finding_in(&catalogue, &partition, &read)
+        };
+        let findings = report.contributions.into_partitions().filter_map(stored);
+        findings.filter(|finding| finding.rule == rule).map(|finding| (finding.title, finding.level)).collect()
+    }
+
+    #[test]
+    fn tampering_that_was_only_attempted_is_one_level_lower() {
+        let level = |failed: &[bool]| found("stopped", failed);
+        assert_eq!(level(&[false]), [("Trail stopped".to_owned(), Level::Critical)]);
+        assert_eq!(level(&[true, true]), [("Trail stopped (failed)".to_owned(), Level::High)]);
+        assert_eq!(level(&[true, false]), [("Trail stopped".to_owned(), Level::Critical)], "the second one succeeded");
+    }
+
+    #[test]
+    fn other_rules_and_correlations_keep_their_level() {
+        assert_eq!(found("created", &[true]), [("Key created".to_owned(), Level::Critical)]);
+        assert_eq!(found("twice", &[true, true]), [("Refused twice".to_owned(), Level::High)]);
+    }
+
+    #[test]
+    fn contributions_of_before_failed_calls_were_told_apart_are_read() {
+        let old = r#"{"schema":1,"entries":[[1772359200000000,"key",0,1]],"evidence":[]}"#;
+        let read: StoredContributions = serde_json::from_str(old).unwrap();
+        assert_eq!(serde_json::to_string(&read).unwrap(), old);
+    }
 }

@@ -6,18 +6,54 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use rsigma_parser::{ConditionExpr, Detection, DetectionItem, Detections, Quantifier, SelectorPattern, SigmaValue};
+use rsigma_parser::{
+    ConditionExpr, Detection, DetectionItem, Detections, Modifier, Quantifier, SelectorPattern, SigmaValue,
+};
 
 use super::{Catalogue, Rule};
 
 /// The most alternatives that are told apart in one rule; more are taken for "anything".
 const MAX_ALTERNATIVES: usize = 256;
 
+/// The name of a call, or how it begins: Lambda's carry a date and a version (`DeleteFunction20150331`).
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum EventName {
+    /// The name.
+    Exact(String),
+    /// How it begins.
+    Prefix(String),
+}
+
+impl EventName {
+    /// Whether a call of this name is meant.
+    pub fn matches(&self, name: &str) -> bool {
+        match self {
+            Self::Exact(exact) => exact == name,
+            Self::Prefix(prefix) => name.starts_with(prefix.as_str()),
+        }
+    }
+
+    fn exact(&self) -> Option<String> {
+        match self {
+            Self::Exact(name) => Some(name.clone()),
+            Self::Prefix(_) => None,
+        }
+    }
+
+    /// Whether every call that the other means is meant by this one.
+    fn covers(&self, other: &Self) -> bool {
+        match other {
+            Self::Exact(name) => self.matches(name),
+            Self::Prefix(prefix) => matches!(self, Self::Prefix(own) if prefix.starts_with(own.as_str())),
+        }
+    }
+}
+
 /// One alternative of what a rule asks for; `None`: anything.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Wanted {
     sources: Option<BTreeSet<String>>,
-    names: Option<BTreeSet<String>>,
+    names: Option<BTreeSet<EventName>>,
     root: bool,
 }
 
@@ -33,36 +69,65 @@ pub enum EventQuery {
 }
 
 /// Services with so few changing calls that asking for all of them is cheaper than asking name by name.
-const QUIET: [&str; 1] = ["cloudtrail.amazonaws.com"];
+const QUIET: [&str; 20] = [
+    "access-analyzer.amazonaws.com",
+    "account.amazonaws.com",
+    "auditmanager.amazonaws.com",
+    "cloudtrail.amazonaws.com",
+    "config.amazonaws.com",
+    "detective.amazonaws.com",
+    "guardduty.amazonaws.com",
+    "inspector2.amazonaws.com",
+    "macie2.amazonaws.com",
+    "network-firewall.amazonaws.com",
+    "notifications.amazonaws.com",
+    "oam.amazonaws.com",
+    "observabilityadmin.amazonaws.com",
+    "pipes.amazonaws.com",
+    "route53resolver.amazonaws.com",
+    "scheduler.amazonaws.com",
+    "securityhub.amazonaws.com",
+    "securitylake.amazonaws.com",
+    "vpc-lattice.amazonaws.com",
+    "wafv2.amazonaws.com",
+];
 
 impl Catalogue {
     /// What `LookupEvents` must be asked for so that every one of `these` rules sees its events.
     pub fn event_queries(&self, these: impl Fn(&Rule) -> bool) -> BTreeSet<EventQuery> {
-        let mut queries = BTreeSet::new();
-        for wanted in self.wanted_events(these) {
-            let quiet = |sources: &BTreeSet<String>| sources.iter().all(|source| QUIET.contains(&source.as_str()));
-            match (&wanted.sources, &wanted.names) {
-                (Some(sources), _) if quiet(sources) => queries.extend(sources.iter().cloned().map(EventQuery::Source)),
-                (_, Some(names)) => queries.extend(names.iter().cloned().map(EventQuery::Name)),
-                _ if wanted.root => {
+        let wanted: Vec<&Wanted> = self.wanted_events(these).collect();
+        // What is asked for whole need not be asked for by name.
+        let whole: BTreeSet<&String> = wanted.iter().filter_map(|wanted| wanted.whole()).flatten().collect();
+        let mut queries: BTreeSet<EventQuery> =
+            whole.iter().map(|source| EventQuery::Source((*source).clone())).collect();
+        for wanted in wanted {
+            let is_asked = wanted.sources.as_ref().is_some_and(|sources| sources.iter().all(|one| whole.contains(one)));
+            match &wanted.names {
+                _ if is_asked => {}
+                Some(names) => queries.extend(names.iter().filter_map(EventName::exact).map(EventQuery::Name)),
+                None if wanted.root => {
                     queries.insert(EventQuery::Root);
                 }
-                (Some(sources), None) => queries.extend(sources.iter().cloned().map(EventQuery::Source)),
-                (None, None) => {}
+                None => {}
             }
         }
         queries
     }
 
-    /// The calls that `EventBridge` must deliver, by service: every rule that names both is served in real time.
-    pub fn event_names(&self) -> BTreeMap<String, BTreeSet<String>> {
-        let mut names: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    /// The calls that `EventBridge` must deliver, by service: every rule that names both is served in real time. No name
+    /// is covered by another.
+    pub fn event_names(&self) -> BTreeMap<String, BTreeSet<EventName>> {
+        let mut names: BTreeMap<String, BTreeSet<EventName>> = BTreeMap::new();
         for wanted in self.wanted_events(|_| true) {
             if let (Some(sources), Some(wanted)) = (&wanted.sources, &wanted.names) {
                 for source in sources {
                     names.entry(source.clone()).or_default().extend(wanted.iter().cloned());
                 }
             }
+        }
+        for names in names.values_mut() {
+            let all = names.clone();
+            names.retain(|name| !all.iter().any(|other| other != name && other.covers(name)));
         }
         names
     }
@@ -135,36 +200,62 @@ fn of_detection(detection: &Detection) -> Vec<Wanted> {
 
 fn of_item(item: &DetectionItem) -> Wanted {
     let mut wanted = Wanted::default();
-    // Only whole values can be asked for.
+    // Only whole values can be asked for, and of names how they begin.
+    let begins = match item.field.modifiers.as_slice() {
+        [] => false,
+        [Modifier::StartsWith] => true,
+        _ => return wanted,
+    };
     let values: Option<BTreeSet<String>> = item
         .values
         .iter()
         .map(|value| match value {
-            SigmaValue::String(text) if item.field.modifiers.is_empty() => text.as_plain(),
+            SigmaValue::String(text) => text.as_plain(),
             _ => None,
         })
         .collect();
     let Some(values) = values.filter(|values| !values.is_empty()) else { return wanted };
     match item.field.name.as_deref() {
-        Some("eventSource") => wanted.sources = Some(values),
-        Some("eventName") => wanted.names = Some(values),
-        Some("userIdentity.type") => wanted.root = values.iter().all(|value| value == "Root"),
+        Some("eventName") => {
+            let kind = if begins { EventName::Prefix } else { EventName::Exact };
+            wanted.names = Some(values.into_iter().map(kind).collect());
+        }
+        Some("eventSource") if !begins => wanted.sources = Some(values),
+        Some("userIdentity.type") if !begins => wanted.root = values.iter().all(|value| value == "Root"),
         _ => {}
     }
     wanted
 }
 
 impl Wanted {
+    /// The services that must be asked for whole: quiet ones, and those of which no name is known in full, for
+    /// `LookupEvents` knows no prefixes.
+    fn whole(&self) -> Option<&BTreeSet<String>> {
+        let sources = self.sources.as_ref()?;
+        let quiet = sources.iter().all(|source| QUIET.contains(&source.as_str()));
+        let by_name = match &self.names {
+            Some(names) => names.iter().all(|name| matches!(name, EventName::Exact(_))),
+            None => self.root,
+        };
+        (quiet || !by_name).then_some(sources)
+    }
+
     fn and(&self, other: &Self) -> Self {
-        let narrowed = |one: &Option<BTreeSet<String>>, two: &Option<BTreeSet<String>>| match (one, two) {
+        let sources = match (&self.sources, &other.sources) {
             (Some(one), Some(two)) => Some(one & two),
             (one, two) => one.clone().or_else(|| two.clone()),
         };
-        Self {
-            sources: narrowed(&self.sources, &other.sources),
-            names: narrowed(&self.names, &other.names),
-            root: self.root || other.root,
-        }
+        let names = match (&self.names, &other.names) {
+            (Some(one), Some(two)) => {
+                let within = |names: &BTreeSet<EventName>, others: &BTreeSet<EventName>| {
+                    let covered = names.iter().filter(|name| others.iter().any(|other| other.covers(name)));
+                    covered.cloned().collect::<BTreeSet<_>>()
+                };
+                Some(&within(one, two) | &within(two, one))
+            }
+            (one, two) => one.clone().or_else(|| two.clone()),
+        };
+        Self { sources, names, root: self.root || other.root }
     }
 }
 
@@ -194,16 +285,37 @@ mod tests {
         assert_eq!(queries(noisy), [EventQuery::Name("CreateAccessKey".to_owned())]);
         assert_eq!(queries("{a: {userIdentity.type: Root}, condition: a}"), [EventQuery::Root]);
         assert_eq!(queries("{a: {eventName|startswith: Put}, condition: a}"), []);
+        assert_eq!(queries("{a: {eventName|contains: Put}, condition: a}"), []);
     }
 
     #[test]
     fn alternatives_are_all_asked_for() {
         let either = "{a: {eventSource: s3.amazonaws.com, eventName: A}, b: {eventSource: ec2.amazonaws.com, eventName: B}, condition: 1 of them}";
-        let names = catalogue(either).event_names();
-        let names: Vec<_> = names
+        assert_eq!(names(either), ["ec2.amazonaws.com B", "s3.amazonaws.com A"]);
+    }
+
+    /// What is asked for as `source name`, a prefix with `...` behind it.
+    fn names(detection: &str) -> Vec<String> {
+        let names = catalogue(detection).event_names();
+        let shown = |name: &EventName| match name {
+            EventName::Exact(name) => name.clone(),
+            EventName::Prefix(prefix) => format!("{prefix}..."),
+        };
+        names
             .iter()
-            .flat_map(|(source, names)| names.iter().map(move |name| (source.as_str(), name.as_str())))
-            .collect();
-        assert_eq!(names, [("ec2.amazonaws.com", "B"), ("s3.amazonaws.com", "A")]);
+            .flat_map(|(source, names)| names.iter().map(move |name| format!("{source} {}", shown(name))))
+            .collect()
+    }
+
+    #[test]
+    fn names_that_carry_versions_are_asked_for_by_how_they_begin() {
+        let versions = "{a: {eventSource: lambda.amazonaws.com, eventName|startswith: DeleteFunction}, b: {eventName: [DeleteFunction20150331, Invoke]}, condition: a}";
+        assert_eq!(names(versions), ["lambda.amazonaws.com DeleteFunction..."]);
+        assert_eq!(queries(versions), [EventQuery::Source("lambda.amazonaws.com".to_owned())]);
+        let both = versions.replace("condition: a", "condition: a and b");
+        assert_eq!(names(&both), ["lambda.amazonaws.com DeleteFunction20150331"]);
+        let either = versions.replace("b: {", "b: {eventSource: lambda.amazonaws.com, ");
+        let either = either.replace("condition: a", "condition: a or b");
+        assert_eq!(names(&either), ["lambda.amazonaws.com Invoke", "lambda.amazonaws.com DeleteFunction..."]);
     }
 }

@@ -8,7 +8,8 @@ use super::{Catalogue, Problem, Rule};
 const STATUSES: [&str; 5] = ["stable", "test", "experimental", "deprecated", "unsupported"];
 
 /// Names what each rule lacks: a valid id, a description, a status, references, false positives, a runbook, valid
-/// ATT&CK tags, a file named for its condition, two tests that must match and two that must not.
+/// ATT&CK tags, a file named for its condition, two tests that must match and two that must not, and, where it finds calls
+/// that tamper, one such call that was denied among those that must match.
 pub fn lint(catalogue: &Catalogue) -> Vec<Problem> {
     let mut problems = Vec::new();
     let mut titles: HashMap<&str, &str> = HashMap::new();
@@ -51,6 +52,10 @@ fn lacks(rule: &Rule) -> Vec<String> {
     }
     require(rule.cases.positive.len() >= 2, "fewer than two tests that must match");
     require(rule.cases.negative.len() >= 2, "fewer than two tests that must not match");
+    require(
+        !finds_tampering_calls(rule) || rule.cases.runs().iter().any(|run| run.expected && run.is_denied()),
+        "no test shows that a denied call matches: errorCode: AccessDenied, requestParameters: null",
+    );
     for tag in &rule.guidance.tags {
         if !is_valid_tag(tag) {
             reasons.push(format!(
@@ -59,6 +64,13 @@ fn lacks(rule: &Rule) -> Vec<String> {
         }
     }
     reasons
+}
+
+/// Whether the rule looks at single calls to AWS that tamper with logging or detection.
+fn finds_tampering_calls(rule: &Rule) -> bool {
+    let looks_at_calls =
+        rule.detection.as_ref().is_some_and(|detection| detection.log_source.service.as_deref() == Some("cloudtrail"));
+    looks_at_calls && rule.is_about_tampering()
 }
 
 fn is_uuid(text: &str) -> bool {

@@ -8,7 +8,9 @@ use memchr::memmem::{self, Finder};
 use serde_json::Value;
 
 use super::{Damage, Entry, Match, Options, Report, SourceStats};
-use crate::correlate::{Contributions, Group, MAX_RESOURCES, NewContribution, Partition, bucket_of, digest};
+use crate::correlate::{
+    Contributions, Group, MAX_RESOURCES, NewContribution, Partition, bucket_of, digest, is_failed_call,
+};
 use crate::detect::{Catalogue, Index, Rule, field_text};
 use crate::enrich::enrich;
 use crate::finding::Evidence;
@@ -169,10 +171,11 @@ impl<'c> Matcher<'c> {
         };
         let catalogue = self.catalogue;
         let contributions = &mut self.contributions;
+        let failed = is_failed_call(record);
         let mut contribute = |rule: usize, leaf: usize, group: Group| {
             let timespan = catalogue.rule(rule).plan.timespan();
             let bucket = bucket_of(record.time.map(Timestamp::as_microsecond), timespan);
-            let new = NewContribution { key: &key, time: record.time, leaf, weight: record.occurrences };
+            let new = NewContribution { key: &key, time: record.time, leaf, weight: record.occurrences, failed };
             contributions.add(Partition { rule, group, bucket }, &new, describe);
         };
         for hit in hits {
