@@ -280,10 +280,10 @@ pub enum Rules {
         /// A folder or a file of rules [default: the built-in ones]
         dir: Option<PathBuf>,
     },
-    /// Which ATT&CK techniques, or which CloudTrail events of a list, the rules find
+    /// Which ATT&CK techniques the rules find, or which calls of a list their tests show to be covered
     Coverage {
-        /// Events to look for: a CSV file with the columns `event_source` and `event_name`, or lines such as
-        /// cloudtrail.amazonaws.com:StopLogging
+        /// Calls to look for: a CSV file with the columns `event_source` and `event_name` (and, if it has them,
+        /// `severity` and `condition`), or lines such as cloudtrail.amazonaws.com:StopLogging
         #[arg(long, value_name = "FILE")]
         list: Option<PathBuf>,
 

@@ -69,19 +69,66 @@ fn a_rule_whose_test_fails_is_named_by_file_rule_and_test() {
     assert_eq!(folder.run(&["rules", "test", "missing"]).code, 2);
 }
 
+/// A rule for stopped trails and narrowed ones.
+const TAMPERING: &str = "
+title: A trail was changed
+id: 0f3f2d9e-6a0b-4c1e-9f0e-3c1f6f8f7a02
+level: high
+tags: [attack.t1562.008]
+logsource: {product: aws, service: cloudtrail}
+detection:
+  stopped: {eventSource: cloudtrail.amazonaws.com, eventName: StopLogging}
+  changed: {eventSource: cloudtrail.amazonaws.com, eventName: UpdateTrail}
+  narrowed: {requestParameters.isMultiRegionTrail: false}
+  denied: {errorCode|exists: true, requestParameters: null}
+  condition: stopped or changed and (narrowed or denied)
+tests:
+  base: {eventSource: cloudtrail.amazonaws.com, eventName: UpdateTrail}
+  match:
+    - {name: succeeded, record: {requestParameters: {isMultiRegionTrail: false}}}
+    - {name: stopped, record: {eventName: StopLogging}}
+    - name: denied
+      each: {eventName: [StopLogging, UpdateTrail]}
+      record: {errorCode: AccessDenied, requestParameters: null}
+";
+
 #[test]
-fn coverage_of_a_list_names_what_is_not_found() {
+fn coverage_of_a_list_names_what_the_tests_do_not_show() {
     let folder = Folder::new();
-    folder.write(
-        "list.txt",
-        "# what matters\ncloudtrail.amazonaws.com:StopLogging\ncloudtrail.amazonaws.com:StartLogging\n",
+    let stop = "cloudtrail.amazonaws.com,StopLogging";
+    let update = "cloudtrail.amazonaws.com,UpdateTrail";
+    folder
+        .write(
+            "list.txt",
+            "# what matters\ncloudtrail.amazonaws.com:StopLogging\ncloudtrail.amazonaws.com:StartLogging\n",
+        )
+        .write("list.csv", format!("event_source,event_name,why\n{stop},\"a, b\"\n"))
+        .write("update.csv", format!("event_source,event_name\n{update}\n"))
+        .write("levels.csv", format!("event_source,event_name,condition,severity\n{update},any outcome,critical\n"))
+        .write("level.csv", format!("event_source,event_name,condition,severity\n{update},any outcome,high\n"))
+        .write("tampering.yml", TAMPERING);
+    let of = |rule, list| {
+        let ran = folder.run(&["rules", "coverage", "--no-default-rules", "--rules", rule, "--list", list]);
+        (ran.code, ran.stdout)
+    };
+    let (code, told) = of("tampering.yml", "list.txt");
+    assert_eq!(code, 1);
+    assert_eq!(
+        told,
+        "not covered: cloudtrail.amazonaws.com:StartLogging: no test shows that it matches\n1 of 2 calls are covered\n"
     );
-    folder.write("list.csv", "event_source,event_name,why\ncloudtrail.amazonaws.com,StopLogging,\"a, b\"\n");
-    let with = |list| folder.run(&["rules", "coverage", "--no-default-rules", "--rules", "rule.yml", "--list", list]);
-    let text = with("list.txt");
-    assert_eq!(text.code, 1);
-    assert_eq!(text.stdout, "not found: cloudtrail.amazonaws.com:StartLogging\n1 of 2 events are found\n");
-    assert_eq!((with("list.csv").code, with("list.csv").stdout.as_str()), (0, "1 of 1 events are found\n"));
+    assert_eq!(of("tampering.yml", "list.csv"), (0, "1 of 1 calls are covered\n".to_owned()));
+    assert_eq!(of("tampering.yml", "level.csv").0, 0);
+    let not_covered = |list| of("tampering.yml", list).1.lines().next().unwrap().to_owned();
+    assert!(not_covered("levels.csv").ends_with("UpdateTrail: it is high, not critical"));
+    assert!(not_covered("update.csv").ends_with("no test shows a harmless call that stays quiet"));
+    let harmless = "  no-match:\n    - {name: widened, record: {requestParameters: {isMultiRegionTrail: true}}}\n";
+    folder.write("harmless.yml", format!("{TAMPERING}{harmless}"));
+    assert_eq!(of("harmless.yml", "update.csv").0, 0);
+    // The denied call matches, but no finding is lower: the rule is not about tampering.
+    folder.write("other.yml", TAMPERING.replace("t1562.008", "t1078"));
+    assert!(of("other.yml", "list.csv").1.contains("the denied call matches, one level lower"));
+    assert!(of("rule.yml", "list.csv").1.contains("no test shows that it matches"), "it has no tests");
 }
 
 #[test]

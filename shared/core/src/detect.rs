@@ -81,13 +81,24 @@ pub struct Rule {
 }
 
 impl Rule {
-    /// Whether it finds tampering with logging or detection, by its ATT&CK technique (T1562.001 and T1562.008, since
-    /// 2026 T1685): such rules look at what cloudvigil's own roles do, too.
+    /// Whether it finds tampering with logging, detection or the guard rails around them, by its ATT&CK technique: such
+    /// rules look at what cloudvigil's own roles do, too, and at calls that failed.
     pub fn is_about_tampering(&self) -> bool {
-        let techniques = ["attack.t1562.001", "attack.t1562.008", "attack.t1685"];
-        self.guidance.tags.iter().any(|tag| techniques.iter().any(|technique| tag.starts_with(technique)))
+        self.guidance.tags.iter().any(|tag| TAMPERING.iter().any(|technique| tag.starts_with(technique)))
     }
 }
+
+/// Impair Defenses and its parts for tools, firewalls and cloud logs (since 2026: T1685, T1686), unwatched regions, and
+/// the hierarchy of accounts.
+const TAMPERING: [&str; 7] = [
+    "attack.t1562.001",
+    "attack.t1562.007",
+    "attack.t1562.008",
+    "attack.t1685",
+    "attack.t1686",
+    "attack.t1535",
+    "attack.t1666",
+];
 
 /// A simple rule's part that looks at one record.
 #[derive(Debug)]

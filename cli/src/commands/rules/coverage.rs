@@ -1,15 +1,19 @@
-//! `cloudvigil rules coverage`: what the catalogue finds, and of a list of CloudTrail events, which it does not.
+//! `cloudvigil rules coverage`: what the catalogue finds, and of a list of calls, which it does not.
 //!
-//! An event is found if a rule matches a record that has nothing but the event's name, or if a rule's own tests show a
-//! record of that name that it must match: rules that ask for more than the name (which parameters did the call have?)
-//! are known by their tests.
+//! A call is covered by a rule of which its own tests, run through the pipeline, show that
+//!
+//! - the successful call matches, and its finding has the rule's level (the list's, if it has a column `severity`);
+//! - the denied call (`errorCode`, and no parameters) matches, and its finding is one level lower;
+//! - a harmless call of the same name matches no rule about tampering. That is not asked of a call that matches whatever
+//!   its parameters, nor where the list's column `condition` says `any outcome`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
 use anyhow::{Context as _, Result, bail};
-use cloudvigil_core::detect::{Catalogue, Rule};
+use cloudvigil_core::detect::{Catalogue, Rule, run_case};
+use cloudvigil_core::finding::Level;
 use cloudvigil_core::formats;
 use cloudvigil_core::pipeline::{Entry, Options, Pipeline};
 use comfy_table::Cell;
@@ -19,8 +23,26 @@ use crate::destination::Destination;
 use crate::ending::Ending;
 use crate::terminal::{self, Sheet};
 
-/// An event's source and name.
+/// A call's event source and event name.
 type Event = (String, String);
+
+/// One call of a list.
+struct Wanted {
+    event: Event,
+    level: Option<Level>,
+    /// Whether it is harmful whatever its parameters, as the list has it.
+    any_outcome: bool,
+}
+
+/// What the tests of one rule show of a call.
+#[derive(Default)]
+struct Shown {
+    succeeded: bool,
+    denied: bool,
+    harmless: bool,
+    /// Whether it matches by name, without any parameters.
+    by_name: bool,
+}
 
 /// Tells what the rules find. With a list, exit code 1 says that something on it is not found.
 pub fn run(catalogue: &Catalogue, list: Option<&Path>) -> Result<Ending> {
@@ -67,28 +89,86 @@ fn techniques(catalogue: &Catalogue) -> Result<Ending> {
     Ok(Ending::Done)
 }
 
-fn events(catalogue: &Catalogue, wanted: &BTreeSet<Event>) -> Result<Ending> {
-    let tested = tested(catalogue);
-    let probes = probed(catalogue, wanted)?;
-    let missing: Vec<&Event> =
-        wanted.iter().filter(|event| !tested.contains(*event) && !probes.contains(*event)).collect();
+fn events(catalogue: &Catalogue, wanted: &[Wanted]) -> Result<Ending> {
+    let mut shown: BTreeMap<Event, BTreeMap<usize, Shown>> = BTreeMap::new();
+    for (number, rule) in catalogue.rules().iter().enumerate() {
+        test(catalogue, rule, &mut |event, note| note(shown.entry(event).or_default().entry(number).or_default()));
+    }
+    for (event, number) in probed(catalogue, wanted)? {
+        shown.entry(event).or_default().entry(number).or_default().by_name = true;
+    }
+    let nothing = BTreeMap::new();
+    let missing: Vec<(&Event, String)> = wanted
+        .iter()
+        .filter_map(|wanted| {
+            let rules = shown.get(&wanted.event).unwrap_or(&nothing);
+            let rules: Vec<_> = rules.iter().map(|(number, shown)| (catalogue.rule(*number).level, shown)).collect();
+            Some((&wanted.event, lacks(wanted, &rules)?))
+        })
+        .collect();
     let mut to = Destination::open(None)?;
     to.write(|writer| {
-        for (source, name) in &missing {
-            writeln!(writer, "not found: {}:{}", terminal::line(source), terminal::line(name))?;
+        for ((source, name), reason) in &missing {
+            writeln!(writer, "not covered: {}:{}: {reason}", terminal::line(source), terminal::line(name))?;
         }
-        writeln!(writer, "{} of {} events are found", wanted.len() - missing.len(), wanted.len())
+        writeln!(writer, "{} of {} calls are covered", wanted.len() - missing.len(), wanted.len())
     })?;
     to.flush()?;
     Ok(if missing.is_empty() { Ending::Done } else { Ending::Reached })
 }
 
-/// The events that rules match by name alone.
-fn probed(catalogue: &Catalogue, wanted: &BTreeSet<Event>) -> Result<BTreeSet<Event>> {
+/// What keeps a call from being covered; `None`: nothing.
+fn lacks(wanted: &Wanted, rules: &[(Level, &Shown)]) -> Option<String> {
+    let succeeded: Vec<_> = rules.iter().filter(|(_, shown)| shown.succeeded).collect();
+    if succeeded.is_empty() {
+        return Some("no test shows that it matches".to_owned());
+    }
+    let at_level: Vec<_> =
+        succeeded.iter().filter(|(level, _)| wanted.level.is_none_or(|wanted| wanted == *level)).collect();
+    if let (true, Some(level)) = (at_level.is_empty(), wanted.level) {
+        let levels: BTreeSet<&str> = succeeded.iter().map(|(level, _)| level.as_str()).collect();
+        return Some(format!("it is {}, not {level}", levels.into_iter().collect::<Vec<_>>().join(" and ")));
+    }
+    let denied: Vec<_> = at_level.into_iter().filter(|(_, shown)| shown.denied).collect();
+    if denied.is_empty() {
+        return Some("no test shows that the denied call matches, one level lower".to_owned());
+    }
+    let judged = |shown: &Shown| wanted.any_outcome || shown.by_name || shown.harmless;
+    (!denied.iter().any(|(_, shown)| judged(shown)))
+        .then(|| "no test shows a harmless call that stays quiet".to_owned())
+}
+
+/// Runs a rule's tests and notes what they show of the calls in them. A correlation counts calls and judges none.
+fn test(catalogue: &Catalogue, rule: &Rule, note: &mut dyn FnMut(Event, &dyn Fn(&mut Shown))) {
+    if rule.detection.is_none() {
+        return;
+    }
+    for run in rule.cases.runs() {
+        let Ok(outcome) = run_case(catalogue, rule, &run) else { continue };
+        if outcome.matched != run.expected {
+            continue;
+        }
+        let denied = run.is_denied();
+        let failed = run.records.iter().any(|record| record.get("errorCode").is_some());
+        for event in run.records.iter().filter_map(event_of) {
+            note(event, &|shown| match outcome.level {
+                Some(level) if run.expected => {
+                    shown.succeeded |= !failed && level == rule.level;
+                    shown.denied |= denied && level == rule.level.lower();
+                }
+                None if run.expected => {}
+                _ => shown.harmless |= !failed && !outcome.tampering,
+            });
+        }
+    }
+}
+
+/// The calls that match without any parameters, and the rules that they match.
+fn probed(catalogue: &Catalogue, wanted: &[Wanted]) -> Result<Vec<(Event, usize)>> {
     let format = formats::by_name("cloudtrail").context("this build does not know the format 'cloudtrail'")?;
     let records: Vec<Vec<u8>> = wanted
         .iter()
-        .map(|(source, name)| {
+        .map(|Wanted { event: (source, name), .. }| {
             let event = json!({"eventVersion": "1.11", "eventSource": source, "eventName": name, "eventID": "probe"});
             event.to_string().into_bytes()
         })
@@ -96,15 +176,11 @@ fn probed(catalogue: &Catalogue, wanted: &BTreeSet<Event>) -> Result<BTreeSet<Ev
     let pipeline = Pipeline::new(catalogue, Options { matches: true, ..Options::default() });
     let entries = records.iter().map(|bytes| Entry { key: None, time: None, bytes });
     let report = pipeline.entries("coverage", Some(format), entries);
-    let matched: BTreeSet<u64> = report.matches.iter().map(|found| found.record).collect();
-    Ok((1..).zip(wanted).filter(|(number, _)| matched.contains(number)).map(|(_, event)| event.clone()).collect())
-}
-
-/// The events that the rules' tests say must match.
-fn tested(catalogue: &Catalogue) -> BTreeSet<Event> {
-    let cases = catalogue.rules().iter().flat_map(|rule| &rule.cases.positive);
-    let records = cases.flat_map(|case| case.record.iter().chain(&case.records));
-    records.filter_map(event_of).collect()
+    let matched = report.matches.iter().filter_map(|found| {
+        let wanted = wanted.get(usize::try_from(found.record).ok()?.checked_sub(1)?)?;
+        Some((wanted.event.clone(), found.rule))
+    });
+    Ok(matched.collect())
 }
 
 fn event_of(record: &Value) -> Option<Event> {
@@ -112,24 +188,28 @@ fn event_of(record: &Value) -> Option<Event> {
     Some((text("eventSource")?, text("eventName")?))
 }
 
-/// The events of a list.
-fn read(path: &Path) -> Result<BTreeSet<Event>> {
+/// The calls of a list.
+fn read(path: &Path) -> Result<Vec<Wanted>> {
     let shown = path.display();
     let bytes = fs::read(path).with_context(|| format!("cannot read {shown}"))?;
     let text = String::from_utf8(bytes).ok().with_context(|| format!("{shown} is not UTF-8"))?;
-    let columns = |line: &str| -> Option<(usize, usize)> {
-        let names: Vec<&str> = line.split(',').map(str::trim).collect();
-        let at = |wanted: &[&str]| names.iter().position(|name| wanted.contains(name));
-        Some((at(&["event_source", "eventSource"])?, at(&["event_name", "eventName", "cloudtrail_event_name"])?))
-    };
-    let first = text.lines().next().unwrap_or_default();
-    let mut events = BTreeSet::new();
-    if let Some((source, name)) = columns(first) {
+    let first: Vec<&str> = text.lines().next().unwrap_or_default().split(',').map(str::trim).collect();
+    let column = |wanted: &[&str]| first.iter().position(|name| wanted.contains(name));
+    let source = column(&["event_source", "eventSource"]);
+    let name = column(&["event_name", "eventName", "cloudtrail_event_name"]);
+    let (condition, severity) = (column(&["condition"]), column(&["severity", "level"]));
+    let mut calls = Vec::new();
+    if let (Some(source), Some(name)) = (source, name) {
         for row in csv::ReaderBuilder::new().flexible(true).from_reader(text.as_bytes()).records() {
             let row = row.with_context(|| format!("{shown} is no CSV"))?;
-            if let (Some(source), Some(name)) = (row.get(source), row.get(name)) {
-                events.insert((source.trim().to_owned(), name.trim().to_owned()));
-            }
+            let cell = |column: usize| row.get(column).map(str::trim).filter(|cell| !cell.is_empty());
+            let (Some(source), Some(name)) = (cell(source), cell(name)) else { continue };
+            let level = severity.and_then(cell).map(str::parse::<Level>).transpose();
+            calls.push(Wanted {
+                event: (source.to_owned(), name.to_owned()),
+                level: level.with_context(|| format!("{shown}, {source}:{name}"))?,
+                any_outcome: condition.and_then(cell) == Some("any outcome"),
+            });
         }
     } else {
         for (number, line) in (1..).zip(text.lines().map(str::trim)) {
@@ -138,15 +218,16 @@ fn read(path: &Path) -> Result<BTreeSet<Event>> {
             }
             let Some((source, name)) = line.split_once([':', ',', ' ', '\t']) else {
                 bail!(
-                    "{shown}, line {number}: '{}' is no event such as cloudtrail.amazonaws.com:StopLogging",
+                    "{shown}, line {number}: '{}' is no call such as cloudtrail.amazonaws.com:StopLogging",
                     terminal::line(line)
                 );
             };
-            events.insert((source.trim().to_owned(), name.trim().to_owned()));
+            let event = (source.trim().to_owned(), name.trim().to_owned());
+            calls.push(Wanted { event, level: None, any_outcome: false });
         }
     }
-    if events.is_empty() {
-        bail!("{shown} names no event");
+    if calls.is_empty() {
+        bail!("{shown} names no call");
     }
-    Ok(events)
+    Ok(calls)
 }

@@ -88,6 +88,8 @@ pub struct Outcome {
     pub matched: bool,
     /// The highest level of the rule's findings; `None` where there are none, as for a rule that only others count.
     pub level: Option<Level>,
+    /// Whether any rule about tampering matched, this one or another.
+    pub tampering: bool,
 }
 
 impl Cases {
@@ -192,7 +194,8 @@ pub fn run_case(catalogue: &Catalogue, rule: &Rule, run: &Run) -> Result<Outcome
     let level = partitions.filter_map(|at| report.contributions.finding(catalogue, at)).map(|found| found.level).max();
     // A simple rule that only others count has matches and no findings.
     let hit = report.matches.iter().any(|hit| own(hit.rule));
-    Ok(Outcome { matched: if rule.leaves.is_empty() { hit } else { level.is_some() }, level })
+    let tampering = report.matches.iter().any(|hit| catalogue.rule(hit.rule).is_about_tampering());
+    Ok(Outcome { matched: if rule.leaves.is_empty() { hit } else { level.is_some() }, level, tampering })
 }
 
 fn as_logged(record: &Value) -> Vec<u8> {
