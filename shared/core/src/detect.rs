@@ -88,17 +88,9 @@ impl Rule {
     }
 }
 
-/// Impair Defenses and its parts for tools, firewalls and cloud logs (since 2026: T1685, T1686), unwatched regions, and
-/// the hierarchy of accounts.
-const TAMPERING: [&str; 7] = [
-    "attack.t1562.001",
-    "attack.t1562.007",
-    "attack.t1562.008",
-    "attack.t1685",
-    "attack.t1686",
-    "attack.t1535",
-    "attack.t1666",
-];
+/// Impair Defenses, by its parts for tools and for cloud logs (since 2026: T1685), unwatched regions, and the hierarchy
+/// of accounts.
+const TAMPERING: [&str; 5] = ["attack.t1562.001", "attack.t1562.008", "attack.t1685", "attack.t1535", "attack.t1666"];
 
 /// A simple rule's part that looks at one record.
 #[derive(Debug)]

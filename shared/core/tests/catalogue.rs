@@ -48,7 +48,7 @@ fn no_rule_passes_its_tests_by_accident() {
         let counted = rule.leaves.iter().map(|leaf| catalogue.rule(leaf.rule));
         let parts = counted.chain(rule.detection.is_some().then_some(rule));
         for part in parts {
-            let failed = failed_cases(&changed(&catalogue, rule, part, |detection| *detection = never()), rule);
+            let failed = failed_cases(&changed(rule, part, |detection| *detection = never()), rule);
             let passed = rule.cases.positive.iter().filter(|case| !failed.contains(&case.name));
             accidents.extend(passed.map(|case| format!("{}: {} without {}", rule.file, case.name, part.title)));
         }
@@ -62,7 +62,7 @@ fn every_part_of_a_rule_is_shown_by_a_test() {
     let mut idle = Vec::new();
     for rule in catalogue.rules() {
         for part in parts(rule) {
-            let without = changed(&catalogue, rule, rule, |detection| {
+            let without = changed(rule, rule, |detection| {
                 detection.insert(Value::from(part.as_str()), impossible());
             });
             if failed_cases(&without, rule).is_empty() {
@@ -89,11 +89,14 @@ fn failed_cases(catalogue: &Catalogue, rule: &Rule) -> BTreeSet<String> {
 }
 
 /// A catalogue with another detection for one rule, of the files that `tested` needs.
-fn changed(catalogue: &Catalogue, tested: &Rule, rule: &Rule, change: impl Fn(&mut Mapping)) -> Catalogue {
-    let counted = tested.leaves.iter().map(|leaf| catalogue.rule(leaf.rule).file.as_str());
-    let needed: BTreeSet<&str> = counted.chain([tested.file.as_str(), rule.file.as_str()]).collect();
+fn changed(tested: &Rule, rule: &Rule, change: impl Fn(&mut Mapping)) -> Catalogue {
+    // A correlation counts rules of its own file and of those beside it; other rules need no company.
+    let folder = |file: &str| file.rsplit_once('/').map(|(folder, _)| folder.to_owned());
     let mut files = Catalogue::built_in_files();
-    files.retain(|file| needed.contains(file.name.as_str()));
+    let correlates = |file: &RuleFile| file.name == tested.file && file.text.contains("\ncorrelation:");
+    let beside = files.iter().any(correlates).then(|| folder(&tested.file));
+    files
+        .retain(|file| file.name == tested.file || beside.as_ref().is_some_and(|beside| *beside == folder(&file.name)));
     let file = files.iter_mut().find(|file| file.name == rule.file).expect("the rule has a file");
     let mut documents = documents(file);
     let document = documents.iter_mut().find(|document| document["id"] == rule.id.as_str()).expect("it is in its file");
