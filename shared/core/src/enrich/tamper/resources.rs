@@ -89,12 +89,12 @@ pub(super) fn judge(event: &Value, source: &str) -> Named {
         named.logs |= is_log(own_part(name));
     };
     let parameters = event.get("requestParameters").and_then(Value::as_object);
-    // A policy that a role is given is not what is changed; without a role it is.
-    let of_role = parameters.is_some_and(|parameters| parameters.contains_key("roleName"));
-    for (name, value) in parameters.into_iter().flatten().filter(names) {
-        if !(of_role && name == "policyArn") {
-            elements(value).into_iter().filter_map(Value::as_str).for_each(&mut see);
-        }
+    // Beside a role or a function, other names are those of a policy that it is given, or of one of its versions.
+    let alone =
+        ["roleName", "functionName"].into_iter().find(|name| parameters.is_some_and(|all| all.contains_key(*name)));
+    let naming = |(name, _): &(&String, &Value)| alone.map_or_else(|| names(name), |alone| alone == *name);
+    for (_, value) in parameters.into_iter().flatten().filter(naming) {
+        elements(value).into_iter().filter_map(Value::as_str).for_each(&mut see);
     }
     // An event source mapping is known by its id; the answer says whose it is.
     let function = event.get("responseElements").and_then(|answer| answer.get("functionArn"));
@@ -108,7 +108,7 @@ pub(super) fn judge(event: &Value, source: &str) -> Named {
     named
 }
 
-fn names((name, _): &(&String, &Value)) -> bool {
+fn names(name: &str) -> bool {
     NAMING.iter().any(|naming| naming.eq_ignore_ascii_case(name))
 }
 
@@ -216,6 +216,8 @@ mod tests {
         assert_eq!(of("iam", json!({"requestParameters": {"roleName": "CloudTrail_CloudWatchLogs_Role"}})), LOG_ONE);
         let given = json!({"roleName": "deployment", "policyArn": "arn:aws:iam::aws:policy/AWSCloudTrail_FullAccess"});
         assert_eq!(of("iam", json!({"requestParameters": given})), Named::default());
+        let alias = json!({"functionName": "orders", "name": "cloudvigil"});
+        assert_eq!(of("lambda", json!({"requestParameters": alias})), Named::default());
         let policy = json!({"policyArn": "arn:aws:iam::123456789012:policy/cloudtrail-to-logs"});
         assert_eq!(of("iam", json!({"requestParameters": policy})), LOG_ONE);
         let mapping = json!({
