@@ -4,7 +4,7 @@
 
 use std::borrow::Cow;
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::super::{elements, member};
 
@@ -22,8 +22,7 @@ pub(super) fn parsed(policy: &Value) -> Option<Cow<'_, Value>> {
 /// good practice and keeps no log service away.
 pub(super) fn denies(policy: &Value, actions: &[&str]) -> bool {
     statements(policy, "Deny").any(|statement| {
-        let unconditional =
-            member(statement, "Condition").is_none_or(|all| all.as_object().is_none_or(|all| all.is_empty()));
+        let unconditional = member(statement, "Condition").is_none_or(|all| all.as_object().is_none_or(Map::is_empty));
         unconditional && meets_services(statement, true) && actions.iter().any(|action| covers(statement, action))
     })
 }

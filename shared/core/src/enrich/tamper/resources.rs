@@ -199,8 +199,8 @@ mod tests {
         }
     }
 
-    fn of(source: &str, event: Value) -> Named {
-        judge(&event, &format!("{source}.amazonaws.com"))
+    fn of(source: &str, event: &Value) -> Named {
+        judge(event, &format!("{source}.amazonaws.com"))
     }
 
     const OWN_ONE: Named = Named { own: true, logs: false };
@@ -209,22 +209,22 @@ mod tests {
     #[test]
     fn parameters_name_the_resource() {
         let topic = "arn:aws:sns:eu-central-1:123456789012:cloudvigil-findings";
-        assert_eq!(of("sns", json!({"requestParameters": {"topicArn": topic}})), OWN_ONE);
-        assert_eq!(of("ssm", json!({"requestParameters": {"names": ["/x", "/cloudvigil/config"]}})), OWN_ONE);
-        assert_eq!(of("scheduler", json!({"requestParameters": {"Name": "cloudvigil-poll"}})), OWN_ONE);
-        assert_eq!(of("s3", json!({"requestParameters": {"bucketName": "example-logs"}})), LOG_ONE);
-        assert_eq!(of("iam", json!({"requestParameters": {"roleName": "CloudTrail_CloudWatchLogs_Role"}})), LOG_ONE);
+        assert_eq!(of("sns", &json!({"requestParameters": {"topicArn": topic}})), OWN_ONE);
+        assert_eq!(of("ssm", &json!({"requestParameters": {"names": ["/x", "/cloudvigil/config"]}})), OWN_ONE);
+        assert_eq!(of("scheduler", &json!({"requestParameters": {"Name": "cloudvigil-poll"}})), OWN_ONE);
+        assert_eq!(of("s3", &json!({"requestParameters": {"bucketName": "example-logs"}})), LOG_ONE);
+        assert_eq!(of("iam", &json!({"requestParameters": {"roleName": "CloudTrail_CloudWatchLogs_Role"}})), LOG_ONE);
         let given = json!({"roleName": "deployment", "policyArn": "arn:aws:iam::aws:policy/AWSCloudTrail_FullAccess"});
-        assert_eq!(of("iam", json!({"requestParameters": given})), Named::default());
+        assert_eq!(of("iam", &json!({"requestParameters": given})), Named::default());
         let alias = json!({"functionName": "orders", "name": "cloudvigil"});
-        assert_eq!(of("lambda", json!({"requestParameters": alias})), Named::default());
+        assert_eq!(of("lambda", &json!({"requestParameters": alias})), Named::default());
         let policy = json!({"policyArn": "arn:aws:iam::123456789012:policy/cloudtrail-to-logs"});
-        assert_eq!(of("iam", json!({"requestParameters": policy})), LOG_ONE);
+        assert_eq!(of("iam", &json!({"requestParameters": policy})), LOG_ONE);
         let mapping = json!({
             "requestParameters": {"uUID": "a92cb0bf"},
             "responseElements": {"functionArn": "arn:aws:lambda:eu-central-1:123456789012:function:cloudvigil-notifier"},
         });
-        assert_eq!(of("lambda", mapping), OWN_ONE);
+        assert_eq!(of("lambda", &mapping), OWN_ONE);
     }
 
     #[test]
@@ -233,9 +233,9 @@ mod tests {
             "rule": "nightly", "targets": [{"id": "1", "arn": "arn:aws:lambda:eu-central-1:123456789012:function:cloudvigil-notifier"}],
             "description": "cloudvigil",
         }});
-        assert_eq!(of("events", event), Named::default());
+        assert_eq!(of("events", &event), Named::default());
         let event = json!({"requestParameters": {"name": "cloudvigil"}});
-        assert_eq!(of("glue", event), Named::default());
+        assert_eq!(of("glue", &event), Named::default());
     }
 
     #[test]
@@ -247,21 +247,24 @@ mod tests {
             })
         };
         assert_eq!(
-            of("lambda", refusal("arn:aws:lambda:eu-central-1:123456789012:function:cloudvigil-notifier")),
+            of("lambda", &refusal("arn:aws:lambda:eu-central-1:123456789012:function:cloudvigil-notifier")),
             OWN_ONE
         );
-        assert_eq!(of("lambda", refusal("arn:aws:lambda:eu-central-1:123456789012:function:orders")), Named::default());
-        assert_eq!(of("s3", refusal("\"arn:aws:s3:::example-trail-logs\"")), LOG_ONE);
-        assert_eq!(of("s3", refusal("\"arn:aws:s3:::example-data/logs/x\"")), Named::default());
-        assert_eq!(of("iam", refusal("role CloudTrailToLogs")), LOG_ONE);
         assert_eq!(
-            of("logs", refusal("arn:aws:logs:eu-central-1:123456789012:log-group:/ecs/orders:*")),
+            of("lambda", &refusal("arn:aws:lambda:eu-central-1:123456789012:function:orders")),
+            Named::default()
+        );
+        assert_eq!(of("s3", &refusal("\"arn:aws:s3:::example-trail-logs\"")), LOG_ONE);
+        assert_eq!(of("s3", &refusal("\"arn:aws:s3:::example-data/logs/x\"")), Named::default());
+        assert_eq!(of("iam", &refusal("role CloudTrailToLogs")), LOG_ONE);
+        assert_eq!(
+            of("logs", &refusal("arn:aws:logs:eu-central-1:123456789012:log-group:/ecs/orders:*")),
             Named::default()
         );
         let listed = json!({
             "errorCode": "AccessDenied", "errorMessage": "Access Denied", "requestParameters": null,
             "resources": [{"type": "AWS::S3::Bucket", "ARN": "arn:aws:s3:::example-logs"}],
         });
-        assert_eq!(of("s3", listed), LOG_ONE);
+        assert_eq!(of("s3", &listed), LOG_ONE);
     }
 }
