@@ -5,7 +5,6 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
-use cloudvigil_aws::{Clients, SesMailer};
 use cloudvigil_core::config::{Config, DEFAULT_OUTBOX, MailConfig};
 use cloudvigil_core::finding::{self, Finding, Guidance, Level, Message};
 use cloudvigil_core::ports::{Clock, Mailer, SystemClock};
@@ -66,10 +65,6 @@ fn ways(mail: &MailConfig, clock: &Arc<dyn Clock>) -> Result<Vec<Way>> {
     let mut ways: Vec<Way> = Vec::new();
     if let Some(address) = &mail.smtp {
         ways.push(("SMTP".to_owned(), Arc::new(Smtp::new(address.reveal(), None)?)));
-    }
-    if let Some(region) = &mail.ses_region {
-        let mailer = SesMailer::new(Arc::new(Clients::new()), Some(region.clone()));
-        ways.push((format!("SES in {region}"), Arc::new(mailer)));
     }
     let outbox = mail.outbox.as_deref().or(ways.is_empty().then_some(DEFAULT_OUTBOX));
     if let Some(folder) = outbox {

@@ -1,6 +1,6 @@
 //! What every invocation needs, built once.
 
-use cloudvigil_aws::{Detector, Environment, EnvironmentError};
+use cloudvigil_lambda::{Detector, Environment, EnvironmentError};
 
 /// The name under which this function counts.
 pub const FUNCTION: &str = "inventory-scanner";

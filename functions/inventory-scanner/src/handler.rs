@@ -8,12 +8,12 @@ use std::collections::BTreeSet;
 use std::io::{self, Write};
 
 use anyhow::{Context as _, Result, bail};
-use cloudvigil_aws::metrics::Counters;
 use cloudvigil_aws::regions::{Regions, enabled_regions};
 use cloudvigil_core::formats;
 use cloudvigil_core::pipeline::Entry;
 use cloudvigil_inventory::inventory::Counts;
 use cloudvigil_inventory::{Inventory, collect};
+use cloudvigil_lambda::metrics::Counters;
 use serde::Serialize;
 use serde_json::Value;
 

@@ -1,9 +1,10 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use cloudvigil_aws::{Clients, Detector};
+use cloudvigil_aws::Clients;
 use cloudvigil_core::detect::{Catalogue, RuleFile};
 use cloudvigil_core::ports::Clock;
+use cloudvigil_lambda::Detector;
 use cloudvigil_local::{Collected, EmbeddedState};
 use jiff::Timestamp;
 use serde_json::json;

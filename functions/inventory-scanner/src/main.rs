@@ -6,7 +6,7 @@
 mod context;
 mod handler;
 
-use cloudvigil_aws::{Environment, telemetry};
+use cloudvigil_lambda::{Environment, telemetry};
 use lambda_runtime::{Diagnostic, LambdaEvent, service_fn};
 use serde_json::Value;
 

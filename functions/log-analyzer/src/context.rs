@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
-use cloudvigil_aws::{Detector, Environment, EnvironmentError, S3Objects};
+use cloudvigil_aws::S3Objects;
 use cloudvigil_core::ports::ObjectStore;
+use cloudvigil_lambda::{Detector, Environment, EnvironmentError};
 
 use crate::refused::Refused;
 

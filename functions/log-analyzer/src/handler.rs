@@ -7,10 +7,10 @@
 
 use aws_lambda_events::event::cloudwatch_logs::LogsEvent;
 use aws_lambda_events::event::sqs::{SqsBatchResponse, SqsEvent, SqsMessage};
-use cloudvigil_aws::Counters;
 use cloudvigil_core::correlate::SettleError;
 use cloudvigil_core::pipeline::{Damage, Report};
 use cloudvigil_core::ports::{ObjectId, PortError};
+use cloudvigil_lambda::Counters;
 use serde_json::{Value, json};
 
 use crate::context::{Context, FUNCTION};

@@ -6,7 +6,7 @@ mod message;
 mod refused;
 mod subscription;
 
-use cloudvigil_aws::{Environment, telemetry};
+use cloudvigil_lambda::{Environment, telemetry};
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
 
 #[tokio::main(flavor = "current_thread")]

@@ -10,8 +10,9 @@
 
 use std::sync::Arc;
 
-use cloudvigil_aws::{Clients, DynamoState, Environment, EnvironmentError, SesMailer};
+use cloudvigil_aws::Clients;
 use cloudvigil_core::ports::{Clock, Mailer, StateStore, SystemClock};
+use cloudvigil_lambda::{DynamoState, Environment, EnvironmentError, SesMailer};
 use cloudvigil_notify::channels::email::{Email, Envelope};
 use cloudvigil_notify::{Deliverer, Limits};
 

@@ -5,8 +5,8 @@
 //! alike, so that nothing is lost in silence. A task that failed in part fails after it has done the rest.
 
 use aws_lambda_events::event::sqs::{SqsBatchResponse, SqsEvent, SqsMessage};
-use cloudvigil_aws::Counters;
 use cloudvigil_core::finding::Message;
+use cloudvigil_lambda::Counters;
 use cloudvigil_notify::{Outcome, TaskReport};
 use serde::Deserialize;
 use serde_json::{Value, json};

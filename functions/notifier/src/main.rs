@@ -3,7 +3,7 @@
 mod context;
 mod handler;
 
-use cloudvigil_aws::{Environment, telemetry};
+use cloudvigil_lambda::{Environment, telemetry};
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
 
 #[tokio::main(flavor = "current_thread")]

@@ -6,12 +6,12 @@
 
 use std::time::Duration;
 
-use cloudvigil_aws::Counters;
 use cloudvigil_aws::regions::enabled_regions;
 use cloudvigil_core::correlate::SettleError;
 use cloudvigil_core::formats;
 use cloudvigil_core::pipeline::{Entry, Report};
 use cloudvigil_core::ports::PortError;
+use cloudvigil_lambda::Counters;
 use serde_json::Value;
 use tokio::time::Instant;
 

@@ -7,7 +7,7 @@ mod trail_status;
 
 use std::time::{Duration, SystemTime};
 
-use cloudvigil_aws::{Environment, telemetry};
+use cloudvigil_lambda::{Environment, telemetry};
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
 
 #[tokio::main(flavor = "current_thread")]

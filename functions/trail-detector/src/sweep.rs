@@ -5,11 +5,11 @@
 //! time, or fails, goes on from there. Each sweep starts an hour before the watermark, since events arrive late; an event
 //! that comes twice counts once.
 
-use cloudvigil_aws::Counters;
 use cloudvigil_aws::lookup::{Pace, lookup};
 use cloudvigil_core::formats;
 use cloudvigil_core::pipeline::Entry;
 use cloudvigil_core::ports::PortResult;
+use cloudvigil_lambda::Counters;
 use futures::StreamExt;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -150,8 +150,9 @@ async fn sweep_region(
 mod tests {
     use std::sync::Arc;
 
-    use cloudvigil_aws::{Clients, Detector};
+    use cloudvigil_aws::Clients;
     use cloudvigil_core::ports::Clock;
+    use cloudvigil_lambda::Detector;
     use cloudvigil_local::{Collected, EmbeddedState};
 
     use super::*;

@@ -1,10 +1,10 @@
 //! The trails' status: a trail that does not log is found although no event ever says so.
 
-use cloudvigil_aws::Counters;
 use cloudvigil_aws::trails::{CouldNotLook, Trail, trails};
 use cloudvigil_core::formats;
 use cloudvigil_core::pipeline::Entry;
 use cloudvigil_core::ports::{Failure, PortResult};
+use cloudvigil_lambda::Counters;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -99,9 +99,10 @@ fn condition(trail: &Trail) -> Value {
 mod tests {
     use std::sync::{Arc, Mutex};
 
+    use cloudvigil_aws::Clients;
     use cloudvigil_aws::trails::{ManagementWrites, TrailStatus};
-    use cloudvigil_aws::{Clients, Detector};
     use cloudvigil_core::ports::Clock;
+    use cloudvigil_lambda::Detector;
     use cloudvigil_local::{Collected, EmbeddedState};
 
     use super::*;

@@ -54,12 +54,9 @@ pub struct Clients {
     config: OnceCell<SdkConfig>,
     account_id: OnceCell<String>,
     account: OnceCell<aws_sdk_account::Client>,
-    dynamodb: OnceCell<aws_sdk_dynamodb::Client>,
     s3: OnceCell<aws_sdk_s3::Client>,
-    sns: OnceCell<aws_sdk_sns::Client>,
     cloudtrail_in: PerRegion<aws_sdk_cloudtrail::Client>,
     s3_in: PerRegion<aws_sdk_s3::Client>,
-    sesv2_in: PerRegion<aws_sdk_sesv2::Client>,
 }
 
 impl Default for Clients {
@@ -75,12 +72,9 @@ impl Clients {
             config: OnceCell::new(),
             account_id: OnceCell::new(),
             account: OnceCell::new(),
-            dynamodb: OnceCell::new(),
             s3: OnceCell::new(),
-            sns: OnceCell::new(),
             cloudtrail_in: PerRegion::new(),
             s3_in: PerRegion::new(),
-            sesv2_in: PerRegion::new(),
         }
     }
 
@@ -102,7 +96,7 @@ impl Clients {
             .await
     }
 
-    /// The configuration for another region: for clients that are not kept here.
+    /// The configuration for another region: for clients that are not kept here, because one place alone uses them.
     pub async fn config_in(&self, region: &str) -> SdkConfig {
         self.config().await.to_builder().region(Region::new(region.to_owned())).build()
     }
@@ -129,16 +123,6 @@ impl Clients {
         self.account.get_or_init(|| async { aws_sdk_account::Client::new(self.config().await) }).await
     }
 
-    /// `DynamoDB` in the current region.
-    pub async fn dynamodb(&self) -> &aws_sdk_dynamodb::Client {
-        self.dynamodb.get_or_init(|| async { aws_sdk_dynamodb::Client::new(self.config().await) }).await
-    }
-
-    /// SNS in the current region.
-    pub async fn sns(&self) -> &aws_sdk_sns::Client {
-        self.sns.get_or_init(|| async { aws_sdk_sns::Client::new(self.config().await) }).await
-    }
-
     /// S3 in the current region.
     pub async fn s3(&self) -> &aws_sdk_s3::Client {
         self.s3.get_or_init(|| async { s3_client(self.config().await) }).await
@@ -154,12 +138,6 @@ impl Clients {
     pub async fn cloudtrail_in(&self, region: &str) -> aws_sdk_cloudtrail::Client {
         let config = self.config_in(region).await;
         self.cloudtrail_in.get(region, || aws_sdk_cloudtrail::Client::new(&config))
-    }
-
-    /// `SESv2` in a region: identities are verified, and quotas granted, by region.
-    pub async fn sesv2_in(&self, region: &str) -> aws_sdk_sesv2::Client {
-        let config = self.config_in(region).await;
-        self.sesv2_in.get(region, || aws_sdk_sesv2::Client::new(&config))
     }
 }
 
@@ -189,13 +167,14 @@ fn has_own_endpoint(config: &SdkConfig, service: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use cloudvigil_stub::{Reply, Stub};
+
     use super::*;
-    use crate::stub::{Reply, Stub};
 
     #[tokio::test]
     async fn a_client_is_made_once_for_a_region() {
         let stub = Stub::answering([]);
-        let clients = stub.clients();
+        let clients = stub.clients(Clients::with_config);
         let _ = clients.cloudtrail_in("eu-west-1").await;
         let _ = clients.cloudtrail_in("eu-west-1").await;
         let _ = clients.cloudtrail_in("us-east-1").await;
@@ -208,7 +187,7 @@ mod tests {
     #[tokio::test]
     async fn an_endpoint_of_ones_own_has_the_bucket_in_the_path() {
         let stub = Stub::answering([Reply::ok("<ListBucketResult></ListBucketResult>")]);
-        stub.clients().s3().await.list_objects_v2().bucket("logs").send().await.unwrap();
+        stub.clients(Clients::with_config).s3().await.list_objects_v2().bucket("logs").send().await.unwrap();
         assert!(stub.requests()[0].path.starts_with("/logs/?") || stub.requests()[0].path.starts_with("/logs?"));
     }
 

@@ -238,19 +238,19 @@ mod tests {
         }
     }
 
-    async fn list_with(config: aws_types::sdk_config::Builder) -> PortError {
+    async fn ask_with(config: aws_types::sdk_config::Builder) -> PortError {
         let config = config.behavior_version(BehaviorVersion::v2026_01_12()).region(Region::new("us-east-1"));
         let config = config.retry_config(RetryConfig::disabled()).build();
-        let answer = aws_sdk_sns::Client::new(&config).list_topics().send().await;
-        port_error("list topics", &answer.unwrap_err())
+        let answer = aws_sdk_account::Client::new(&config).list_regions().send().await;
+        port_error("list regions", &answer.unwrap_err())
     }
 
     #[tokio::test]
     async fn without_credentials_we_may_not_look() {
         let nobody = SharedCredentialsProvider::new(Nobody);
-        let error = list_with(SdkConfig::builder().credentials_provider(nobody)).await;
+        let error = ask_with(SdkConfig::builder().credentials_provider(nobody)).await;
         assert_eq!(error.failure, Failure::Denied);
-        assert!(error.to_string().starts_with("list topics: no credentials: "), "{error}");
+        assert!(error.to_string().starts_with("list regions: no credentials: "), "{error}");
         assert!(error.to_string().contains("nobody is logged in"), "{error}");
     }
 
@@ -259,8 +259,8 @@ mod tests {
         let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let somebody = SharedCredentialsProvider::new(Credentials::new("AKIDEXAMPLE", "secret", None, None, "test"));
         let config = SdkConfig::builder().credentials_provider(somebody);
-        let error = list_with(config.endpoint_url(format!("http://127.0.0.1:{port}"))).await;
+        let error = ask_with(config.endpoint_url(format!("http://127.0.0.1:{port}"))).await;
         assert_eq!(error.failure, Failure::Transient);
-        assert!(error.to_string().starts_with("list topics: no connection: "), "{error}");
+        assert!(error.to_string().starts_with("list regions: no connection: "), "{error}");
     }
 }

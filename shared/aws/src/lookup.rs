@@ -255,10 +255,11 @@ async fn next_page(
 
 #[cfg(test)]
 mod tests {
+    use cloudvigil_stub::{Reply, Stub};
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::stub::{Reply, Stub};
+    use crate::Clients;
 
     fn page_of(ids: &[&str], next: Option<&str>) -> Reply {
         let events: Vec<Value> = ids
@@ -277,7 +278,7 @@ mod tests {
     }
 
     async fn run(stub: &Stub, pace: &Pace) -> (Looked, Vec<String>) {
-        let client = stub.clients().cloudtrail_in("us-east-1").await;
+        let client = stub.clients(Clients::with_config).cloudtrail_in("us-east-1").await;
         let query = LookupQuery::EventName("StopLogging".into());
         let mut ids = Vec::new();
         let times = ("2026-03-01T10:00:00Z".parse().unwrap(), "2026-03-01T11:00:00Z".parse().unwrap());

@@ -174,8 +174,9 @@ fn object_id(bucket: &str, key: &str) -> ObjectId {
 
 #[cfg(test)]
 mod tests {
+    use cloudvigil_stub::{Reply, Stub};
+
     use super::*;
-    use crate::stub::{Reply, Stub};
 
     fn listing(keys: &[&str], next: Option<&str>) -> Reply {
         let keys: String =
@@ -202,7 +203,7 @@ mod tests {
     #[tokio::test]
     async fn pages_are_followed_and_folders_left_out() {
         let stub = Stub::answering([listing(&["logs/b", "logs/tree/"], Some("two")), listing(&["logs/a"], None)]);
-        let store = S3Objects::new(stub.clients());
+        let store = S3Objects::new(stub.clients(Clients::with_config));
         let (objects, errors) = store.list("s3://bucket/logs/").await.unwrap();
         let sources: Vec<_> = objects.iter().map(|object| object.source.as_str()).collect();
         assert_eq!(sources, ["s3://bucket/logs/a", "s3://bucket/logs/b", "s3://bucket/logs/tree/"]);
@@ -214,21 +215,21 @@ mod tests {
     async fn a_folder_marker_is_no_object() {
         let body = "<ListBucketResult><Contents><Key>logs/</Key><Size>0</Size></Contents></ListBucketResult>";
         let stub = Stub::answering([Reply::ok(body)]);
-        let (objects, _) = S3Objects::new(stub.clients()).list("s3://bucket/logs/").await.unwrap();
+        let (objects, _) = S3Objects::new(stub.clients(Clients::with_config)).list("s3://bucket/logs/").await.unwrap();
         assert!(objects.is_empty());
     }
 
     #[tokio::test]
     async fn an_objects_own_name_means_that_object() {
         let stub = Stub::answering([listing(&["logs/a", "logs/a.1"], None)]);
-        let (objects, _) = S3Objects::new(stub.clients()).list("s3://bucket/logs/a").await.unwrap();
+        let (objects, _) = S3Objects::new(stub.clients(Clients::with_config)).list("s3://bucket/logs/a").await.unwrap();
         assert_eq!(objects, [object_id("bucket", "logs/a")]);
     }
 
     #[tokio::test]
     async fn a_page_that_is_denied_is_an_error_beside_what_was_listed() {
         let stub = Stub::answering([listing(&["a"], Some("two")), denied()]);
-        let (objects, errors) = S3Objects::new(stub.clients()).list("s3://bucket").await.unwrap();
+        let (objects, errors) = S3Objects::new(stub.clients(Clients::with_config)).list("s3://bucket").await.unwrap();
         assert_eq!(objects.len(), 1);
         assert_eq!(errors[0].failure, Failure::Denied);
     }
@@ -236,11 +237,11 @@ mod tests {
     #[tokio::test]
     async fn a_bucket_that_is_denied_is_not_an_empty_one() {
         let stub = Stub::answering([denied()]);
-        let error = S3Objects::new(stub.clients()).list("s3://bucket/p").await.unwrap_err();
+        let error = S3Objects::new(stub.clients(Clients::with_config)).list("s3://bucket/p").await.unwrap_err();
         assert_eq!(error.failure, Failure::Denied);
         assert_eq!(error.to_string(), "list s3://bucket/p: AccessDenied: Access Denied");
         for root in ["s3://", "s3:///key", "bucket/key"] {
-            let error = S3Objects::new(stub.clients()).list(root).await.unwrap_err();
+            let error = S3Objects::new(stub.clients(Clients::with_config)).list(root).await.unwrap_err();
             assert_eq!(error.failure, Failure::Permanent, "{root}");
         }
     }
@@ -253,7 +254,7 @@ mod tests {
             .header("last-modified", "Sun, 01 Mar 2026 10:00:00 GMT");
         let stub =
             Stub::answering([reply, Reply::ok("x").header("etag", "\"0a1b\"").header("x-amz-version-id", "null")]);
-        let store = S3Objects::new(stub.clients());
+        let store = S3Objects::new(stub.clients(Clients::with_config));
         let id = ObjectId { version: Some("v7".into()), ..object_id("bucket", "a b+c") };
         let mut object = store.open(&id).await.unwrap();
         assert_eq!(object.version, "v7");
@@ -268,7 +269,8 @@ mod tests {
     #[tokio::test]
     async fn a_body_that_breaks_is_transient_and_named() {
         let stub = Stub::answering([Reply::ok("0123456789").cut_after(4)]);
-        let mut object = S3Objects::new(stub.clients()).open(&object_id("bucket", "key")).await.unwrap();
+        let mut object =
+            S3Objects::new(stub.clients(Clients::with_config)).open(&object_id("bucket", "key")).await.unwrap();
         let error = read(&mut object).await.unwrap_err();
         assert_eq!(error.failure, Failure::Transient);
         assert!(error.to_string().starts_with("read s3://bucket/key to its end: "), "{error}");
@@ -278,7 +280,8 @@ mod tests {
     async fn a_missing_object_is_not_found() {
         let stub =
             Stub::answering([Reply::status(404, "<Error><Code>NoSuchKey</Code><Message>gone</Message></Error>")]);
-        let error = S3Objects::new(stub.clients()).open(&object_id("bucket", "key")).await.err().unwrap();
+        let error =
+            S3Objects::new(stub.clients(Clients::with_config)).open(&object_id("bucket", "key")).await.err().unwrap();
         assert_eq!(error.failure, Failure::NotFound);
     }
 
@@ -287,7 +290,7 @@ mod tests {
         let redirect = Reply::status(301, "<Error><Code>PermanentRedirect</Code><Message>elsewhere</Message></Error>");
         let redirect = redirect.header("x-amz-bucket-region", "eu-west-1");
         let stub = Stub::answering([redirect, Reply::ok("x"), Reply::ok("y")]);
-        let store = S3Objects::new(stub.clients());
+        let store = S3Objects::new(stub.clients(Clients::with_config));
         for content in [b"x", b"y"] {
             let mut object = store.open(&object_id("bucket", "key")).await.unwrap();
             assert_eq!(read(&mut object).await.unwrap(), content);

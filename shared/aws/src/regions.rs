@@ -67,10 +67,10 @@ pub(crate) async fn caller_account(clients: &Clients) -> PortResult<String> {
 
 #[cfg(test)]
 mod tests {
+    use cloudvigil_stub::{Reply, Stub};
     use serde_json::json;
 
     use super::*;
-    use crate::stub::{Reply, Stub};
 
     #[tokio::test]
     async fn every_page_is_read() {
@@ -80,7 +80,7 @@ mod tests {
             ),
             Reply::json(&json!({"Regions": [{"RegionName": "ap-east-1", "RegionOptStatus": "ENABLED"}]})),
         ]);
-        let regions = enabled_regions(&stub.clients()).await.unwrap();
+        let regions = enabled_regions(&stub.clients(Clients::with_config)).await.unwrap();
         assert_eq!(regions.names, ["ap-east-1", "us-east-1"]);
         assert!(regions.error.is_none());
         assert_eq!(stub.requests()[0].json()["RegionOptStatusContains"], json!(["ENABLED", "ENABLED_BY_DEFAULT"]));
@@ -90,7 +90,7 @@ mod tests {
     #[tokio::test]
     async fn a_list_that_is_denied_leaves_the_current_region_and_says_so() {
         let stub = Stub::answering([Reply::error(403, "AccessDeniedException", "not authorized")]);
-        let regions = enabled_regions(&stub.clients()).await.unwrap();
+        let regions = enabled_regions(&stub.clients(Clients::with_config)).await.unwrap();
         assert_eq!(regions.names, ["us-east-1"]);
         let error = regions.error.unwrap();
         assert_eq!(error.failure, Failure::Denied);
@@ -101,7 +101,7 @@ mod tests {
     async fn the_account_is_asked_for_once() {
         let answer = "<GetCallerIdentityResponse><GetCallerIdentityResult><Account>111122223333</Account></GetCallerIdentityResult></GetCallerIdentityResponse>";
         let stub = Stub::answering([Reply::ok(answer)]);
-        let clients = stub.clients();
+        let clients = stub.clients(Clients::with_config);
         for _ in 0..2 {
             assert_eq!(clients.account_id().await.unwrap(), "111122223333");
         }

@@ -295,8 +295,9 @@ impl Trail {
 
 #[cfg(test)]
 mod tests {
+    use cloudvigil_stub::{Reply, Request, Stub};
+
     use super::*;
-    use crate::stub::{Reply, Request, Stub};
 
     const ARN: &str = "arn:aws:cloudtrail:eu-west-1:111122223333:trail/main";
 
@@ -332,7 +333,7 @@ mod tests {
             })),
             other => Reply::error(400, "Unexpected", other),
         });
-        let (trails, errors) = trails(&stub.clients(), &regions()).await;
+        let (trails, errors) = trails(&stub.clients(Clients::with_config), &regions()).await;
         assert!(errors.is_empty());
         let status = trails[0].status.as_ref().unwrap();
         assert!(status.is_logging);
@@ -373,7 +374,7 @@ mod tests {
                 "User is not authorized to perform: cloudtrail:GetTrailStatus",
             ),
         });
-        let (trails, _) = trails(&stub.clients(), &regions()).await;
+        let (trails, _) = trails(&stub.clients(Clients::with_config), &regions()).await;
         assert_eq!(trails[0].status.as_ref().unwrap_err().failure, Failure::Denied);
         let line = trails[0].to_inventory(None);
         assert_eq!(line["is_logging"], Value::Null);
@@ -387,7 +388,7 @@ mod tests {
             "DescribeTrails" => Reply::json(&json!({"trailList": []})),
             other => Reply::error(400, "Unexpected", other),
         });
-        let (trails, errors) = trails(&stub.clients(), &regions()).await;
+        let (trails, errors) = trails(&stub.clients(Clients::with_config), &regions()).await;
         assert!(trails.is_empty());
         assert_eq!((errors.len(), errors[0].failure), (1, Failure::Transient));
         assert!(errors[0].to_string().contains("us-east-1"));
@@ -429,7 +430,7 @@ mod tests {
         for (selectors, expected) in cases {
             let answer = selectors.clone();
             let stub = Stub::answering([Reply::json(&answer)]);
-            let client = stub.clients().cloudtrail_in("eu-west-1").await;
+            let client = stub.clients(Clients::with_config).cloudtrail_in("eu-west-1").await;
             let output = client.get_event_selectors().trail_name(ARN).send().await.unwrap();
             assert_eq!(management_writes(&output).as_str(), expected, "{selectors}");
         }

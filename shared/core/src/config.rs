@@ -4,7 +4,7 @@
 //! [mail]
 //! sender = "cloudvigil@example.com"
 //! recipients = ["security@example.com"]
-//! smtp = "smtps://user:password@mail.example.com"   # or outbox = "folder", or ses_region = "eu-west-1", or several
+//! smtp = "smtps://user:password@mail.example.com"   # or outbox = "folder", or both
 //!
 //! [notify]
 //! mails_per_rule_per_hour = 10
@@ -36,15 +36,13 @@ pub struct MailConfig {
     pub sender: String,
     /// Whom it goes to: bare addresses, at least one.
     pub recipients: Vec<String>,
-    /// The SMTP server: `smtps://user:password@host`, `smtp://host?tls=required`.
+    /// The SMTP server: `smtps://user:password@host`, `smtp://host?tls=required`. SES is one too, by its SMTP endpoint
+    /// (<https://docs.aws.amazon.com/ses/latest/dg/smtp-connect.html>).
     #[serde(default)]
     pub smtp: Option<Secret>,
     /// The folder that gets each mail as an `.eml` file. Where no way is named at all, it is [`DEFAULT_OUTBOX`].
     #[serde(default)]
     pub outbox: Option<String>,
-    /// The region of SES that sends it.
-    #[serde(default)]
-    pub ses_region: Option<String>,
 }
 
 /// The outbox where the configuration names no way for mail.

@@ -3,8 +3,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
-use cloudvigil_aws::Environment;
 use cloudvigil_core::ports::{Clock, Failure, Item, Mail, Mailer, PortError, PortResult, StateStore};
+use cloudvigil_lambda::Environment;
 use jiff::{SignedDuration, Timestamp};
 
 use super::*;

@@ -1,7 +1,8 @@
 use std::sync::Arc;
 
-use cloudvigil_aws::{Clients, Detector};
+use cloudvigil_aws::Clients;
 use cloudvigil_core::ports::SystemClock;
+use cloudvigil_lambda::Detector;
 use cloudvigil_local::{Collected, EmbeddedState};
 use serde_json::json;
 

@@ -1,4 +1,11 @@
-//! A service on 127.0.0.1 that answers what a test has told it to, in order, and remembers what it was asked.
+//! For tests: an AWS service on 127.0.0.1 that answers what it was told to, in order, and remembers what it was asked.
+
+#![warn(missing_docs)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::missing_panics_doc,
+    reason = "a stub that cannot go on must fail the test that uses it"
+)]
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -7,9 +14,8 @@ use std::thread;
 
 use aws_config::retry::RetryConfig;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
-use aws_sdk_s3::config::{Credentials, SharedCredentialsProvider};
-
-use crate::Clients;
+use aws_credential_types::Credentials;
+use aws_credential_types::provider::SharedCredentialsProvider;
 
 /// One answer.
 #[derive(Clone)]
@@ -22,14 +28,17 @@ pub struct Reply {
 }
 
 impl Reply {
+    /// HTTP 200 with this body.
     pub fn ok(body: impl Into<Vec<u8>>) -> Self {
         Self::status(200, body)
     }
 
+    /// A JSON service's result.
     pub fn json(body: &serde_json::Value) -> Self {
         Self::ok(body.to_string()).header("content-type", "application/x-amz-json-1.1")
     }
 
+    /// This body with an HTTP status.
     pub fn status(status: u16, body: impl Into<Vec<u8>>) -> Self {
         Self { status, headers: Vec::new(), body: body.into(), cut: None }
     }
@@ -40,11 +49,15 @@ impl Reply {
         Self::status(status, body.to_string()).header("x-amzn-errortype", code)
     }
 
+    /// With one more header.
+    #[must_use]
     pub fn header(mut self, name: &str, value: &str) -> Self {
         self.headers.push((name.to_owned(), value.to_owned()));
         self
     }
 
+    /// Breaks the connection after so many bytes of the body.
+    #[must_use]
     pub fn cut_after(mut self, bytes: usize) -> Self {
         self.cut = Some(bytes);
         self
@@ -54,13 +67,18 @@ impl Reply {
 /// One request, as it came.
 #[derive(Debug, Clone)]
 pub struct Request {
+    /// `POST`.
     pub method: String,
+    /// With the query.
     pub path: String,
+    /// One a line, each with its line end.
     pub headers: String,
+    /// As it came.
     pub body: Vec<u8>,
 }
 
 impl Request {
+    /// The body as JSON.
     pub fn json(&self) -> serde_json::Value {
         serde_json::from_slice(&self.body).unwrap()
     }
@@ -100,8 +118,9 @@ impl Stub {
         Self { address, requests }
     }
 
-    /// Clients that ask this service, for everything, without the SDK's retries.
-    pub fn clients(&self) -> Arc<Clients> {
+    /// Clients that ask this service, for everything, without the SDK's retries: made by `with_config`, because a type
+    /// of theirs named here would be another than that of the crate whose own tests these are.
+    pub fn clients<C>(&self, with_config: impl FnOnce(SdkConfig) -> C) -> Arc<C> {
         let credentials = Credentials::new("AKIDEXAMPLE", "secret", None, None, "test");
         let config = SdkConfig::builder()
             .behavior_version(BehaviorVersion::v2026_01_12())
@@ -110,9 +129,10 @@ impl Stub {
             .retry_config(RetryConfig::disabled())
             .endpoint_url(format!("http://{}", self.address))
             .build();
-        Arc::new(Clients::with_config(config))
+        Arc::new(with_config(config))
     }
 
+    /// What it was asked so far, in order.
     pub fn requests(&self) -> Vec<Request> {
         self.requests.lock().unwrap().clone()
     }

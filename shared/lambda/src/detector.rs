@@ -4,12 +4,13 @@
 use std::collections::BTreeSet;
 use std::sync::{Arc, OnceLock};
 
+use cloudvigil_aws::Clients;
 use cloudvigil_core::correlate::{Partition, SettleError, Settler};
 use cloudvigil_core::detect::Catalogue;
 use cloudvigil_core::pipeline::{Damage, Options, Pipeline, Report};
 use cloudvigil_core::ports::{Clock, FindingSink, StateStore, SystemClock};
 
-use crate::{Clients, Counters, DynamoState, Environment, EnvironmentError, SnsFindings};
+use crate::{Counters, DynamoState, Environment, EnvironmentError, SnsFindings};
 
 /// The ports and the rules of a function that makes findings. Making it asks nothing of AWS and compiles nothing: that
 /// waits for the first event.

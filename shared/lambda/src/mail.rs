@@ -14,13 +14,14 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use aws_sdk_sesv2::Client;
 use aws_sdk_sesv2::operation::send_email::SendEmailError;
 use aws_sdk_sesv2::primitives::Blob;
 use aws_sdk_sesv2::types::{Destination, EmailContent, RawMessage};
+use cloudvigil_aws::Clients;
+use cloudvigil_aws::error::explain;
 use cloudvigil_core::ports::{Failure, Mail, Mailer, PortError, PortResult};
-
-use crate::Clients;
-use crate::error::explain;
+use tokio::sync::OnceCell;
 
 /// The most recipients of one call; more are sent in several.
 const MAX_RECIPIENTS: usize = 50;
@@ -28,6 +29,7 @@ const MAX_RECIPIENTS: usize = 50;
 /// Mail through SES.
 pub struct SesMailer {
     clients: Arc<Clients>,
+    client: OnceCell<Client>,
     region: Option<String>,
     configuration_set: Option<String>,
 }
@@ -35,13 +37,24 @@ pub struct SesMailer {
 impl SesMailer {
     /// Mail through SES in `region`, where the sender is verified; `None`: the current one. Nothing is asked yet.
     pub fn new(clients: Arc<Clients>, region: Option<String>) -> Self {
-        Self { clients, region, configuration_set: None }
+        Self { clients, client: OnceCell::new(), region, configuration_set: None }
     }
 
     /// Sends with a configuration set, by name.
     #[must_use]
     pub fn with_configuration_set(self, name: impl Into<String>) -> Self {
         Self { configuration_set: Some(name.into()), ..self }
+    }
+
+    async fn client(&self) -> PortResult<&Client> {
+        let make = || async {
+            let region = match &self.region {
+                Some(region) => region.clone(),
+                None => self.clients.region().await?,
+            };
+            Ok(Client::new(&self.clients.config_in(&region).await))
+        };
+        self.client.get_or_try_init(make).await
     }
 }
 
@@ -56,11 +69,7 @@ impl Mailer for SesMailer {
             // SES would take them from the message's header.
             return Err(refuse("it has no recipient".to_owned()));
         }
-        let region = match &self.region {
-            Some(region) => region.clone(),
-            None => self.clients.region().await?,
-        };
-        let client = self.clients.sesv2_in(&region).await;
+        let client = self.client().await?;
         let raw = RawMessage::builder().data(Blob::new(mail.message.as_slice())).build();
         let raw = raw.map_err(|error| refuse(error.to_string()))?;
         let content = EmailContent::builder().raw(raw).build();
@@ -94,8 +103,9 @@ fn failure_of_ses(error: &SendEmailError) -> Option<Failure> {
 
 #[cfg(test)]
 mod tests {
+    use cloudvigil_stub::{Reply, Stub};
+
     use super::*;
-    use crate::stub::{Reply, Stub};
 
     fn mail(recipients: usize) -> Mail {
         Mail {
@@ -108,13 +118,14 @@ mod tests {
 
     async fn refused(status: u16, code: &str) -> PortError {
         let stub = Stub::answering([Reply::error(status, code, "why")]);
-        SesMailer::new(stub.clients(), None).send(&mail(1)).await.unwrap_err()
+        SesMailer::new(stub.clients(Clients::with_config), None).send(&mail(1)).await.unwrap_err()
     }
 
     #[tokio::test]
     async fn the_message_goes_out_raw_with_its_envelope() {
         let stub = Stub::answering([Reply::ok(r#"{"MessageId":"1"}"#)]);
-        let mailer = SesMailer::new(stub.clients(), Some("eu-west-1".into())).with_configuration_set("alerts");
+        let mailer = SesMailer::new(stub.clients(Clients::with_config), Some("eu-west-1".into()))
+            .with_configuration_set("alerts");
         mailer.send(&mail(1)).await.unwrap();
         let request = &stub.requests()[0];
         assert!(request.headers.contains("/eu-west-1/ses/"));
@@ -128,7 +139,7 @@ mod tests {
     #[tokio::test]
     async fn many_recipients_are_served_in_several_calls() {
         let stub = Stub::with(|_| Reply::ok(r#"{"MessageId":"1"}"#));
-        SesMailer::new(stub.clients(), None).send(&mail(51)).await.unwrap();
+        SesMailer::new(stub.clients(Clients::with_config), None).send(&mail(51)).await.unwrap();
         let requests = stub.requests();
         assert_eq!(requests.len(), 2);
         assert_eq!(requests[1].json()["Destination"]["ToAddresses"], serde_json::json!(["ops50@example.com"]));
@@ -137,7 +148,7 @@ mod tests {
     #[tokio::test]
     async fn a_mail_to_nobody_is_not_sent() {
         let stub = Stub::answering([]);
-        let error = SesMailer::new(stub.clients(), None).send(&mail(0)).await.unwrap_err();
+        let error = SesMailer::new(stub.clients(Clients::with_config), None).send(&mail(0)).await.unwrap_err();
         assert_eq!(error.failure, Failure::Permanent);
         assert!(stub.requests().is_empty());
     }

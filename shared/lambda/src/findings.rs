@@ -9,12 +9,13 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use aws_sdk_sns::Client;
 use aws_sdk_sns::types::MessageAttributeValue;
+use cloudvigil_aws::Clients;
+use cloudvigil_aws::error::port_error;
 use cloudvigil_core::finding::{Evidence, Finding, Guidance, Message};
 use cloudvigil_core::ports::{Failure, FindingSink, PortError, PortResult};
-
-use crate::Clients;
-use crate::error::port_error;
+use tokio::sync::OnceCell;
 
 /// The longest body that is published, in bytes.
 pub const MAX_MESSAGE: usize = 200_000;
@@ -26,13 +27,18 @@ const CUT: &str = "…";
 /// Findings to one topic.
 pub struct SnsFindings {
     clients: Arc<Clients>,
+    client: OnceCell<Client>,
     topic: String,
 }
 
 impl SnsFindings {
     /// Findings to the topic with this ARN, in the current region. Nothing is asked yet.
     pub fn new(clients: Arc<Clients>, topic_arn: impl Into<String>) -> Self {
-        Self { clients, topic: topic_arn.into() }
+        Self { clients, client: OnceCell::new(), topic: topic_arn.into() }
+    }
+
+    async fn client(&self) -> &Client {
+        self.client.get_or_init(|| async { Client::new(self.clients.config().await) }).await
     }
 }
 
@@ -41,7 +47,7 @@ impl FindingSink for SnsFindings {
     async fn publish(&self, message: &Message) -> PortResult<()> {
         let what = || format!("publish finding {} to {}", message.finding.id, self.topic);
         let body = body(message).map_err(|why| PortError::new(Failure::Permanent, what(), why))?;
-        let mut publish = self.clients.sns().await.publish().topic_arn(&self.topic).message(body);
+        let mut publish = self.client().await.publish().topic_arn(&self.topic).message(body);
         let mut rule = message.finding.rule.clone();
         cut(&mut rule, MAX_ATTRIBUTE);
         rule.retain(|char| !char.is_control() && !matches!(char, '\u{fffe}' | '\u{ffff}'));
@@ -162,9 +168,9 @@ fn cut(text: &mut String, limit: usize) {
 #[cfg(test)]
 mod tests {
     use cloudvigil_core::finding::{Level, SCHEMA};
+    use cloudvigil_stub::{Reply, Stub};
 
     use super::*;
-    use crate::stub::{Reply, Stub};
 
     fn message(text: &str) -> Message {
         let evidence = (1..=10).map(|record| Evidence {
@@ -264,7 +270,7 @@ mod tests {
         let answer = "<PublishResponse><PublishResult><MessageId>1</MessageId></PublishResult></PublishResponse>";
         let stub = Stub::answering([Reply::ok(answer)]);
         let topic = "arn:aws:sns:us-east-1:111122223333:findings";
-        SnsFindings::new(stub.clients(), topic).publish(&message("text")).await.unwrap();
+        SnsFindings::new(stub.clients(Clients::with_config), topic).publish(&message("text")).await.unwrap();
         let request = String::from_utf8(stub.requests()[0].body.clone()).unwrap();
         assert!(request.contains("Value.StringValue=high"), "{request}");
         assert!(request.contains("Value.StringValue=6f1f2f3c-0001-4000-8000-000000000001"));
@@ -275,8 +281,10 @@ mod tests {
     async fn a_topic_that_may_not_be_published_to_is_denied() {
         let body = "<ErrorResponse><Error><Type>Sender</Type><Code>AuthorizationError</Code><Message>no</Message></Error></ErrorResponse>";
         let stub = Stub::answering([Reply::status(403, body)]);
-        let error =
-            SnsFindings::new(stub.clients(), "arn:aws:sns:us-east-1:1:t").publish(&message("")).await.unwrap_err();
+        let error = SnsFindings::new(stub.clients(Clients::with_config), "arn:aws:sns:us-east-1:1:t")
+            .publish(&message(""))
+            .await
+            .unwrap_err();
         assert_eq!(error.failure, Failure::Denied);
     }
 }

@@ -22,17 +22,18 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
+use cloudvigil_aws::Clients;
+use cloudvigil_aws::error::port_error;
 use cloudvigil_core::ports::{Clock, Failure, Item, NewItem, PortError, PortResult, StateStore};
 use futures::{StreamExt, TryStreamExt, stream};
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
-
-use crate::Clients;
-use crate::error::port_error;
+use tokio::sync::OnceCell;
 
 /// The largest body, in bytes: `DynamoDB` takes items of 400 KB, keys and names included.
 pub const MAX_BODY: usize = 300 * 1024;
@@ -46,6 +47,7 @@ type Attributes = HashMap<String, AttributeValue>;
 /// State in one table.
 pub struct DynamoState {
     clients: Arc<Clients>,
+    client: OnceCell<Client>,
     table: String,
     clock: Arc<dyn Clock>,
 }
@@ -53,7 +55,11 @@ pub struct DynamoState {
 impl DynamoState {
     /// State in `table` (a name or an ARN), in the current region. Nothing is asked yet.
     pub fn new(clients: Arc<Clients>, table: impl Into<String>, clock: Arc<dyn Clock>) -> Self {
-        Self { clients, table: table.into(), clock }
+        Self { clients, client: OnceCell::new(), table: table.into(), clock }
+    }
+
+    async fn client(&self) -> &Client {
+        self.client.get_or_init(|| async { Client::new(self.clients.config().await) }).await
     }
 
     /// What is being done, on what: for errors. Keys hold what logs hold, so they are escaped and cut.
@@ -80,8 +86,7 @@ impl DynamoState {
         }
         let (pk, sk) = (fit(partition, MAX_PARTITION_KEY), fit(sort, MAX_SORT_KEY));
         let mut update = self
-            .clients
-            .dynamodb()
+            .client()
             .await
             .update_item()
             .table_name(&self.table)
@@ -119,8 +124,7 @@ impl StateStore for DynamoState {
     async fn get(&self, partition: &str, sort: &str) -> PortResult<Option<Item>> {
         let what = || self.what("read", partition, Some(sort));
         let answer = self
-            .clients
-            .dynamodb()
+            .client()
             .await
             .get_item()
             .table_name(&self.table)
@@ -139,8 +143,7 @@ impl StateStore for DynamoState {
         let mut from = None;
         loop {
             let answer = self
-                .clients
-                .dynamodb()
+                .client()
                 .await
                 .query()
                 .table_name(&self.table)
@@ -220,8 +223,7 @@ impl StateStore for DynamoState {
     }
 
     async fn delete(&self, partition: &str, sort: &str) -> PortResult<()> {
-        self.clients
-            .dynamodb()
+        self.client()
             .await
             .delete_item()
             .table_name(&self.table)
@@ -261,10 +263,10 @@ fn fit(key: &str, limit: usize) -> Cow<'_, str> {
 
 #[cfg(test)]
 mod tests {
+    use cloudvigil_stub::{Reply, Stub};
     use serde_json::json;
 
     use super::*;
-    use crate::stub::{Reply, Stub};
 
     struct Noon;
 
@@ -275,7 +277,7 @@ mod tests {
     }
 
     fn state(stub: &Stub) -> DynamoState {
-        DynamoState::new(stub.clients(), "state", Arc::new(Noon))
+        DynamoState::new(stub.clients(Clients::with_config), "state", Arc::new(Noon))
     }
 
     fn stored(sort: &str, ttl: i64) -> serde_json::Value {
