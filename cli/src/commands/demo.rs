@@ -187,6 +187,7 @@ impl ObjectStore for Samples {
             version: (*name).to_owned(),
             modified: Some(Noon.now()),
             size: Some(content.len() as u64),
+            metadata: BTreeMap::new(),
             content: Box::new(Whole(Some(Bytes::from_static(content)))),
         })
     }

@@ -128,6 +128,7 @@ impl ObjectStore for S3Objects {
             version: version.unwrap_or_default(),
             modified: answer.last_modified.as_ref().and_then(timestamp),
             size: answer.content_length.and_then(|length| u64::try_from(length).ok()),
+            metadata: answer.metadata.unwrap_or_default().into_iter().collect(),
             content: Box::new(Body { source: id.source.clone(), stream: answer.body }),
         })
     }
@@ -251,7 +252,8 @@ mod tests {
         let reply = Reply::ok("line one\nline two\n")
             .header("etag", "\"0a1b\"")
             .header("x-amz-version-id", "v7")
-            .header("last-modified", "Sun, 01 Mar 2026 10:00:00 GMT");
+            .header("last-modified", "Sun, 01 Mar 2026 10:00:00 GMT")
+            .header("x-amz-meta-Signature", "0a1b");
         let stub =
             Stub::answering([reply, Reply::ok("x").header("etag", "\"0a1b\"").header("x-amz-version-id", "null")]);
         let store = S3Objects::new(stub.clients(Clients::with_config));
@@ -260,6 +262,7 @@ mod tests {
         assert_eq!(object.version, "v7");
         assert_eq!(object.modified, "2026-03-01T10:00:00Z".parse().ok());
         assert_eq!(object.size, Some(18));
+        assert_eq!(object.metadata.get("signature").map(String::as_str), Some("0a1b"));
         assert_eq!(read(&mut object).await.unwrap(), b"line one\nline two\n");
         let path = &stub.requests()[0].path;
         assert!(path.starts_with("/bucket/a%20b%2Bc?") && path.contains("versionId=v7"), "{path}");

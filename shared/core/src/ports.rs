@@ -1,5 +1,7 @@
 //! What the core needs of the world, as traits named for the need. `cloudvigil-aws` and `cloudvigil-local` fulfil them.
 
+use std::collections::BTreeMap;
+
 use async_trait::async_trait;
 use bytes::Bytes;
 use jiff::Timestamp;
@@ -67,6 +69,9 @@ pub struct Object {
     pub modified: Option<Timestamp>,
     /// Its stored size in bytes, where it is known.
     pub size: Option<u64>,
+    /// What its writer stored beside it: S3's user-defined metadata, names in lower case without `x-amz-meta-`. Files
+    /// have none.
+    pub metadata: BTreeMap<String, String>,
     /// Its content as it is stored, compressed or not.
     pub content: Box<dyn Chunks>,
 }
@@ -87,6 +92,22 @@ pub trait ObjectStore: Send + Sync {
 
     /// Opens one object for reading.
     async fn open(&self, id: &ObjectId) -> PortResult<Object>;
+}
+
+/// A public key that signatures of `CloudTrail`'s digest files are verified with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PublicKey {
+    /// By which a digest names it.
+    pub fingerprint: String,
+    /// The RSA key, DER: an `RSAPublicKey` (PKCS #1) or a `SubjectPublicKeyInfo` (X.509).
+    pub der: Vec<u8>,
+}
+
+/// Where `CloudTrail`'s public keys come from: its `ListPublicKeys`, or a file.
+#[async_trait]
+pub trait PublicKeys: Send + Sync {
+    /// The keys that signed a region's digests at some time between `from` and `to`, and maybe more.
+    async fn between(&self, region: &str, from: Timestamp, to: Timestamp) -> PortResult<Vec<PublicKey>>;
 }
 
 /// A stored item.

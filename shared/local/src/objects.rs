@@ -3,6 +3,7 @@
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -218,6 +219,7 @@ fn opened(
         version,
         modified: file.and_then(|file| file.modified().ok()).and_then(|time| Timestamp::try_from(time).ok()),
         size: file.map(fs::Metadata::len),
+        metadata: BTreeMap::new(),
         content: Box::new(pieces),
     })
 }

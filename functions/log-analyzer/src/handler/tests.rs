@@ -40,7 +40,7 @@ impl ObjectStore for Objects {
         let bytes = self.0.get(id.key.as_str());
         let bytes = bytes.ok_or_else(|| PortError::new(Failure::NotFound, &id.source, "no such key"))?.clone();
         let content = Box::new(Once(Some(Bytes::from(bytes))));
-        Ok(Object { version: "1".to_owned(), modified: None, size: None, content })
+        Ok(Object { version: "1".to_owned(), modified: None, size: None, metadata: BTreeMap::new(), content })
     }
 }
 

@@ -1,0 +1,37 @@
+//! The health of `CloudTrail` itself: what it delivered is still what lies in the bucket.
+//!
+//! Every hour `CloudTrail` writes a digest file for each trail and region: the hashes of the log files that it delivered,
+//! the hash and the signature of the digest before, all of it signed
+//! (<https://docs.aws.amazon.com/awscloudtrail/latest/userguide/cloudtrail-log-file-custom-validation.html>). So whoever
+//! changes or removes a log file has to change its digest, and cannot sign it; and a digest that is gone is named by the
+//! next one.
+//!
+//! | need | module |
+//! | --- | --- |
+//! | which digests there are, by trail, account and region | [`chain`] |
+//! | where a file lies that a digest names: in a bucket, or in a folder | [`places`] |
+//! | a chain verified, digest by digest, oldest first | [`walk`] |
+//! | what has come into a bucket since the last look | [`watch`] |
+//! | log files that no digest names | [`unlisted`] |
+//! | public keys from a file | [`keys`] |
+//!
+//! Nothing here decides what is bad: each digest, and each file that is not as it was, becomes an inventory line (see
+//! [`record`]), and rules decide. There is no I/O here but through the core's ports.
+
+#![warn(missing_docs)]
+
+pub mod chain;
+mod content;
+mod digest;
+pub mod keys;
+mod name;
+pub mod places;
+pub mod record;
+pub mod unlisted;
+pub mod walk;
+pub mod watch;
+
+pub use keys::KeyRing;
+pub use name::DigestName;
+pub use places::Places;
+pub use walk::{Scope, Summary, Walk};
