@@ -225,7 +225,11 @@ pub struct Inventory {
 
 /// `trail`.
 #[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub struct Trail {
+    #[command(subcommand)]
+    pub command: Option<TrailCommand>,
+
     /// How far to look back; the event history has 90 days
     #[arg(long, value_name = "DAYS", default_value_t = 7, value_parser = clap::value_parser!(u16).range(1..=90))]
     pub days: u16,
@@ -239,6 +243,56 @@ pub struct Trail {
     pub output: TextOutput,
 
     /// Leave out what is below this level
+    #[arg(long, value_name = "LEVEL", value_parser = level(), default_value = "informational")]
+    pub min_level: Level,
+
+    /// End with exit code 1 if a finding of at least this level is reported
+    #[arg(long, value_name = "LEVEL", value_parser = level())]
+    pub fail_on: Option<Level>,
+
+    #[command(flatten)]
+    pub rules: RuleOptions,
+}
+
+/// `trail`, and what else it can do.
+#[derive(Debug, Subcommand)]
+pub enum TrailCommand {
+    /// Are the log files still what CloudTrail delivered? By its signed digests
+    Verify(TrailVerify),
+}
+
+/// `trail verify`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  \
+    cloudvigil trail verify s3://my-trail/AWSLogs/\n  \
+    aws s3 sync s3://my-trail/AWSLogs/ logs/\n  \
+    aws cloudtrail list-public-keys --start-time 2026-03-01 --end-time 2026-04-01 > keys.json\n  \
+    cloudvigil trail verify logs/ --keys keys.json --fail-on high\n\n\
+    A copy lacks the metadata of its objects, in which the newest digest's signature is. It is read from DIGEST.metadata.json,\n\
+    which this writes: aws s3api head-object --bucket BUCKET --key DIGEST --query Metadata > DIGEST.metadata.json")]
+pub struct TrailVerify {
+    /// A folder into which a trail's bucket was copied, or `s3://bucket/prefix`
+    #[arg(value_name = "PATH")]
+    pub path: String,
+
+    /// Public keys, as `aws cloudtrail list-public-keys` prints them; repeatable, since each region has its own
+    /// [default: ask CloudTrail]
+    #[arg(long, value_name = "FILE")]
+    pub keys: Vec<PathBuf>,
+
+    /// Leave out what was delivered before: a time (RFC 3339), a date, or an age such as 24h or 7d
+    #[arg(long, value_name = "T")]
+    pub since: Option<String>,
+
+    /// Leave out what was delivered after: a time (RFC 3339), a date (its midnight), or an age
+    #[arg(long, value_name = "T")]
+    pub until: Option<String>,
+
+    /// How it is written
+    #[arg(long, value_enum, default_value_t = TextOutput::Table)]
+    pub output: TextOutput,
+
+    /// Leave out findings below this level
     #[arg(long, value_name = "LEVEL", value_parser = level(), default_value = "informational")]
     pub min_level: Level,
 

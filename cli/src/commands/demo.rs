@@ -4,6 +4,7 @@
 //! a web shop is probed; a host is broken into. The clock stands at noon of that day, so that the output is the same in
 //! every run.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;

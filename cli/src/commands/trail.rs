@@ -1,5 +1,7 @@
 //! `cloudvigil trail`: who tampered with logging, and is every trail alive?
 
+mod verify;
+
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::sync::Arc;
@@ -19,7 +21,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
 use crate::analysis::{self, Finished, Run};
-use crate::arguments::{FindingsOutput, TextOutput, Trail};
+use crate::arguments::{FindingsOutput, TextOutput, Trail, TrailCommand};
 use crate::destination::Destination;
 use crate::ending::Ending;
 use crate::terminal::{self, Sheet};
@@ -27,6 +29,9 @@ use crate::{output, rules};
 
 /// Runs it.
 pub fn run(arguments: &Trail) -> Result<Ending> {
+    if let Some(TrailCommand::Verify(arguments)) = &arguments.command {
+        return verify::run(arguments);
+    }
     let catalogue = rules::load(&arguments.rules)?;
     let events = format("cloudtrail")?;
     let inventory = format("inventory")?;

@@ -5,6 +5,7 @@
 //! | objects: S3 | [`objects`] |
 //! | the account's trails, and whether they are alive | [`trails`] |
 //! | the account's event history | [`lookup`] |
+//! | the public keys of its trails' digests | [`public_keys`] |
 //! | its regions and its id | [`regions`] |
 //!
 //! Everything shares one [`clients::Clients`], which does nothing until it is first asked: a function polls its runtime
@@ -16,9 +17,11 @@ pub mod clients;
 pub mod error;
 pub mod lookup;
 pub mod objects;
+pub mod public_keys;
 pub mod regions;
 mod time;
 pub mod trails;
 
 pub use clients::Clients;
 pub use objects::S3Objects;
+pub use public_keys::ListedKeys;

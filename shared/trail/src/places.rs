@@ -90,7 +90,10 @@ impl Places {
         // Of several copies, the one whose path says most of the key, then the one that lies closest to the digest.
         let best = same.min_by_key(|index| {
             let path = &self.objects[**index].source;
-            (Reverse(common(path.rsplit('/'), key.rsplit('/'))), Reverse(common(path.split('/'), from.source.split('/'))))
+            (
+                Reverse(common(path.rsplit('/'), key.rsplit('/'))),
+                Reverse(common(path.split('/'), from.source.split('/'))),
+            )
         });
         best.map(|index| {
             self.named[*index].store(true, Ordering::Relaxed);
@@ -132,7 +135,8 @@ mod tests {
 
     #[test]
     fn a_key_is_found_wherever_the_bucket_was_copied_to() {
-        let places = Places::folder(["x/CloudTrail/eu/a.gz", "x/d.gz", "y/CloudTrail/eu/a.gz", "y/d.gz"].map(file).into());
+        let places =
+            Places::folder(["x/CloudTrail/eu/a.gz", "x/d.gz", "y/CloudTrail/eu/a.gz", "y/d.gz"].map(file).into());
         let key = "prefix/AWSLogs/1/CloudTrail/eu/a.gz";
         assert_eq!(found(&places, "x/d.gz", key).as_deref(), Some("x/CloudTrail/eu/a.gz"));
         assert_eq!(found(&places, "y/d.gz", key).as_deref(), Some("y/CloudTrail/eu/a.gz"));

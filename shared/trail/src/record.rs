@@ -130,13 +130,7 @@ fn line(chain: &Chain, kind: &str, status: &str, place: &Place<'_>, since: Times
 }
 
 /// A digest.
-pub(crate) fn digest(
-    chain: &Chain,
-    status: DigestStatus,
-    place: &Place<'_>,
-    since: Timestamp,
-    more: Value,
-) -> Value {
+pub(crate) fn digest(chain: &Chain, status: DigestStatus, place: &Place<'_>, since: Timestamp, more: Value) -> Value {
     line(chain, "trail_digest", status.as_str(), place, since, more)
 }
 

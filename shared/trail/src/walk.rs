@@ -77,9 +77,9 @@ pub struct Summary {
 pub struct DigestCounts {
     /// As they were delivered.
     pub valid: u64,
-    /// Nobody knows.
+    /// Nobody knows: no signature, or none of the known keys'.
     pub unverified: u64,
-    /// Not as they were delivered, or signed by somebody else.
+    /// Not as they were delivered.
     pub invalid: u64,
     /// Not there.
     pub missing: u64,
@@ -155,7 +155,8 @@ impl<'a> Walk<'a> {
         let digests = &chain.digests;
         let since = scope.since.into_iter().chain(scope.anchor.as_ref().map(|anchor| anchor.end)).max();
         let next = since.map_or(0, |since| digests.partition_point(|(name, _)| name.end <= since));
-        let until = scope.until.map(|until| until.saturating_add(SignedDuration::from_hours(1)).unwrap_or(Timestamp::MAX));
+        let until =
+            scope.until.map(|until| until.saturating_add(SignedDuration::from_hours(1)).unwrap_or(Timestamp::MAX));
         let end = until.map_or(digests.len(), |until| digests.partition_point(|(name, _)| name.end <= until));
         let before = next.checked_sub(1).map(|before| &digests[before]);
         let previous = scope.anchor.clone();
@@ -224,7 +225,7 @@ impl<'a> Walk<'a> {
         let verdict = self.verdict(current, digest, ahead, step).await;
         match verdict.status {
             DigestStatus::Valid => self.summary.digests.valid += 1,
-            DigestStatus::Unverified => self.summary.digests.unverified += 1,
+            DigestStatus::Unverified | DigestStatus::KeyUnknown => self.summary.digests.unverified += 1,
             _ => self.summary.digests.invalid += 1,
         }
         let said = ahead.and_then(|ahead| ahead.said_of(current));
@@ -334,13 +335,7 @@ impl<'a> Walk<'a> {
     }
 
     /// Whether a digest is as it was delivered.
-    async fn verdict(
-        &mut self,
-        current: &Loaded,
-        digest: &Digest,
-        ahead: Option<&Loaded>,
-        step: &mut Step,
-    ) -> Verdict {
+    async fn verdict(&mut self, current: &Loaded, digest: &Digest, ahead: Option<&Loaded>, step: &mut Step) -> Verdict {
         self.ring.ask(self.keys, self.chain, current, step).await;
         let hash = current.hash.as_deref().unwrap_or_default();
         let stored = current.signature.as_ref();

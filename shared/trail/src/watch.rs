@@ -130,9 +130,8 @@ impl Watch<'_> {
         }
         let places = Places::bucket(objects);
         let listing = listing(&places);
-        let of_trail = |chain: &&crate::chain::Chain| {
-            chain.trail == delivery.trail && chain.home_region == delivery.home_region
-        };
+        let of_trail =
+            |chain: &&crate::chain::Chain| chain.trail == delivery.trail && chain.home_region == delivery.home_region;
         for chain in listing.chains.iter().filter(of_trail) {
             let scope = if chain.backfill {
                 Scope { since: Some(ago(BACKFILL)), listed_from: Some(listed_from), ..Scope::default() }

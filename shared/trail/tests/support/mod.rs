@@ -103,12 +103,7 @@ pub struct Trail {
 
 impl Default for Trail {
     fn default() -> Self {
-        Self {
-            account: ACCOUNT.to_owned(),
-            region: REGION.to_owned(),
-            name: "main".to_owned(),
-            prefix: String::new(),
-        }
+        Self { account: ACCOUNT.to_owned(), region: REGION.to_owned(), name: "main".to_owned(), prefix: String::new() }
     }
 }
 
