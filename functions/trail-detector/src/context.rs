@@ -1,5 +1,9 @@
 //! What every invocation needs, built once.
 
+use std::sync::Arc;
+
+use cloudvigil_aws::{ListedKeys, S3Objects};
+use cloudvigil_core::ports::{ObjectStore, PublicKeys};
 use cloudvigil_lambda::{Detector, Environment, EnvironmentError};
 
 /// The name under which this function counts.
@@ -13,6 +17,12 @@ pub struct Context {
     pub detector: Detector,
     /// How far back the first sweep looks, in days.
     pub lookup_days: u32,
+    /// The buckets whose log files are verified: those that may be read.
+    pub verified_buckets: Vec<String>,
+    /// The buckets.
+    pub objects: Arc<dyn ObjectStore>,
+    /// CloudTrail's public keys.
+    pub keys: Arc<dyn PublicKeys>,
 }
 
 impl Context {
@@ -23,6 +33,21 @@ impl Context {
         if !(1..=HISTORY_DAYS).contains(&lookup_days) {
             return Err(EnvironmentError::Malformed { name: "LOOKUP_DAYS", expects: EXPECTS });
         }
-        Ok(Self { detector: Detector::from_environment(environment)?, lookup_days })
+        let detector = Detector::from_environment(environment)?;
+        let verified_buckets = environment.list("VERIFIED_BUCKETS");
+        Ok(Self { lookup_days, verified_buckets, ..Self::on(detector) })
+    }
+
+    /// A context that verifies no bucket.
+    fn on(detector: Detector) -> Self {
+        let objects = Arc::new(S3Objects::new(Arc::clone(&detector.clients)));
+        let keys = Arc::new(ListedKeys::new(Arc::clone(&detector.clients)));
+        Self { detector, lookup_days: 7, verified_buckets: Vec::new(), objects, keys }
+    }
+
+    /// A context for tests.
+    #[cfg(test)]
+    pub fn for_test(detector: Detector) -> Self {
+        Self::on(detector)
     }
 }

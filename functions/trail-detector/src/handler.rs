@@ -7,6 +7,7 @@
 use std::time::Duration;
 
 use cloudvigil_aws::regions::enabled_regions;
+use cloudvigil_aws::trails::trails;
 use cloudvigil_core::correlate::SettleError;
 use cloudvigil_core::formats;
 use cloudvigil_core::pipeline::{Entry, Report};
@@ -16,7 +17,7 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use crate::context::{Context, FUNCTION};
-use crate::{sweep, trail_status};
+use crate::{integrity, sweep, trail_status};
 
 /// What is kept of the invocation's time to settle what was read and to end in order.
 const RESERVE: Duration = Duration::from_secs(15);
@@ -74,7 +75,12 @@ async fn poll(left: Duration, context: &Context, counters: &mut Counters) -> Res
     let mut failures = Vec::new();
     let regions = enabled_regions(&context.detector.clients).await?;
     failures.extend(regions.error.map(|error| error.to_string()));
-    failures.extend(trail_status::check(&regions.names, context, counters).await);
+    let (trails, errors) = trails(&context.detector.clients, &regions.names).await;
+    failures.extend(errors.iter().map(ToString::to_string));
+    failures.extend(trail_status::check(&trails, context, counters).await);
+    // The history can wait for the next poll; so can digests, but they are few.
+    let share = Instant::now() + deadline.saturating_duration_since(Instant::now()) / 3;
+    failures.extend(integrity::verify(&trails, &regions.names, share, context, counters).await);
     failures.extend(sweep::sweep(&regions.names, deadline, context, counters).await);
     for failure in &failures {
         tracing::error!(failure, "a part of the poll failed");

@@ -2,6 +2,7 @@
 
 mod context;
 mod handler;
+mod integrity;
 mod sweep;
 mod trail_status;
 

@@ -170,7 +170,7 @@ mod tests {
         let clock: Arc<dyn Clock> = Arc::new(At("2026-03-31T12:00:00Z"));
         let state = Arc::new(EmbeddedState::in_memory(Arc::clone(&clock)).unwrap());
         let detector = Detector::new(Arc::new(Clients::new()), state, Arc::new(Collected::new()), clock);
-        let context = Context { detector, lookup_days: 7 };
+        let context = Context::for_test(detector);
         if let Some(body) = watermark {
             let body = body.as_bytes().to_vec();
             context.detector.state.put(WATERMARKS, "eu-west-1", body, Timestamp::MAX).await.unwrap();

@@ -1,6 +1,6 @@
 //! The trails' status: a trail that does not log is found although no event ever says so.
 
-use cloudvigil_aws::trails::{CouldNotLook, Trail, trails};
+use cloudvigil_aws::trails::{CouldNotLook, Trail};
 use cloudvigil_core::formats;
 use cloudvigil_core::pipeline::Entry;
 use cloudvigil_core::ports::{Failure, PortResult};
@@ -26,12 +26,11 @@ struct FirstSeen {
     condition: Value,
 }
 
-/// Checks every trail that records in one of `regions`. Returns what failed; the rest was done.
-pub async fn check(regions: &[String], context: &Context, counters: &mut Counters) -> Vec<String> {
-    let (trails, errors) = trails(&context.detector.clients, regions).await;
-    let mut failures: Vec<String> = errors.iter().map(ToString::to_string).collect();
+/// Checks whether each trail is alive. Returns what failed; the rest was done.
+pub async fn check(trails: &[Trail], context: &Context, counters: &mut Counters) -> Vec<String> {
+    let mut failures = Vec::new();
     let mut lines = Vec::new();
-    for trail in &trails {
+    for trail in trails {
         failures.extend(unforeseen(trail).map(|look| format!("{}: {look}", trail.arn)));
         match since(trail, context).await {
             Ok(since) => lines.push(trail.to_inventory(Some(since)).to_string()),
@@ -131,6 +130,7 @@ mod tests {
             multi_region: true,
             organization: false,
             s3_bucket: Some("logs".to_owned()),
+            s3_prefix: None,
             log_group: None,
             kms_key: None,
             validation: true,
@@ -163,7 +163,7 @@ mod tests {
         let state = Arc::new(EmbeddedState::in_memory(clock.clone()).unwrap());
         let detector =
             Detector::new(Arc::new(Clients::new()), state, Arc::new(Collected::new()), Arc::clone(&clock) as _);
-        let context = Context { detector, lookup_days: 7 };
+        let context = Context::for_test(detector);
         let mut seen = Vec::new();
         for (now, error) in [
             ("2026-03-01T10:00:00Z", Some("AccessDenied")),

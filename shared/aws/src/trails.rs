@@ -43,6 +43,8 @@ pub struct Trail {
     pub organization: bool,
     /// The bucket that it delivers to.
     pub s3_bucket: Option<String>,
+    /// What stands before `AWSLogs/` in the keys of what it delivers.
+    pub s3_prefix: Option<String>,
     /// The ARN of the log group that it delivers to.
     pub log_group: Option<String>,
     /// The key that its log files are encrypted with; `None`: S3's own.
@@ -195,6 +197,7 @@ async fn look(clients: &Clients, arn: String, trail: aws_sdk_cloudtrail::types::
         multi_region: trail.is_multi_region_trail.unwrap_or_default(),
         organization: trail.is_organization_trail.unwrap_or_default(),
         s3_bucket: trail.s3_bucket_name,
+        s3_prefix: trail.s3_key_prefix,
         log_group: trail.cloud_watch_logs_log_group_arn,
         kms_key: trail.kms_key_id,
         validation: trail.log_file_validation_enabled.unwrap_or_default(),

@@ -21,6 +21,8 @@ const SCHEMA: u32 = 1;
 const LIFETIME: SignedDuration = SignedDuration::from_hours(100 * 24);
 /// How far back a chain is listed at most. A trail that was silent for longer is looked at as if for the first time.
 const FARTHEST: SignedDuration = SignedDuration::from_hours(90 * 24);
+/// How often there is a digest: before that nobody has to look for the next.
+const INTERVAL: SignedDuration = SignedDuration::from_hours(1);
 /// How long a backfill digest may come after the end of its time. They have no mark: each is looked at every time.
 const BACKFILL: SignedDuration = SignedDuration::from_hours(48);
 
@@ -112,7 +114,10 @@ impl Watch<'_> {
     ///
     /// What cannot be read for now (throttling, a broken connection) ends the look before it, and is looked at again;
     /// what cannot be read at all is told, and passed over.
-    pub async fn look(&self, delivery: &Delivery, goes_on: &dyn Fn() -> bool) -> PortResult<Found> {
+    pub async fn look(&self, delivery: &Delivery, goes_on: &(dyn Fn() -> bool + Sync)) -> PortResult<Found> {
+        if !goes_on() {
+            return Ok(Found { cut_short: true, ..Found::default() });
+        }
         let now = self.clock.now();
         let ago = |span: SignedDuration| now.saturating_sub(span).unwrap_or(Timestamp::MIN);
         let mut found = Found { name: delivery.name(), ..Found::default() };
@@ -120,6 +125,9 @@ impl Watch<'_> {
         let mark: Option<Mark> = item.and_then(|item| serde_json::from_slice(&item.body).ok());
         let mark = mark.filter(|mark| mark.schema == SCHEMA && mark.end >= ago(FARTHEST));
         let anchor = mark.map(|mark| Anchor { key: mark.key, end: mark.end });
+        if anchor.as_ref().is_some_and(|anchor| anchor.end > ago(INTERVAL)) {
+            return Ok(found);
+        }
         let since = anchor.as_ref().map_or(ago(self.first_look), |anchor| anchor.end);
         let listed_from = midnight(since.min(ago(BACKFILL)));
         let (objects, errors) = self.list(delivery, listed_from, now).await?;

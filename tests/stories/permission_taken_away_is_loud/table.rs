@@ -54,6 +54,7 @@ pub const TRIED: &[(&str, &str, Trial)] = &[
     ("TrailDetectorRole", "cloudtrail:GetEventSelectors", Poll),
     ("TrailDetectorRole", "cloudtrail:GetTrailStatus", Poll),
     ("TrailDetectorRole", "cloudtrail:LookupEvents", History),
+    ("TrailDetectorRole", "s3:ListBucket", Poll),
     ("TrailDetectorRole", "dynamodb:GetItem", Call),
     ("TrailDetectorRole", "dynamodb:Query", Call),
     ("TrailDetectorRole", "dynamodb:UpdateItem", Call),
@@ -101,6 +102,7 @@ const DELETE: &str =
     "Lambda deletes from the queue in the role's name: what was done is done again, then goes to the dead letters";
 const DESTINATION: &str =
     "Lambda reports a failed invocation in the role's name: the failure itself is counted by Lambda before that";
+const NO_DIGEST: &str = "the emulator's trail delivers no digest that could be verified; a poll that may not look is tried with s3:ListBucket";
 
 /// The pairs that are not tried.
 pub const EXPLAINED: &[Explained] = &[
@@ -119,6 +121,8 @@ pub const EXPLAINED: &[Explained] = &[
         "the emulator's list of buckets names every region, so nobody has to ask",
         &[],
     ),
+    explained("TrailDetectorRole", "cloudtrail:ListPublicKeys", NO_DIGEST, &[]),
+    explained("TrailDetectorRole", "s3:GetObject", NO_DIGEST, &[]),
     explained("TrailDetectorRole", "logs:CreateLogStream", LOG, &["TrailDetectorErrorsAlarm"]),
     explained("TrailDetectorRole", "logs:PutLogEvents", LOG, &["TrailDetectorErrorsAlarm"]),
     explained("TrailDetectorRole", "sqs:SendMessage", DESTINATION, &["TrailDetectorErrorsAlarm"]),

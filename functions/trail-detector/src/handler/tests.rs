@@ -12,7 +12,7 @@ fn stage() -> (Context, Arc<Collected>) {
     let findings = Arc::new(Collected::new());
     let state = Arc::new(EmbeddedState::in_memory(Arc::new(SystemClock)).unwrap());
     let detector = Detector::new(Arc::new(Clients::new()), state, findings.clone(), Arc::new(SystemClock));
-    (Context { detector, lookup_days: 7 }, findings)
+    (Context::for_test(detector), findings)
 }
 
 fn stop_logging(id: &str, role: Option<&str>) -> Value {

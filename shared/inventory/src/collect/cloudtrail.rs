@@ -107,6 +107,7 @@ mod tests {
             multi_region: true,
             organization: true,
             s3_bucket: Some("logs".to_owned()),
+            s3_prefix: None,
             log_group: None,
             kms_key: None,
             validation: true,
