@@ -4,10 +4,10 @@
 //! Only buckets that the function may read are verified, which the environment names. An organization's trail is left to
 //! `cloudvigil trail verify`: its digests lie under the organization's id, which no trail tells.
 
-use cloudvigil_aws::Counters;
 use cloudvigil_aws::trails::Trail;
 use cloudvigil_core::formats;
 use cloudvigil_core::pipeline::Entry;
+use cloudvigil_lambda::Counters;
 use cloudvigil_trail::watch::{Delivery, Found, Watch};
 use futures::StreamExt as _;
 use jiff::SignedDuration;

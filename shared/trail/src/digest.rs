@@ -21,6 +21,7 @@ pub(crate) const HASH_ALGORITHM: &str = "SHA-256";
 /// What a digest file says. Names are `CloudTrail`'s.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
+#[allow(clippy::struct_field_names, reason = "the names are CloudTrail's")]
 pub(crate) struct Digest {
     pub digest_start_time: String,
     pub digest_end_time: String,

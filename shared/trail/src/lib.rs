@@ -11,6 +11,7 @@
 //! | which digests there are, by trail, account and region | [`chain`] |
 //! | where a file lies that a digest names: in a bucket, or in a folder | [`places`] |
 //! | a chain verified, digest by digest, oldest first | [`walk`] |
+//! | what came of it, in numbers | [`summary`] |
 //! | what has come into a bucket since the last look | [`watch`] |
 //! | log files that no digest names | [`unlisted`] |
 //! | public keys from a file | [`keys`] |
@@ -27,6 +28,8 @@ pub mod keys;
 mod name;
 pub mod places;
 pub mod record;
+mod ring;
+pub mod summary;
 pub mod unlisted;
 pub mod walk;
 pub mod watch;
@@ -34,4 +37,5 @@ pub mod watch;
 pub use keys::KeyRing;
 pub use name::DigestName;
 pub use places::Places;
-pub use walk::{Scope, Summary, Walk};
+pub use summary::Summary;
+pub use walk::{Scope, Walk};

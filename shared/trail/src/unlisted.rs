@@ -8,7 +8,7 @@ use crate::chain::Chain;
 use crate::name::LogFileName;
 use crate::places::Places;
 use crate::record::{self, Place};
-use crate::walk::Summary;
+use crate::summary::Summary;
 
 /// How long after its name's time a log file may come into a digest, or before.
 const MARGIN: SignedDuration = SignedDuration::from_hours(1);

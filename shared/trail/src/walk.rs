@@ -4,12 +4,9 @@
 //! A signature is good if `CloudTrail`'s key says so, wherever it comes from: the object's metadata or the next digest,
 //! signed or not. Where both are there, both must be good.
 
-use std::collections::HashMap;
-
-use cloudvigil_core::ports::{Failure, ObjectId, ObjectStore, PublicKey, PublicKeys};
+use cloudvigil_core::ports::{Failure, ObjectStore, PublicKeys};
 use futures::StreamExt as _;
 use jiff::{SignedDuration, Timestamp};
-use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::chain::Chain;
@@ -19,11 +16,11 @@ use crate::keys::is_signed;
 use crate::name::{DigestName, file_name};
 use crate::places::Places;
 use crate::record::{self, DigestStatus, LogFileStatus, Place};
+use crate::ring::Ring;
+use crate::summary::{Gap, Summary};
 
 /// How many log files are read at once.
 const CONCURRENCY: usize = 16;
-/// How far around a time keys are asked for: they change at some instant.
-const KEY_MARGIN: SignedDuration = SignedDuration::from_hours(2);
 
 /// Which part of a chain is verified.
 #[derive(Debug, Clone, Default)]
@@ -45,70 +42,6 @@ pub struct Anchor {
     pub key: String,
     /// The end of its time.
     pub end: Timestamp,
-}
-
-/// What came of a chain.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
-pub struct Summary {
-    /// The account that the digests speak of.
-    pub account: String,
-    /// The region that they speak of.
-    pub region: String,
-    /// The trail's name.
-    pub trail: String,
-    /// The trail's home region.
-    pub home_region: String,
-    /// Whether they are backfill digests.
-    pub backfill: bool,
-    /// The beginning of the first digest's time.
-    pub from: Option<Timestamp>,
-    /// The end of the last digest's time.
-    pub to: Option<Timestamp>,
-    /// What the digests are.
-    pub digests: DigestCounts,
-    /// What the log files are.
-    pub log_files: LogFileCounts,
-    /// Times between the two that no digest vouches for.
-    pub gaps: Vec<Gap>,
-}
-
-/// Digests, by what they are.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
-pub struct DigestCounts {
-    /// As they were delivered.
-    pub valid: u64,
-    /// Nobody knows: no signature, or none of the known keys'.
-    pub unverified: u64,
-    /// Not as they were delivered.
-    pub invalid: u64,
-    /// Not there.
-    pub missing: u64,
-    /// They could not be read.
-    pub unreadable: u64,
-}
-
-/// Log files, by what they are.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
-pub struct LogFileCounts {
-    /// As their digest says.
-    pub valid: u64,
-    /// Not as their digest says.
-    pub changed: u64,
-    /// Not there.
-    pub missing: u64,
-    /// They could not be read.
-    pub unreadable: u64,
-    /// Named by a digest that is not `CloudTrail`'s.
-    pub unchecked: u64,
-}
-
-/// A time that no digest vouches for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-pub struct Gap {
-    /// The end of the digest before.
-    pub from: Timestamp,
-    /// The beginning of the digest after.
-    pub to: Timestamp,
 }
 
 /// What came of one digest and the log files that it names.
@@ -239,7 +172,7 @@ impl<'a> Walk<'a> {
             "reason": verdict.reason,
         });
         let place = self.place(current, digest);
-        // That the keys could not be had is one thing for all digests, and not each one's.
+        // A key that is lacking is one thing for all digests that are signed with it, and not each one's.
         if !verdict.repeated {
             step.records.push(record::digest(self.chain, verdict.status, &place, end, more));
         }
@@ -356,7 +289,11 @@ impl<'a> Walk<'a> {
                 let repeated = std::mem::replace(&mut self.ring.told, true);
                 Verdict { repeated, ..Verdict::of(DigestStatus::Unverified, "the public keys could not be had") }
             } else {
-                Verdict::of(DigestStatus::KeyUnknown, "none of CloudTrail's public keys has its fingerprint")
+                let fingerprint = digest.digest_public_key_fingerprint.clone();
+                let repeated = !self.ring.unknown.insert(fingerprint);
+                let reason =
+                    "none of CloudTrail's public keys has its fingerprint, nor that of any after it with the same";
+                Verdict { repeated, ..Verdict::of(DigestStatus::KeyUnknown, reason) }
             };
         };
         let text = digest.signed_text(hash);
@@ -501,47 +438,4 @@ enum Looked {
     Differs(String),
     Damaged(String),
     Failed(cloudvigil_core::ports::PortError),
-}
-
-/// The keys of a chain.
-#[derive(Default)]
-struct Ring {
-    keys: HashMap<String, PublicKey>,
-    /// For which time they were asked.
-    asked: Option<(Timestamp, Timestamp)>,
-    /// Whether they could not be had, and whether a record says so.
-    failed: bool,
-    told: bool,
-    /// A digest that has said an untrue thing of the one before it.
-    refuted: Option<ObjectId>,
-}
-
-impl Ring {
-    /// Asks for the keys of a digest's time, once for a whole chain.
-    async fn ask(&mut self, keys: &dyn PublicKeys, chain: &Chain, digest: &Loaded, step: &mut Step) {
-        if self.asked.is_some_and(|(from, to)| (from..=to).contains(&digest.signed)) {
-            return;
-        }
-        let last = chain.digests.last().map_or(digest.signed, |(name, _)| name.end).max(digest.signed);
-        let from = digest.signed.saturating_sub(KEY_MARGIN).unwrap_or(Timestamp::MIN);
-        let to = last.saturating_add(KEY_MARGIN).unwrap_or(Timestamp::MAX);
-        self.asked = Some((digest.signed, last));
-        match keys.between(&chain.region, from, to).await {
-            Ok(keys) => self.keys.extend(keys.into_iter().map(|key| (key.fingerprint.clone(), key))),
-            Err(error) => {
-                self.failed = true;
-                step.errors.push(error.to_string());
-                step.transient |= error.failure == Failure::Transient;
-            }
-        }
-    }
-
-    /// Whether a digest has a signature that is not its own, or a key that is nobody's.
-    fn is_forged(&self, loaded: &Loaded) -> bool {
-        let Ok(digest) = &loaded.content else { return false };
-        let Some(key) = self.keys.get(&digest.digest_public_key_fingerprint) else { return !self.failed };
-        let hash = loaded.hash.as_deref().unwrap_or_default();
-        let stored = loaded.signature.as_ref();
-        stored.is_some_and(|stored| !is_signed(key, &digest.signed_text(hash), &stored.signature))
-    }
 }

@@ -12,7 +12,8 @@ use serde_json::Value;
 
 use crate::chain::listing;
 use crate::places::Places;
-use crate::walk::{Anchor, DigestCounts, LogFileCounts, Scope, Walk};
+use crate::summary::{DigestCounts, LogFileCounts};
+use crate::walk::{Anchor, Scope, Walk};
 
 /// The state's partition of how far chains were verified; the sort key is [`Delivery::name`].
 const MARKS: &str = "trail#verified";

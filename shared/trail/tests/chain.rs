@@ -193,7 +193,7 @@ async fn without_the_right_keys_nothing_is_verified_and_hashes_still_are() {
     let store = Store::new(&bucket, View::Bucket);
     let verified = verify_in(&store, View::Bucket, &MALLORY.ring(), &Scope::default()).await;
     let names: Vec<_> = verified.breaks().iter().map(|(_, status, _)| *status).collect();
-    assert_eq!(names, ["key_unknown", "missing", "key_unknown", "key_unknown"]);
+    assert_eq!(names, ["key_unknown", "missing"]);
     // Even then the next digest tells that one was changed.
     bucket.change(&digests[1].key, |content| *content = gzip(&[content.as_slice()].concat()));
     let store = Store::new(&bucket, View::Bucket);
@@ -218,7 +218,7 @@ async fn a_backfill_digest_is_verified_apart_and_needs_none_before_it() {
     let (mut bucket, digests) = Bucket::with_hours(4);
     let trail = Trail::default();
     let late = vec![(trail.log_key(hour(2), "late"), b"{\"Records\":[]}".to_vec())];
-    let of = |n, log_files| Hour { end: hour(n), previous: None, log_files, backfill: true, signer: &*CLOUDTRAIL };
+    let of = |n, log_files| Hour { end: hour(n), previous: None, log_files, backfill: true, signer: &CLOUDTRAIL };
     bucket.deliver(&trail, &of(2, late.clone()));
     bucket.deliver(&trail, &of(3, Vec::new()));
     for view in SIGNED {

@@ -50,7 +50,9 @@ pub fn run(arguments: &TrailVerify) -> Result<Ending> {
         Ok(listed) => listed,
         Err(error) => (Vec::new(), vec![error]),
     };
-    errors.iter().for_each(|error| run.failed(error));
+    for error in &errors {
+        run.failed(error);
+    }
     let places = if in_s3 { Places::bucket(objects) } else { Places::folder(objects) };
     let listing = listing(&places);
     take_listing(&listing, &arguments.path, errors.is_empty(), &mut run);
