@@ -75,7 +75,7 @@ fn cloudtrail(fields: &Value, derived: &mut Map<String, Value>) {
     match fields.get("eventName").and_then(Value::as_str) {
         Some("AuthorizeSecurityGroupIngress" | "ModifySecurityGroupRules") => put_exposure(parameters, derived),
         Some("PutBucketPolicy") => put_policy(parameters.get("bucketPolicy"), derived),
-        Some("PutEventSelectors") => put_selectors(parameters, derived),
+        Some("PutEventSelectors" | "UpdateEventDataStore") => put_selectors(parameters, derived),
         _ => {}
     }
 }
