@@ -75,6 +75,15 @@ impl EventRule {
     }
 }
 
+/// A service's name as the rules' names have it: with the stack's, `-trail-` and the number of a part they stay within
+/// the 64 characters of a rule's name.
+fn service_name(source: &str) -> String {
+    match source.trim_end_matches(".amazonaws.com") {
+        "elasticloadbalancing" => "elb".to_owned(),
+        name => name.replace('.', "-"),
+    }
+}
+
 /// A name as a pattern has it.
 fn in_pattern(name: &EventName) -> Value {
     match name {
@@ -87,7 +96,7 @@ fn in_pattern(name: &EventName) -> Value {
 fn event_rules(wanted: &BTreeMap<String, BTreeSet<EventName>>) -> Vec<EventRule> {
     let mut rules: Vec<EventRule> = Vec::new();
     for (source, names) in wanted {
-        let service = source.trim_end_matches(".amazonaws.com").replace('.', "-");
+        let service = service_name(source);
         let new = |part: usize| EventRule {
             service: if part == 1 { service.clone() } else { format!("{service}-{part}") },
             source: source.clone(),
@@ -132,6 +141,17 @@ fn every_event_that_a_rule_needs_matches_exactly_one_pattern() {
         }
     }
     assert!(rules.iter().all(EventRule::fits));
+}
+
+#[test]
+fn the_rules_names_are_unique_and_not_too_long() {
+    let rules = event_rules(&wanted());
+    let names: BTreeSet<String> = rules.iter().map(|rule| format!("-trail-{}", rule.service)).collect();
+    assert_eq!(names.len(), rules.len());
+    // The longest name of a stack that the README allows, and the longest of a rule,
+    // <https://docs.aws.amazon.com/eventbridge/latest/APIReference/API_PutRule.html>.
+    let too_long: Vec<&String> = names.iter().filter(|name| 38 + name.len() > 64).collect();
+    assert!(too_long.is_empty(), "{too_long:?}");
 }
 
 #[test]
