@@ -12,10 +12,19 @@ use walkdir::WalkDir;
 use crate::arguments::RuleOptions;
 use crate::terminal;
 
-/// Loads the rules that were asked for. A malformed rule is told and left out; a folder in which no rule loads is an
-/// error.
+/// Loads the rules that were asked for, the built-in ones without their tests. A malformed rule is told and left out; a
+/// folder in which no rule loads is an error.
 pub fn load(options: &RuleOptions) -> Result<Catalogue> {
-    let mut files = if options.no_default_rules { Vec::new() } else { Catalogue::built_in_files() };
+    load_beside(Catalogue::built_in_files_without_tests, options)
+}
+
+/// Loads the rules that were asked for, with their tests.
+pub fn load_with_tests(options: &RuleOptions) -> Result<Catalogue> {
+    load_beside(Catalogue::built_in_files, options)
+}
+
+fn load_beside(built_in: fn() -> Vec<RuleFile>, options: &RuleOptions) -> Result<Catalogue> {
+    let mut files = if options.no_default_rules { Vec::new() } else { built_in() };
     let mut given = Vec::new();
     for path in &options.rules {
         let (own, problems) = read(path)?;

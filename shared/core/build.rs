@@ -1,4 +1,7 @@
 //! Lists the built-in rules: the catalogue is the folder `rules`, so a rule needs no registration.
+//!
+//! Each is there twice: whole, and without its tests, which are more than half of the text and which nobody reads who
+//! only wants to run it.
 
 use std::path::{Path, PathBuf};
 use std::{env, fs, io};
@@ -9,15 +12,32 @@ fn main() -> io::Result<()> {
     let mut files = Vec::new();
     collect(&root, &mut files)?;
     files.sort();
-    let mut list = String::from("[\n");
+    let out = PathBuf::from(env::var_os("OUT_DIR").ok_or(io::ErrorKind::NotFound)?);
+    let (mut list, mut without_tests) = (String::from("[\n"), String::from("[\n"));
     for file in &files {
         let name = file.strip_prefix(&root).map_err(io::Error::other)?.display().to_string().replace('\\', "/");
         let path = file.display().to_string();
         list.extend(["(\"rules/", &name, "\", include_str!(", &format!("{path:?}"), ")),\n"]);
+        let text = runnable(&fs::read_to_string(file)?);
+        without_tests.extend(["(\"rules/", &name, "\", ", &format!("{text:?}"), "),\n"]);
     }
     list += "]\n";
-    let out = PathBuf::from(env::var_os("OUT_DIR").ok_or(io::ErrorKind::NotFound)?);
-    fs::write(out.join("catalogue.rs"), list)
+    without_tests += "]\n";
+    fs::write(out.join("catalogue.rs"), list)?;
+    fs::write(out.join("catalogue_without_tests.rs"), without_tests)
+}
+
+/// A rule file without the `tests` of its rules: from that key at the start of a line to the next key there, or to the
+/// end of the document.
+fn runnable(text: &str) -> String {
+    let mut in_tests = false;
+    let kept = text.lines().filter(|line| {
+        if line.starts_with(|first: char| !first.is_whitespace() && first != '#' && first != '}' && first != ']') {
+            in_tests = line.starts_with("tests:");
+        }
+        !in_tests
+    });
+    kept.flat_map(|line| [line, "\n"]).collect()
 }
 
 fn collect(folder: &Path, files: &mut Vec<PathBuf>) -> io::Result<()> {

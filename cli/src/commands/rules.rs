@@ -24,7 +24,7 @@ pub fn run(arguments: Rules) -> Result<Ending> {
         Rules::Show { id, rules } => show::run(&rules::load(&rules)?, &id),
         Rules::Lint { dir } => check(dir.as_deref(), Check::Lint),
         Rules::Test { dir } => check(dir.as_deref(), Check::Test),
-        Rules::Coverage { list, rules } => coverage::run(&rules::load(&rules)?, list.as_deref()),
+        Rules::Coverage { list, rules } => coverage::run(&rules::load_with_tests(&rules)?, list.as_deref()),
     }
 }
 
