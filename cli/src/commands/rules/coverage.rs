@@ -34,14 +34,17 @@ struct Wanted {
     any_outcome: bool,
 }
 
-/// What the tests of one rule show of a call.
-#[derive(Default)]
-struct Shown {
-    succeeded: bool,
-    denied: bool,
-    harmless: bool,
-    /// Whether it matches by name, without any parameters.
-    by_name: bool,
+/// What is known of a rule and a call.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Shown {
+    /// A test shows that the successful call matches.
+    Succeeded,
+    /// A test shows that the denied call matches, one level lower.
+    Denied,
+    /// A test shows a harmless call that matches no rule about tampering.
+    Harmless,
+    /// It matches by name, without any parameters.
+    ByName,
 }
 
 /// Tells what the rules find. With a list, exit code 1 says that something on it is not found.
@@ -90,12 +93,14 @@ fn techniques(catalogue: &Catalogue) -> Result<Ending> {
 }
 
 fn events(catalogue: &Catalogue, wanted: &[Wanted]) -> Result<Ending> {
-    let mut shown: BTreeMap<Event, BTreeMap<usize, Shown>> = BTreeMap::new();
-    for (number, rule) in catalogue.rules().iter().enumerate() {
-        test(catalogue, rule, &mut |event, note| note(shown.entry(event).or_default().entry(number).or_default()));
-    }
-    for (event, number) in probed(catalogue, wanted)? {
-        shown.entry(event).or_default().entry(number).or_default().by_name = true;
+    let mut shown: BTreeMap<Event, BTreeMap<usize, BTreeSet<Shown>>> = BTreeMap::new();
+    let tested =
+        catalogue.rules().iter().enumerate().flat_map(|(number, rule)| {
+            tested(catalogue, rule).into_iter().map(move |(event, what)| (event, number, what))
+        });
+    let probed = probed(catalogue, wanted)?.into_iter().map(|(event, number)| (event, number, Shown::ByName));
+    for (event, number, what) in tested.chain(probed) {
+        shown.entry(event).or_default().entry(number).or_default().insert(what);
     }
     let nothing = BTreeMap::new();
     let missing: Vec<(&Event, String)> = wanted
@@ -118,8 +123,8 @@ fn events(catalogue: &Catalogue, wanted: &[Wanted]) -> Result<Ending> {
 }
 
 /// What keeps a call from being covered; `None`: nothing.
-fn lacks(wanted: &Wanted, rules: &[(Level, &Shown)]) -> Option<String> {
-    let succeeded: Vec<_> = rules.iter().filter(|(_, shown)| shown.succeeded).collect();
+fn lacks(wanted: &Wanted, rules: &[(Level, &BTreeSet<Shown>)]) -> Option<String> {
+    let succeeded: Vec<_> = rules.iter().filter(|(_, shown)| shown.contains(&Shown::Succeeded)).collect();
     if succeeded.is_empty() {
         return Some("no test shows that it matches".to_owned());
     }
@@ -129,38 +134,35 @@ fn lacks(wanted: &Wanted, rules: &[(Level, &Shown)]) -> Option<String> {
         let levels: BTreeSet<&str> = succeeded.iter().map(|(level, _)| level.as_str()).collect();
         return Some(format!("it is {}, not {level}", levels.into_iter().collect::<Vec<_>>().join(" and ")));
     }
-    let denied: Vec<_> = at_level.into_iter().filter(|(_, shown)| shown.denied).collect();
+    let denied: Vec<_> = at_level.into_iter().filter(|(_, shown)| shown.contains(&Shown::Denied)).collect();
     if denied.is_empty() {
         return Some("no test shows that the denied call matches, one level lower".to_owned());
     }
-    let judged = |shown: &Shown| wanted.any_outcome || shown.by_name || shown.harmless;
+    let judged = |shown: &BTreeSet<Shown>| {
+        wanted.any_outcome || shown.contains(&Shown::ByName) || shown.contains(&Shown::Harmless)
+    };
     (!denied.iter().any(|(_, shown)| judged(shown)))
         .then(|| "no test shows a harmless call that stays quiet".to_owned())
 }
 
-/// Runs a rule's tests and notes what they show of the calls in them. A correlation counts calls and judges none.
-fn test(catalogue: &Catalogue, rule: &Rule, note: &mut dyn FnMut(Event, &dyn Fn(&mut Shown))) {
-    if rule.detection.is_none() {
-        return;
-    }
+/// Runs a rule's tests, and tells what they show of the calls in them. A correlation counts calls and judges none.
+fn tested(catalogue: &Catalogue, rule: &Rule) -> Vec<(Event, Shown)> {
+    let mut all = Vec::new();
     for run in rule.cases.runs() {
         let Ok(outcome) = run_case(catalogue, rule, &run) else { continue };
-        if outcome.matched != run.expected {
+        if rule.detection.is_none() || outcome.matched != run.expected {
             continue;
         }
-        let denied = run.is_denied();
         let failed = run.records.iter().any(|record| record.get("errorCode").is_some());
-        for event in run.records.iter().filter_map(event_of) {
-            note(event, &|shown| match outcome.level {
-                Some(level) if run.expected => {
-                    shown.succeeded |= !failed && level == rule.level;
-                    shown.denied |= denied && level == rule.level.lower();
-                }
-                None if run.expected => {}
-                _ => shown.harmless |= !failed && !outcome.tampering,
-            });
-        }
+        let shown = match outcome.level {
+            Some(level) if run.expected && !failed && level == rule.level => Shown::Succeeded,
+            Some(level) if run.expected && run.is_denied() && level == rule.level.lower() => Shown::Denied,
+            _ if !run.expected && !failed && !outcome.tampering => Shown::Harmless,
+            _ => continue,
+        };
+        all.extend(run.records.iter().filter_map(event_of).map(|event| (event, shown)));
     }
+    all
 }
 
 /// The calls that match without any parameters, and the rules that they match.
