@@ -111,9 +111,10 @@ mod tests {
     use std::sync::Arc;
     use std::time::Duration;
 
+    use cloudvigil_aws::Clients;
     use cloudvigil_aws::trails::{ManagementWrites, TrailStatus};
-    use cloudvigil_aws::{Clients, Detector};
     use cloudvigil_core::ports::Clock;
+    use cloudvigil_lambda::Detector;
     use cloudvigil_local::{Collected, EmbeddedState};
     use jiff::{Timestamp, ToSpan as _};
 

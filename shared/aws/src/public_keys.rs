@@ -68,7 +68,7 @@ mod tests {
             }))
         };
         let stub = Stub::answering([page("f1", Some("more")), page("f2", None)]);
-        let keys = ListedKeys::new(stub.clients(Clients::new));
+        let keys = ListedKeys::new(stub.clients(Clients::with_config));
         let found =
             keys.between("eu-west-1", time("2026-03-01T10:00:00Z"), time("2026-03-01T12:00:00Z")).await.unwrap();
         assert_eq!(found.len(), 2);
@@ -82,7 +82,7 @@ mod tests {
     #[tokio::test]
     async fn a_refusal_names_the_permission() {
         let stub = Stub::answering([Reply::error(400, "AccessDeniedException", "no")]);
-        let keys = ListedKeys::new(stub.clients(Clients::new));
+        let keys = ListedKeys::new(stub.clients(Clients::with_config));
         let error = keys.between("eu-west-1", Timestamp::UNIX_EPOCH, Timestamp::UNIX_EPOCH).await.unwrap_err();
         assert_eq!(error.failure, Failure::Denied);
         assert!(error.to_string().contains("cloudtrail:ListPublicKeys"), "{error}");
