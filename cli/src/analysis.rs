@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex, PoisonError, mpsc};
 
 use anyhow::{Context as _, Result};
-use cloudvigil_core::correlate::Settler;
+use cloudvigil_core::correlate::{Closing, Settler};
 use cloudvigil_core::detect::Catalogue;
 use cloudvigil_core::finding::{Finding, Level, Message};
 use cloudvigil_core::pipeline::{Pipeline, Report, SourceStats, Stats};
@@ -146,7 +146,13 @@ impl<'a> Run<'a> {
     }
 
     fn settler(&self) -> Settler<'_> {
-        Settler { catalogue: self.catalogue, state: self.state, sink: &self.collected, clock: self.clock }
+        Settler {
+            catalogue: self.catalogue,
+            state: self.state,
+            sink: &self.collected,
+            clock: self.clock,
+            closing: Closing::EndOfInput,
+        }
     }
 
     /// Takes up what came of a source.

@@ -61,7 +61,7 @@ pub fn read(path: &Path) -> Result<(Vec<RuleFile>, Vec<Problem>)> {
     let mut files = Vec::new();
     let mut problems = Vec::new();
     let mut problem = |path: &Path, reason: String| {
-        problems.push(Problem { file: path.display().to_string(), rule: None, reason });
+        problems.push(Problem { file: path.display().to_string(), reason, ..Problem::default() });
     };
     for entry in WalkDir::new(path).follow_links(true).sort_by_file_name() {
         match entry {

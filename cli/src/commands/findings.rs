@@ -35,7 +35,8 @@ pub fn run(arguments: &Findings) -> Result<Ending> {
     let mut ending = Ending::Done;
     for (partition, item) in items {
         let found = match settled(&item.body, &partition) {
-            Ok(found) => found,
+            Ok(Some(found)) => found,
+            Ok(None) => continue,
             Err(error) => {
                 terminal::error(&error.to_string());
                 ending = Ending::Incomplete;

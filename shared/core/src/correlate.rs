@@ -4,22 +4,27 @@
 //! Contributions are stored under the object that they came from, so that writing them twice changes nothing; a
 //! finding is computed from all contributions that are there, so that whoever writes last sees everything; and it is
 //! published when it moved. [`Settler`] does the last two for the partitions that an object touched.
+//!
+//! Conditions that more contributions only ever fulfil slide: a window may start anywhere, and is hot at once. All others
+//! ask UTC-aligned windows that are closed: by the end of the input, or by time, the rule's lateness after their end.
+//! [`plan`] says which are which.
 
+mod contribution;
 mod contributions;
 mod fold;
 pub mod plan;
 mod settle;
+mod windows;
 
+pub(crate) use contribution::{Contribution, RecordKey};
+pub(crate) use contributions::{BorrowedGroup, is_failed_call};
 pub use contributions::{Contributions, Partition, StoredContributions};
-pub(crate) use contributions::{NewContribution, is_failed_call};
 pub(crate) use fold::MAX_RESOURCES;
 pub use fold::finding_in;
-pub use settle::{SETTLED, SettleError, Settler, settled};
+pub use settle::{Closing, SETTLED, SettleError, Settler, settled};
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-
-use sha2::{Digest, Sha256};
 
 use plan::Micros;
 
@@ -58,12 +63,7 @@ fn group_text(group: &Group) -> String {
 
 /// 32 hexadecimal digits over texts, each told apart from the next by its length.
 pub(crate) fn digest(parts: &[&str]) -> String {
-    let mut hash = Sha256::new();
-    for part in parts {
-        hash.update((part.len() as u64).to_be_bytes());
-        hash.update(part.as_bytes());
-    }
-    hex(&hash.finalize()[..16])
+    hex(&contribution::hash_of(parts))
 }
 
 /// Bytes as hexadecimal digits.

@@ -6,12 +6,17 @@
 mod cases;
 mod event;
 mod events;
+mod fields;
+mod filters;
 mod index;
 mod lint;
 mod load;
+mod pipelines;
+mod placeholders;
+mod values;
 
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, PoisonError, RwLock};
 
 pub use cases::{Case, CaseFailure, Cases, Outcome, Run, run_case, run_cases};
@@ -19,12 +24,15 @@ pub use events::{EventName, EventQuery};
 pub use index::Index;
 pub use lint::lint;
 pub use load::{Problem, RuleFile};
+pub use placeholders::Placeholders;
+pub use values::ValueOf;
 
 use event::RecordEvent;
 use rsigma_eval::CompiledRule;
 use rsigma_eval::compiler::eval_condition;
 
-use crate::correlate::plan::Node;
+use crate::correlate::plan::{Micros, Node};
+use crate::fields::Flat;
 use crate::finding::{Guidance, Level};
 use crate::record::{LogSource, Record};
 
@@ -50,7 +58,7 @@ impl WantedLogSource {
 }
 
 /// A rule, simple or a correlation.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Rule {
     /// Its id, unique in a catalogue.
     pub id: String,
@@ -74,6 +82,8 @@ pub struct Rule {
     pub group_by: Option<Vec<String>>,
     /// What it asks of its contributions.
     pub plan: Node,
+    /// How long after its end an aligned window of the plan is waited for, in microseconds.
+    pub lateness: Micros,
     /// What it looks at, record by record, if it is a simple rule.
     pub detection: Option<Detection>,
     /// For a correlation, the simple rules that are its plan's leaves, in their order.
@@ -93,13 +103,15 @@ impl Rule {
 const TAMPERING: [&str; 5] = ["attack.t1562.001", "attack.t1562.008", "attack.t1685", "attack.t1535", "attack.t1666"];
 
 /// A simple rule's part that looks at one record.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Detection {
     /// The log source that it asks for.
     pub log_source: WantedLogSource,
     compiled: CompiledRule,
     /// For `CloudTrail` rules, which events they ask for.
     events: Vec<events::Wanted>,
+    /// The fields that it names.
+    fields: BTreeSet<String>,
 }
 
 /// A simple rule within a correlation.
@@ -109,6 +121,8 @@ pub struct Leaf {
     pub rule: usize,
     /// The field to read for each of the correlation's `group_by` names, in their order.
     pub fields: Vec<String>,
+    /// What is read of its records, for correlations that look at values.
+    pub value: Option<ValueOf>,
 }
 
 /// What a simple rule's match counts towards.
@@ -147,9 +161,43 @@ impl Catalogue {
         files(&include!(concat!(env!("OUT_DIR"), "/catalogue_without_tests.rs")))
     }
 
-    /// Loads rules. A malformed rule is among the problems, by file and reason; the others are loaded.
+    /// Loads rules. A malformed rule is among the problems, by file, line and reason; the others are loaded.
     pub fn load(files: Vec<RuleFile>) -> (Self, Vec<Problem>) {
-        load::load(files)
+        Self::load_with(files, &Placeholders::default())
+    }
+
+    /// Loads rules; what the configuration has for placeholders is filled in.
+    #[allow(clippy::needless_pass_by_value, reason = "files are loaded once")]
+    pub fn load_with(files: Vec<RuleFile>, placeholders: &Placeholders) -> (Self, Vec<Problem>) {
+        load::load(&files, placeholders)
+    }
+
+    /// Notes for its leaves that a correlation counts them, if it reports anything.
+    fn count(&mut self, correlation: usize) {
+        if !self.rules[correlation].reports {
+            return;
+        }
+        for (leaf, Leaf { rule, .. }) in self.rules[correlation].leaves.iter().enumerate() {
+            self.uses[*rule].push(Use { correlation, leaf });
+        }
+    }
+
+    /// A catalogue of this correlation alone, with what it counts, in which it reports what it finds.
+    fn alone(&self, correlation: &Rule) -> Self {
+        let mut alone = Self::default();
+        let mut rule = Rule { reports: true, ..correlation.clone() };
+        for leaf in &mut rule.leaves {
+            let counted = &self.rules[leaf.rule];
+            leaf.rule = *alone.by_id.entry(counted.id.clone()).or_insert(alone.rules.len());
+            if leaf.rule == alone.rules.len() {
+                alone.rules.push(Rule { reports: false, ..counted.clone() });
+                alone.uses.push(Vec::new());
+            }
+        }
+        alone.rules.push(rule);
+        alone.uses.push(Vec::new());
+        alone.count(alone.rules.len() - 1);
+        alone
     }
 
     /// The rules, in the order in which they were loaded.
@@ -222,6 +270,9 @@ fn files(embedded: &[(&str, &'static str)]) -> Vec<RuleFile> {
 }
 
 /// A record's field as the text by which findings are grouped; `None` where it is absent or null.
-pub fn field_text(record: &Record<'_>, name: &str) -> Option<String> {
-    RecordEvent::new(record, false).text(name)
+pub fn field_text<'r>(record: &'r Record<'_>, name: &str) -> Option<Cow<'r, str>> {
+    match record.fields.as_flat().and_then(|fields| crate::fields::find(fields, name)) {
+        Some(Flat::Text(text)) => Some(Cow::Borrowed(text)),
+        _ => RecordEvent::new(record, false).text(name).map(Cow::Owned),
+    }
 }

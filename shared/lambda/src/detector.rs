@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, OnceLock};
 
 use cloudvigil_aws::Clients;
-use cloudvigil_core::correlate::{Partition, SettleError, Settler};
+use cloudvigil_core::correlate::{Closing, Partition, SettleError, Settler};
 use cloudvigil_core::detect::Catalogue;
 use cloudvigil_core::pipeline::{Damage, Options, Pipeline, Report};
 use cloudvigil_core::ports::{Clock, FindingSink, StateStore, SystemClock};
@@ -92,9 +92,11 @@ impl Detector {
         Ok((self.settler().put(&object, contributions).await?, damage))
     }
 
-    /// Publishes what moved in the partitions, and counts it.
+    /// Publishes what moved in the partitions, or because time has passed, and counts it.
     pub async fn settle(&self, touched: &BTreeSet<Partition>, counters: &mut Counters) -> Result<(), SettleError> {
-        counters.findings += self.settler().settle(touched).await? as u64;
+        let settler = self.settler();
+        counters.findings += settler.settle(touched).await? as u64;
+        counters.findings += settler.settle_due().await? as u64;
         Ok(())
     }
 
@@ -111,6 +113,7 @@ impl Detector {
             state: self.state.as_ref(),
             sink: self.sink.as_ref(),
             clock: self.clock.as_ref(),
+            closing: Closing::WallClock,
         }
     }
 }

@@ -1,22 +1,35 @@
 //! The same log, however it is cut into objects, in whatever order they are analysed, some twice, some by a worker that
 //! dies midway and is run again, several workers at once: the settled findings are those of one pass over the whole.
+//!
+//! Every kind of correlation is among the random rules. Where the input has an end, each worker takes all windows for
+//! closed, and takes back what more input contradicts; where it has none, as in AWS, windows are closed by a clock that
+//! goes on while objects arrive, and nothing is ever taken back.
 
 #![allow(clippy::unwrap_used, reason = "what fails in a test's helper fails the test")]
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex};
 
-use cloudvigil_core::correlate::{SETTLED, Settler, settled};
+use cloudvigil_core::correlate::{Closing, SETTLED, Settler, settled};
 use cloudvigil_core::detect::{Catalogue, RuleFile};
 use cloudvigil_core::formats;
 use cloudvigil_core::pipeline::{Options, Pipeline, Report};
-use cloudvigil_core::ports::SystemClock;
+use cloudvigil_core::ports::Clock;
 use cloudvigil_local::{Collected, EmbeddedState};
 use jiff::Timestamp;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
-const RULES: &str = "
+/// How many random cases each test runs: rules, a log, its cuts and a schedule.
+const CASES: u32 = 100;
+/// The first second of the logs: 2026-03-01T10:00:00Z.
+const START: i64 = 1_772_359_200;
+/// How many seconds a log spans: several buckets, and windows across their borders.
+const SPAN: i64 = 14_400;
+
+/// The rules that correlations are about.
+const SIMPLE: &str = "
 title: each
 id: each
 logsource: {service: cloudtrail}
@@ -33,6 +46,11 @@ id: accepted
 logsource: {service: cloudtrail}
 detection: {a: {eventName: accepted}, condition: a}
 ---
+title: large
+id: large
+logsource: {service: cloudtrail}
+detection: {a: {bytes|gte: 50}, condition: a}
+---
 title: many
 id: many
 correlation: {type: event_count, rules: [failed], group-by: [user], timespan: 40m, condition: {gte: 4}}
@@ -42,8 +60,52 @@ id: in
 correlation: {type: temporal_ordered, rules: [many, accepted], group-by: [user], timespan: 90m}
 ";
 
-fn catalogue() -> Catalogue {
-    let file = RuleFile { name: "rules.yml".to_owned(), text: RULES.into() };
+/// Correlations of every kind; `<` stands for a timespan, `#` for a number.
+const KINDS: [&str; 20] = [
+    "type: event_count, rules: [failed, large], condition: {gte: #}",
+    "type: event_count, rules: [failed], condition: {lt: #}",
+    "type: event_count, rules: [failed, accepted], condition: {eq: #}",
+    "type: event_count, rules: [failed], condition: {neq: #}",
+    "type: event_count, rules: [failed, large], condition: {gt: 1, lte: #}",
+    "type: event_count, rules: [failed], window: tumbling, condition: {gte: #}",
+    "type: value_count, rules: [failed], condition: {field: name, gte: #}",
+    "type: value_count, rules: [failed, accepted], condition: {field: [name, bytes], lte: #}",
+    "type: value_sum, rules: [failed, large], condition: {field: bytes, gt: #0}",
+    "type: value_sum, rules: [failed], condition: {field: bytes, lt: #0}",
+    "type: value_avg, rules: [failed, accepted], condition: {field: bytes, gte: #0}",
+    "type: value_median, rules: [failed], condition: {field: bytes, lt: #0}",
+    "type: value_percentile, rules: [failed, large], condition: {field: bytes, percentile: 90, gte: #0}",
+    "type: temporal, rules: [failed, accepted, large]",
+    "type: temporal, rules: [failed, accepted, large], condition: {gte: 2}",
+    "type: temporal, rules: [failed, accepted], condition: failed and not accepted",
+    "type: temporal_ordered, rules: [large, failed, accepted]",
+    "type: event_count, rules: [many], condition: {lte: #}",
+    "type: temporal_ordered, rules: [few, accepted]",
+    "type: event_count, rules: [few, distinct], condition: {gte: #}",
+];
+
+/// Correlations that others refer to; their timespans are short, so that chains may hold them.
+const INNER: &str = "
+title: few
+id: few
+generate: true
+correlation: {type: event_count, rules: [failed], group-by: [user], timespan: 5m, condition: {lte: 2}}
+---
+title: distinct
+id: distinct
+correlation: {type: value_count, rules: [failed], group-by: [user], timespan: 8m, condition: {field: name, gte: 2}}
+";
+
+fn catalogue(rules: &[(usize, u32, u32)]) -> Catalogue {
+    let mut text = format!("{SIMPLE}---{INNER}");
+    for (number, (kind, minutes, count)) in rules.iter().enumerate() {
+        let body = KINDS[*kind].replace('#', &count.to_string());
+        text.push_str(&format!(
+            "---\ntitle: random-{number}\nid: random-{number}\nlateness: 10m\n\
+             correlation: {{{body}, group-by: [user], timespan: {minutes}m}}\n"
+        ));
+    }
+    let file = RuleFile { name: "rules.yml".to_owned(), text: text.into() };
     let (catalogue, problems) = Catalogue::load(vec![file]);
     assert!(problems.is_empty(), "{problems:?}");
     catalogue
@@ -62,7 +124,7 @@ type Settled = BTreeMap<String, (u64, Option<Timestamp>, Option<Timestamp>)>;
 /// The findings that a state holds, by id.
 fn findings(state: &EmbeddedState) -> Settled {
     let marks = state.partitions("c#", SETTLED).unwrap();
-    let findings = marks.into_iter().map(|(partition, item)| settled(&item.body, &partition).unwrap());
+    let findings = marks.into_iter().filter_map(|(partition, item)| settled(&item.body, &partition).unwrap());
     findings.map(|finding| (finding.id, (finding.count, finding.first_time, finding.last_time))).collect()
 }
 
@@ -74,20 +136,45 @@ struct Work {
     dies: bool,
 }
 
-/// Works off objects on two threads, in the given order.
-fn run(catalogue: &Catalogue, objects: &[Vec<String>], schedule: &[Work]) -> Settled {
-    let state = EmbeddedState::in_memory(Arc::new(SystemClock)).unwrap();
+/// Time as the test wants it, in seconds since 1970.
+struct Told(AtomicI64);
+
+impl Clock for Told {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_second(self.0.load(Ordering::SeqCst)).unwrap()
+    }
+}
+
+/// Works off objects on two threads, in the given order. While objects arrive the clock stands still, so none is late. By the clock, each step of work takes a minute, from the time
+/// when the last record was written: so windows close while objects still arrive that are not late for them.
+fn run(catalogue: &Catalogue, objects: &[Vec<String>], schedule: &[Work], closing: Closing) -> Settled {
+    run_in_batches(catalogue, objects, schedule, closing, 1)
+}
+
+/// The same; findings are settled after each `batch` objects of a worker.
+fn run_in_batches(
+    catalogue: &Catalogue,
+    objects: &[Vec<String>],
+    schedule: &[Work],
+    closing: Closing,
+    batch: usize,
+) -> Settled {
+    let clock = Arc::new(Told(AtomicI64::new(START)));
+    let state = EmbeddedState::in_memory(Arc::clone(&clock) as Arc<dyn Clock>).unwrap();
     let sink = Collected::new();
-    let settler = Settler { catalogue, state: &state, sink: &sink, clock: &SystemClock };
+    let settler = Settler { catalogue, state: &state, sink: &sink, clock: clock.as_ref(), closing };
     let work = |part: &[Work]| {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         runtime.block_on(async {
-            for Work { object, dies } in part {
-                let report = report(catalogue, *object, &objects[*object]);
-                let touched = settler.put(&report.object, report.contributions).await.unwrap();
-                if !dies {
-                    settler.settle(&touched).await.unwrap();
+            for batch in part.chunks(batch) {
+                let mut touched = BTreeSet::new();
+                for Work { object, dies } in batch {
+                    let report = report(catalogue, *object, &objects[*object]);
+                    let own = settler.put(&report.object, report.contributions).await.unwrap();
+                    touched.extend(own.into_iter().filter(|_| !dies));
                 }
+                settler.settle(&touched).await.unwrap();
+                settler.settle_due().await.unwrap();
             }
         });
     };
@@ -98,39 +185,65 @@ fn run(catalogue: &Catalogue, objects: &[Vec<String>], schedule: &[Work]) -> Set
         scope.spawn(|| work(two));
     });
     work(&again);
-    // What was published last is what is settled.
+    if closing == Closing::WallClock {
+        // Hour by hour, two schedules at once settle what time has closed.
+        for hour in 1..=8 {
+            clock.0.store(START + hour * 3600, Ordering::SeqCst);
+            let tick = || {
+                let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+                runtime.block_on(settler.settle_due()).unwrap();
+            };
+            std::thread::scope(|scope| {
+                scope.spawn(tick);
+                scope.spawn(tick);
+            });
+        }
+    }
+    let settled = findings(&state);
+    // What was published last is what is settled, but for what an early worker had to take back.
     let published: Settled = sink
         .into_sorted()
         .into_iter()
         .map(|message| message.finding)
         .map(|finding| (finding.id, (finding.count, finding.first_time, finding.last_time)))
         .collect();
-    let settled = findings(&state);
-    assert_eq!(published, settled);
+    match closing {
+        Closing::WallClock => assert_eq!(published, settled),
+        Closing::EndOfInput => assert!(settled.keys().all(|id| published.contains_key(id))),
+    }
     settled
 }
 
-#[test]
-fn however_the_log_is_cut_the_findings_are_those_of_one_pass() {
-    let catalogue = catalogue();
+/// Random rules, a random log, its random cuts and schedule; what came of it must be what came of one pass.
+fn is_exact(closing: Closing, seed: u8) {
     let names = prop::sample::select(vec!["single", "failed", "failed", "failed", "accepted", "other"]);
-    let record = (0..14_400_i64, names, 0..3_u8, any::<bool>());
-    let input = (prop::collection::vec(record, 1..60), any::<u64>());
-    let config = Config { cases: 150, failure_persistence: None, ..Config::default() };
-    let mut runner = TestRunner::new_with_rng(config, TestRng::from_seed(RngAlgorithm::ChaCha, &[11; 32]));
+    let record = (0..SPAN, names, 0..3_u8, any::<bool>(), 0..4_u8, prop::option::of(0..80_u8));
+    let rules = prop::collection::vec((0..KINDS.len(), 6..70_u32, 1..5_u32), 1..5);
+    let input = (prop::collection::vec(record, 1..60), rules, any::<u64>());
+    let config = Config { cases: CASES, failure_persistence: None, ..Config::default() };
+    let mut runner = TestRunner::new_with_rng(config, TestRng::from_seed(RngAlgorithm::ChaCha, &[seed; 32]));
+    let found = Mutex::new((0, BTreeMap::<usize, usize>::new()));
     runner
-        .run(&input, |(records, seed)| {
-            // Times are seconds over four hours: several buckets, and windows across their borders.
+        .run(&input, |(records, rules, seed)| {
+            let catalogue = catalogue(&rules);
             let lines: Vec<String> = records
                 .iter()
                 .enumerate()
-                .map(|(number, (second, name, user, with_id))| {
-                    let time = Timestamp::from_second(1_772_359_200 + second).unwrap();
+                .map(|(number, (second, event, user, with_id, name, bytes))| {
+                    let time = Timestamp::from_second(START + second).unwrap();
                     let id = if *with_id { format!(r#","eventID":"id-{number}""#) } else { String::new() };
-                    format!(r#"{{"eventName":"{name}","eventTime":"{time}","user":"user-{user}"{id}}}"#)
+                    let bytes = bytes.map(|bytes| format!(r#","bytes":{bytes}"#)).unwrap_or_default();
+                    format!(
+                        r#"{{"eventName":"{event}","eventTime":"{time}","user":"user-{user}","name":"{name}"{bytes}{id}}}"#
+                    )
                 })
                 .collect();
-            let whole = run(&catalogue, std::slice::from_ref(&lines), &[Work { object: 0, dies: false }]);
+            let whole = run(&catalogue, std::slice::from_ref(&lines), &[Work { object: 0, dies: false }], closing);
+            {
+                let mut found = found.lock().unwrap();
+                found.0 += whole.len();
+                rules.iter().for_each(|(kind, ..)| *found.1.entry(*kind).or_default() += 1);
+            }
             let mut random = seed | 1;
             let mut next = |below: usize| {
                 // xorshift: the schedule follows from the seed alone.
@@ -152,8 +265,47 @@ fn however_the_log_is_cut_the_findings_are_those_of_one_pass() {
             for at in (1..schedule.len()).rev() {
                 schedule.swap(at, next(at + 1));
             }
-            prop_assert_eq!(run(&catalogue, &objects, &schedule), whole);
+            prop_assert_eq!(run(&catalogue, &objects, &schedule, closing), whole);
             Ok(())
         })
         .unwrap();
+    let (findings, kinds) = found.into_inner().unwrap();
+    assert_eq!(kinds.len(), KINDS.len(), "every kind was there");
+    println!("{CASES} cases, {findings} findings, {} random rules", kinds.values().sum::<usize>());
+    assert!(findings > 1_000, "{findings} findings show little");
+}
+
+#[test]
+fn however_the_log_is_cut_the_findings_are_those_of_one_pass() {
+    is_exact(Closing::EndOfInput, 11);
+}
+
+#[test]
+fn where_time_closes_windows_nothing_is_published_that_is_taken_back() {
+    is_exact(Closing::WallClock, 12);
+}
+
+#[test]
+fn one_log_in_a_thousand_objects_is_one_log() {
+    let rules: Vec<_> = (0..KINDS.len()).map(|kind| (kind, 30, 3)).collect();
+    let catalogue = catalogue(&rules);
+    let names = ["single", "failed", "failed", "accepted"];
+    let lines: Vec<String> = (0..1_000_usize)
+        .map(|number| {
+            let time = Timestamp::from_second(START + i64::try_from(number * 7_919 % 14_400).unwrap()).unwrap();
+            let (event, user, name, bytes) = (names[number % 4], number % 5, number % 7, number * 31 % 80);
+            format!(
+                r#"{{"eventName":"{event}","eventTime":"{time}","user":"user-{user}","name":"{name}","bytes":{bytes}}}"#
+            )
+        })
+        .collect();
+    for closing in [Closing::EndOfInput, Closing::WallClock] {
+        let whole = run(&catalogue, std::slice::from_ref(&lines), &[Work { object: 0, dies: false }], closing);
+        let objects: Vec<_> = lines.iter().map(|line| vec![line.clone()]).collect();
+        let mut schedule: Vec<_> =
+            (0..1_000).map(|object| Work { object: object * 333 % 1_000, dies: object % 9 == 0 }).collect();
+        schedule.extend((0..1_000).step_by(10).map(|object| Work { object, dies: false }));
+        assert_eq!(run_in_batches(&catalogue, &objects, &schedule, closing, 100), whole, "{closing:?}");
+        println!("1000 objects, {} findings, {closing:?}", whole.len());
+    }
 }

@@ -1,11 +1,13 @@
 //! What the records of one object contribute, and how it is stored.
 
-use std::collections::BTreeMap;
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
 
-use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::contribution::{Contribution, RecordKey};
 use super::plan::Micros;
 use super::{Bucket, Group, digest, finding_in};
 use crate::detect::Catalogue;
@@ -43,21 +45,10 @@ impl Partition {
     }
 }
 
-/// One record's contribution: time in microseconds since 1970, key, leaf of the plan, weight, and whether it was a call
-/// that failed (left out where it was not, and so read from state of before there were such).
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub(super) struct Contribution(
-    pub Option<Micros>,
-    pub String,
-    pub usize,
-    pub u32,
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")] pub bool,
-);
-
 /// A log entry kept for the finding, by its record's key.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct KeptEvidence {
-    pub key: String,
+    pub key: RecordKey,
     pub evidence: Evidence,
     pub facts: Facts,
 }
@@ -80,19 +71,39 @@ pub struct StoredContributions {
 /// What the records of one object contribute.
 #[derive(Debug, Default)]
 pub struct Contributions {
-    partitions: BTreeMap<Partition, StoredContributions>,
+    partitions: Vec<(Partition, StoredContributions)>,
+    /// Where each partition is, by a hash of it: where two have the same one, after the other.
+    places: HashMap<u64, Vec<usize>>,
+    hashing: RandomState,
 }
 
-/// A record's contribution, before it is stored.
-#[derive(Debug)]
-pub(crate) struct NewContribution<'r> {
-    /// The key by which the record is counted.
-    pub key: &'r str,
-    pub time: Option<Timestamp>,
-    pub leaf: usize,
-    pub weight: u32,
-    /// Whether it is a call that failed: see [`is_failed_call`].
-    pub failed: bool,
+/// A group whose names and values lie elsewhere, by name, each once.
+#[derive(Debug, Hash)]
+pub(crate) struct BorrowedGroup<'r>(Vec<(&'r str, Option<Cow<'r, str>>)>);
+
+impl<'r> BorrowedGroup<'r> {
+    pub(crate) fn new(values: impl Iterator<Item = (&'r str, Option<Cow<'r, str>>)>) -> Self {
+        let mut values: Vec<_> = values.collect();
+        values.sort_by_key(|(name, _)| *name);
+        values.dedup_by(|(later, value), (name, kept)| {
+            let same = later == name;
+            if same {
+                // As in a map: the last value of a name is its value.
+                std::mem::swap(value, kept);
+            }
+            same
+        });
+        Self(values)
+    }
+
+    fn is(&self, group: &Group) -> bool {
+        let values = self.0.iter().map(|(name, value)| (*name, value.as_deref()));
+        values.eq(group.iter().map(|(name, value)| (name.as_str(), value.as_deref())))
+    }
+
+    fn to_group(&self) -> Group {
+        self.0.iter().map(|(name, value)| ((*name).to_owned(), value.as_deref().map(str::to_owned))).collect()
+    }
 }
 
 /// Whether a record is a call to AWS that was refused or failed: `CloudTrail` gives such an `errorCode`.
@@ -101,25 +112,33 @@ pub(crate) fn is_failed_call(record: &Record<'_>) -> bool {
 }
 
 impl Contributions {
-    /// Adds one. What the finding says of the record is worked out only where it is kept.
+    /// Adds one to the partition of a rule, a group and a bucket. What the finding says of the record is worked out only
+    /// where it is kept.
     pub(crate) fn add(
         &mut self,
-        partition: Partition,
-        new: &NewContribution<'_>,
+        rule: usize,
+        group: &BorrowedGroup<'_>,
+        bucket: Bucket,
+        new: Contribution,
         describe: impl FnOnce() -> (Evidence, Facts),
     ) {
-        let stored = self.partitions.entry(partition).or_default();
-        stored.entries.push(Contribution(
-            new.time.map(Timestamp::as_microsecond),
-            new.key.to_owned(),
-            new.leaf,
-            new.weight,
-            new.failed,
-        ));
+        let places = self.places.entry(self.hashing.hash_one((rule, group, bucket))).or_default();
+        let partitions = &mut self.partitions;
+        let is_it = |place: &&usize| {
+            let known = &partitions[**place].0;
+            known.rule == rule && known.bucket == bucket && group.is(&known.group)
+        };
+        let place = places.iter().find(is_it).copied().unwrap_or_else(|| {
+            partitions.push((Partition { rule, group: group.to_group(), bucket }, StoredContributions::default()));
+            places.push(partitions.len() - 1);
+            partitions.len() - 1
+        });
+        let stored = &mut partitions[place].1;
+        stored.entries.push(new);
         // Which entries lie in hot windows is not known yet, so the kept ones are spread over all that came.
         if stored.seen.is_multiple_of(stored.stride()) {
             let (evidence, facts) = describe();
-            stored.evidence.push(KeptEvidence { key: new.key.to_owned(), evidence, facts });
+            stored.evidence.push(KeptEvidence { key: new.key, evidence, facts });
             if stored.evidence.len() == MAX_EVIDENCE {
                 stored.thin_out();
             }
@@ -129,7 +148,7 @@ impl Contributions {
 
     /// The partitions and what this object contributes to each.
     pub fn iter(&self) -> impl Iterator<Item = (&Partition, &StoredContributions)> {
-        self.partitions.iter()
+        self.partitions.iter().map(|(partition, stored)| (partition, stored))
     }
 
     /// The partitions and what goes into each.
@@ -153,7 +172,7 @@ impl Contributions {
         let stored: Vec<_> = [Some(partition), next.as_ref()]
             .into_iter()
             .flatten()
-            .filter_map(|partition| self.partitions.get(partition).cloned())
+            .filter_map(|wanted| Some(self.iter().find(|(partition, _)| *partition == wanted)?.1.clone()))
             .collect();
         finding_in(catalogue, partition, &stored)
     }

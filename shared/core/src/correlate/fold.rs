@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use jiff::Timestamp;
 
+use super::contribution::{Contribution, RecordKey};
 use super::contributions::{KeptEvidence, Partition, StoredContributions};
 use super::plan::{Micros, Node, Occurrence};
 use super::{bucket_length, dedup_key, finding_id};
@@ -13,16 +14,41 @@ use crate::finding::{Evidence, Finding};
 /// The most resources that a finding names.
 pub(crate) const MAX_RESOURCES: usize = 20;
 
-/// The finding of a partition, from everything that was contributed to it and to the bucket after it; `None` where the
-/// rule's condition is not fulfilled. Its revision is 1.
-///
-/// A simple rule about tampering finds attempts too. Where every call failed, nothing was switched off: the finding is
-/// one level lower, and its title says so. A correlation has the level that it states: several attempts are what it counts.
+/// The finding of a partition, from everything that was contributed to it and to the bucket after it, when all of its
+/// windows are closed; `None` where the rule's condition is not fulfilled. Its revision is 1.
 pub fn finding_in(catalogue: &Catalogue, partition: &Partition, stored: &[StoredContributions]) -> Option<Finding> {
-    let rule = catalogue.rule(partition.rule);
+    folded(catalogue, partition, stored, Micros::MAX).finding
+}
+
+/// What contributions come to.
+pub(super) struct Folded {
+    /// How many different records there are.
+    pub records: usize,
+    /// The finding, if the condition is fulfilled.
+    pub finding: Option<Finding>,
+}
+
+/// Folds the contributions of a partition. Aligned windows that end after `closed` are not closed yet.
+pub(super) fn folded(
+    catalogue: &Catalogue,
+    partition: &Partition,
+    stored: &[StoredContributions],
+    closed: Micros,
+) -> Folded {
     let records = distinct(stored);
-    let hot = hot_records(&rule.plan, partition, &records)?;
-    let keys: HashSet<&str> = hot.iter().map(|record| record.key).collect();
+    let hot = hot_records(&catalogue.rule(partition.rule).plan, partition, &records, closed);
+    let finding = hot.map(|hot| finding_of(catalogue, partition, stored, &hot));
+    Folded { records: records.len(), finding }
+}
+
+fn finding_of(
+    catalogue: &Catalogue,
+    partition: &Partition,
+    stored: &[StoredContributions],
+    hot: &[&Contributor],
+) -> Finding {
+    let rule = catalogue.rule(partition.rule);
+    let keys: HashSet<RecordKey> = hot.iter().map(|record| record.key).collect();
     let evidence = chosen(stored, &keys);
     // What the entries agree on: a brute force against ten users was done by none of them.
     let known = |read: fn(&KeptEvidence) -> Option<&String>| {
@@ -38,7 +64,7 @@ pub fn finding_in(catalogue: &Catalogue, partition: &Partition, stored: &[Stored
     }
     let attempted = rule.detection.is_some() && rule.is_about_tampering() && hot.iter().all(|record| record.failed);
     let time = |micros: Option<Micros>| micros.and_then(|micros| Timestamp::from_microsecond(micros).ok());
-    Some(Finding {
+    Finding {
         id: finding_id(&rule.id, &partition.group, partition.bucket),
         revision: 1,
         rule: rule.id.clone(),
@@ -55,50 +81,46 @@ pub fn finding_in(catalogue: &Catalogue, partition: &Partition, stored: &[Stored
         resources,
         evidence: evidence.iter().map(|kept| kept.evidence.clone()).collect(),
         dedup_key: dedup_key(&rule.id, &partition.group),
-    })
+    }
 }
 
 /// A record that contributed, counted once whatever number of objects it came in.
-struct Contributor<'s> {
-    key: &'s str,
+struct Contributor {
+    key: RecordKey,
     time: Option<Micros>,
     weight: u32,
     failed: bool,
-    leaves: Vec<usize>,
+    /// The leaves and, for those whose values are looked at, the value.
+    leaves: BTreeMap<usize, i128>,
 }
 
-fn distinct(stored: &[StoredContributions]) -> Vec<Contributor<'_>> {
-    let mut records: BTreeMap<&str, Contributor<'_>> = BTreeMap::new();
+fn distinct(stored: &[StoredContributions]) -> Vec<Contributor> {
+    let mut records: BTreeMap<RecordKey, Contributor> = BTreeMap::new();
     for entry in stored.iter().flat_map(|part| &part.entries) {
-        let super::contributions::Contribution(time, key, leaf, weight, failed) = entry;
-        let record = records.entry(key).or_insert_with(|| Contributor {
-            key,
-            time: *time,
-            weight: *weight,
-            failed: *failed,
-            leaves: Vec::new(),
-        });
+        let &Contribution { time, key, leaf, weight, failed, value } = entry;
+        let new = || Contributor { key, time, weight, failed, leaves: BTreeMap::new() };
+        let record = records.entry(key).or_insert_with(new);
         // The same record may come with different times (a log event's, an entry's own): the earliest holds, so that
         // the order of arrival does not matter.
-        record.time = match (record.time, *time) {
+        record.time = match (record.time, time) {
             (Some(one), Some(other)) => Some(one.min(other)),
             (one, other) => one.or(other),
         };
-        record.weight = record.weight.max(*weight);
-        record.failed &= *failed;
-        if !record.leaves.contains(leaf) {
-            record.leaves.push(*leaf);
-        }
+        record.weight = record.weight.max(weight);
+        record.failed &= failed;
+        let value = value.unwrap_or(0);
+        record.leaves.entry(leaf).and_modify(|held| *held = value.min(*held)).or_insert(value);
     }
     records.into_values().collect()
 }
 
 /// The records within the hot windows that start in the partition's bucket; `None` if there is none.
-fn hot_records<'r, 's>(
+fn hot_records<'r>(
     plan: &Node,
     partition: &Partition,
-    records: &'r [Contributor<'s>],
-) -> Option<Vec<&'r Contributor<'s>>> {
+    records: &'r [Contributor],
+    closed: Micros,
+) -> Option<Vec<&'r Contributor>> {
     let Some(bucket) = partition.bucket else {
         // Without times there are no windows: a simple rule counts, a correlation says nothing.
         return (matches!(plan, Node::Leaf(_)) && !records.is_empty()).then(|| records.iter().collect());
@@ -106,29 +128,31 @@ fn hot_records<'r, 's>(
     let end = bucket + bucket_length(plan.timespan());
     let mut occurrences: Vec<Occurrence> = records
         .iter()
-        .filter_map(|record| record.time.map(|time| (record, time)))
-        .flat_map(|(record, time)| {
-            record.leaves.iter().map(move |leaf| Occurrence { time, leaf: *leaf, weight: record.weight })
+        .enumerate()
+        .filter_map(|(number, record)| record.time.map(|time| (number, record, time)))
+        .flat_map(|(number, Contributor { weight, leaves, .. }, time)| {
+            let occurrence = move |leaf, value| Occurrence { time, leaf, weight: *weight, record: number, value };
+            leaves.iter().map(move |(leaf, value)| occurrence(*leaf, *value))
         })
         .collect();
     occurrences.sort_unstable();
     let hot: Vec<Micros> =
-        plan.hot_starts(&occurrences).into_iter().filter(|start| (bucket..end).contains(start)).collect();
+        plan.hot_starts(&occurrences, closed).into_iter().filter(|start| (bucket..end).contains(start)).collect();
     let in_window = |time: Micros| {
         // The last window that starts at or before the time.
         let after = hot.partition_point(|start| *start <= time);
-        after.checked_sub(1).is_some_and(|last| time - hot[last] <= plan.timespan())
+        after.checked_sub(1).is_some_and(|last| time - hot[last] <= plan.reach())
     };
     let found: Vec<_> = records.iter().filter(|record| record.time.is_some_and(in_window)).collect();
     (!found.is_empty()).then_some(found)
 }
 
 /// At most [`Evidence::MAX_ENTRIES`] entries of these records, by time, then hash; each record once.
-fn chosen<'s>(stored: &'s [StoredContributions], keys: &HashSet<&str>) -> Vec<&'s KeptEvidence> {
-    let mut kept: HashMap<&str, &KeptEvidence> = HashMap::new();
+fn chosen<'s>(stored: &'s [StoredContributions], keys: &HashSet<RecordKey>) -> Vec<&'s KeptEvidence> {
+    let mut kept: HashMap<RecordKey, &KeptEvidence> = HashMap::new();
     for evidence in stored.iter().flat_map(|part| &part.evidence) {
-        if keys.contains(evidence.key.as_str()) {
-            let best = kept.entry(&evidence.key).or_insert(evidence);
+        if keys.contains(&evidence.key) {
+            let best = kept.entry(evidence.key).or_insert(evidence);
             // The same record read in two places: the place that sorts first stands for it.
             if (&evidence.evidence.source, evidence.evidence.record) < (&best.evidence.source, best.evidence.record) {
                 *best = evidence;
@@ -221,7 +245,7 @@ correlation: {type: event_count, rules: [refused], group-by: [sourceIPAddress], 
 
     #[test]
     fn contributions_of_before_failed_calls_were_told_apart_are_read() {
-        let old = r#"{"schema":1,"entries":[[1772359200000000,"key",0,1]],"evidence":[]}"#;
+        let old = r#"{"schema":1,"entries":[[1772359200000000,"000102030405060708090a0b0c0d0e0f",0,1]],"evidence":[]}"#;
         let read: StoredContributions = serde_json::from_str(old).unwrap();
         assert_eq!(serde_json::to_string(&read).unwrap(), old);
     }

@@ -1,13 +1,28 @@
 //! What a rule asks of its contributions, and which of them fulfil it.
 //!
-//! A plan is a tree: its leaves are simple rules, its inner nodes are correlations. All of its conditions are monotone:
-//! more contributions only add to what is fulfilled, so that the answer does not depend on the order in which they come.
+//! A plan is a tree: its leaves are simple rules, its inner nodes are correlations. There are two kinds of inner node.
+//!
+//! - **Sliding**: at least so many events, so many distinct values, such a sum, so many of the rules. These conditions
+//!   are monotone: more contributions only add to what is fulfilled. A window may start at any contribution, and a
+//!   finding is published as soon as it is hot.
+//! - **[Aligned](Node::Aligned)**: every other condition (fewer than, exactly, an average, `not`). More contributions
+//!   can take away what was fulfilled, so windows do not overlap: they are the UTC-aligned spans of the timespan's
+//!   length, and one counts only once it is closed. A window in which nothing happened at all is never looked at.
+//!
+//! Either way the answer is a function of the set of contributions, whatever the order in which they came.
+
+mod aligned;
+mod sliding;
+
+pub use aligned::{Ask, Bound, Expression, Measure};
 
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
 
 /// A span of time, in microseconds.
 pub type Micros = i64;
+
+/// How many parts of a number are told apart: numbers are added up in millionths, so that no order of adding matters.
+pub const MILLIONTHS: i128 = 1_000_000;
 
 /// A rule's condition over contributions.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,20 +31,50 @@ pub enum Node {
     Leaf(usize),
     /// At least `threshold` occurrences of any of the nodes within `timespan`.
     EventCount {
-        /// What is counted.
+        /// What is counted. A record that several of its leaves matched is counted once.
         of: Vec<Node>,
         /// How many it takes, at least 1.
         threshold: u64,
         /// Within what time.
         timespan: Micros,
     },
-    /// Every node within `timespan`.
-    Temporal {
-        /// What must happen.
+    /// At least `threshold` distinct values among the contributions of the leaves within `timespan`.
+    ValueCount {
+        /// Whose values are counted: leaves.
         of: Vec<Node>,
+        /// How many it takes, at least 1.
+        threshold: u64,
+        /// Within what time.
+        timespan: Micros,
+    },
+    /// Values that add up to at least `threshold` within `timespan`. Negative ones count as nothing, so that more
+    /// records only add.
+    ValueSum {
+        /// Whose values are added up: leaves.
+        of: Vec<Node>,
+        /// The sum that it takes, in millionths, at least 1.
+        threshold: i128,
+        /// Within what time.
+        timespan: Micros,
+    },
+    /// At least so many of the nodes within `timespan`.
+    Temporal {
+        /// What may happen.
+        of: Vec<Node>,
+        /// How many of them must, at least 1; all of them if `ordered`.
+        at_least: usize,
         /// Whether in this order; equal times count as ordered.
         ordered: bool,
         /// Within what time.
+        timespan: Micros,
+    },
+    /// What holds of a UTC-aligned span of `timespan`, once it is closed.
+    Aligned {
+        /// What happens in it: what does not lie in one span as a whole counts for none.
+        of: Vec<Node>,
+        /// What must hold.
+        ask: Ask,
+        /// The span's length.
         timespan: Micros,
     },
 }
@@ -43,6 +88,10 @@ pub struct Occurrence {
     pub leaf: usize,
     /// How many occurrences the record stands for.
     pub weight: u32,
+    /// Which record it is: one that several leaves matched is one event.
+    pub record: usize,
+    /// For leaves whose values are looked at, the value: a number in millionths, or a hash. Else 0.
+    pub value: i128,
 }
 
 /// A stretch in which a node is fulfilled: the latest start for its end.
@@ -51,6 +100,15 @@ struct Fulfilled {
     end: Micros,
     start: Micros,
     weight: u32,
+    value: i128,
+    /// The record, if it is one's.
+    record: Option<usize>,
+}
+
+impl Fulfilled {
+    fn stretch(start: Micros, end: Micros) -> Self {
+        Self { end, start, weight: 1, value: 0, record: None }
+    }
 }
 
 impl Node {
@@ -58,236 +116,109 @@ impl Node {
     pub fn timespan(&self) -> Micros {
         match self {
             Self::Leaf(_) => 0,
-            Self::EventCount { timespan, .. } | Self::Temporal { timespan, .. } => *timespan,
+            Self::EventCount { timespan, .. }
+            | Self::ValueCount { timespan, .. }
+            | Self::ValueSum { timespan, .. }
+            | Self::Temporal { timespan, .. }
+            | Self::Aligned { timespan, .. } => *timespan,
         }
     }
 
-    /// The hot windows: stretches [t, t + timespan] that start at an occurrence and fulfil the condition, as their
-    /// starts in ascending order. `occurrences` is sorted by time.
-    pub fn hot_starts(&self, occurrences: &[Occurrence]) -> Vec<Micros> {
-        let mut stretches = self.fulfilled(occurrences);
+    /// How far a window reaches beyond its start. The end of an aligned one belongs to the next.
+    pub fn reach(&self) -> Micros {
+        self.timespan() - Micros::from(matches!(self, Self::Aligned { .. }))
+    }
+
+    /// Whether more contributions only ever add to what is fulfilled.
+    pub fn is_monotone(&self) -> bool {
+        !matches!(self, Self::Aligned { .. }) && self.of().iter().all(Self::is_monotone)
+    }
+
+    /// The nodes that this one is about.
+    pub fn of(&self) -> &[Self] {
+        match self {
+            Self::Leaf(_) => &[],
+            Self::EventCount { of, .. }
+            | Self::ValueCount { of, .. }
+            | Self::ValueSum { of, .. }
+            | Self::Temporal { of, .. }
+            | Self::Aligned { of, .. } => of,
+        }
+    }
+
+    /// The aligned windows that hold a time, one for each aligned node: start and end, in any order.
+    pub fn aligned_windows(&self, time: Micros) -> Vec<(Micros, Micros)> {
+        let mut windows: Vec<_> = self.of().iter().flat_map(|node| node.aligned_windows(time)).collect();
+        if let Self::Aligned { timespan, .. } = self {
+            let start = aligned::start(time, *timespan);
+            windows.push((start, start.saturating_add(*timespan)));
+        }
+        windows
+    }
+
+    /// The hot windows, as their starts in ascending order: stretches from t to t + [`Self::reach`] that start at an
+    /// occurrence or with an aligned window, and fulfil the condition. `occurrences` is sorted by time; aligned windows
+    /// that end after `closed` are not closed yet.
+    pub fn hot_starts(&self, occurrences: &[Occurrence], closed: Micros) -> Vec<Micros> {
+        let mut stretches = self.fulfilled(occurrences, closed);
         // The nearest end of any stretch that starts at or after a time.
         stretches.sort_unstable_by_key(|stretch| Reverse(stretch.start));
+        let mut starts: Vec<Micros> = stretches.iter().map(|stretch| stretch.start).collect();
+        starts.extend(occurrences.iter().map(|occurrence| occurrence.time));
+        starts.sort_unstable();
+        starts.dedup();
         let mut stretches = stretches.into_iter().peekable();
         let mut nearest = Micros::MAX;
         let mut hot = Vec::new();
-        for occurrence in occurrences.iter().rev() {
-            while let Some(stretch) = stretches.next_if(|stretch| stretch.start >= occurrence.time) {
+        for start in starts.into_iter().rev() {
+            while let Some(stretch) = stretches.next_if(|stretch| stretch.start >= start) {
                 nearest = nearest.min(stretch.end);
             }
-            if nearest <= occurrence.time.saturating_add(self.timespan()) && hot.last() != Some(&occurrence.time) {
-                hot.push(occurrence.time);
+            if nearest <= start.saturating_add(self.reach()) {
+                hot.push(start);
             }
         }
         hot.reverse();
         hot
     }
 
-    fn fulfilled(&self, occurrences: &[Occurrence]) -> Vec<Fulfilled> {
+    fn fulfilled(&self, occurrences: &[Occurrence], closed: Micros) -> Vec<Fulfilled> {
+        let parts = |of: &[Self]| -> Vec<Vec<Fulfilled>> {
+            of.iter().map(|node| node.fulfilled(occurrences, closed)).collect()
+        };
         match self {
             Self::Leaf(leaf) => occurrences
                 .iter()
                 .filter(|occurrence| occurrence.leaf == *leaf)
-                .map(|at| Fulfilled { end: at.time, start: at.time, weight: at.weight })
+                .map(|at| Fulfilled {
+                    end: at.time,
+                    start: at.time,
+                    weight: at.weight,
+                    value: at.value,
+                    record: Some(at.record),
+                })
                 .collect(),
-            Self::EventCount { of, threshold, timespan } => {
-                let mut parts: Vec<_> = of.iter().flat_map(|node| node.fulfilled(occurrences)).collect();
-                parts.sort_unstable();
-                counted(&parts, *threshold, *timespan)
+            Self::EventCount { of, threshold, timespan } => sliding::counted(&events(parts(of)), *threshold, *timespan),
+            Self::ValueCount { of, threshold, timespan } => {
+                sliding::distinct(&events(parts(of)), *threshold, *timespan)
             }
-            Self::Temporal { of, ordered: true, timespan } => {
-                let mut parts = of.iter().map(|node| node.fulfilled(occurrences));
-                let first = parts.next().unwrap_or_default();
-                let mut chain = parts.fold(first, followed);
-                chain.retain(|stretch| stretch.end - stretch.start <= *timespan);
-                chain
+            Self::ValueSum { of, threshold, timespan } => sliding::summed(&events(parts(of)), *threshold, *timespan),
+            Self::Temporal { of, ordered: true, timespan, .. } => sliding::in_order(parts(of), *timespan),
+            Self::Temporal { of, at_least, ordered: false, timespan } => {
+                sliding::together(&parts(of), *at_least, *timespan)
             }
-            Self::Temporal { of, ordered: false, timespan } => {
-                let parts: Vec<_> = of.iter().map(|node| node.fulfilled(occurrences)).collect();
-                together(&parts, *timespan)
-            }
+            Self::Aligned { of, ask, timespan } => aligned::fulfilled(&parts(of), ask, *timespan, closed),
         }
     }
 }
 
-/// Where the count is reached: for each end, the latest start with at least `threshold` occurrences up to it.
-fn counted(parts: &[Fulfilled], threshold: u64, timespan: Micros) -> Vec<Fulfilled> {
-    // The latest starts seen so far that together reach the threshold, the earliest of them on top.
-    let mut latest = BinaryHeap::new();
-    let mut weight = 0;
-    let mut reached = Vec::new();
-    for part in parts {
-        latest.push(Reverse((part.start, part.weight)));
-        weight += u64::from(part.weight);
-        while let Some(Reverse((_, earliest))) = latest.peek()
-            && weight - u64::from(*earliest) >= threshold
-        {
-            weight -= u64::from(*earliest);
-            latest.pop();
-        }
-        if let Some(Reverse((start, _))) = latest.peek()
-            && weight >= threshold
-            && part.end - start <= timespan
-        {
-            reached.push(Fulfilled { end: part.end, start: *start, weight: 1 });
-        }
-    }
-    reached
-}
-
-/// `before`, then `after`: for each of `after`, the latest start of anything of `before` that had ended by then.
-fn followed(mut before: Vec<Fulfilled>, mut after: Vec<Fulfilled>) -> Vec<Fulfilled> {
-    before.sort_unstable();
-    after.sort_unstable();
-    let mut before = before.into_iter().peekable();
-    let mut latest: Option<Micros> = None;
-    let mut chain = Vec::new();
-    for part in after {
-        while let Some(earlier) = before.next_if(|earlier| earlier.end <= part.end) {
-            latest = latest.max(Some(earlier.start));
-        }
-        if let Some(start) = latest {
-            chain.push(Fulfilled { end: part.end, start: start.min(part.start), weight: 1 });
-        }
-    }
-    chain
-}
-
-/// All of `parts`, in any order.
-fn together(parts: &[Vec<Fulfilled>], timespan: Micros) -> Vec<Fulfilled> {
-    let mut all: Vec<(Fulfilled, usize)> = parts
-        .iter()
-        .enumerate()
-        .flat_map(|(number, part)| part.iter().map(move |stretch| (*stretch, number)))
-        .collect();
+/// All parts by their end. A record that matched several leaves stands there once, unless they read different values.
+fn events(parts: Vec<Vec<Fulfilled>>) -> Vec<Fulfilled> {
+    let mut all: Vec<_> = parts.into_iter().flatten().collect();
     all.sort_unstable();
-    let mut latest = vec![None; parts.len()];
-    let mut found = Vec::new();
-    for (stretch, number) in all {
-        latest[number] = latest[number].max(Some(stretch.start));
-        if let Some(start) = latest.iter().copied().min().flatten()
-            && stretch.end - start <= timespan
-        {
-            found.push(Fulfilled { end: stretch.end, start, weight: 1 });
-        }
-    }
-    found
+    all.dedup_by(|one, other| one.record.is_some() && one == other);
+    all
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-    use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
-
-    use super::*;
-
-    fn at(times: &[(Micros, usize)]) -> Vec<Occurrence> {
-        times.iter().map(|&(time, leaf)| Occurrence { time, leaf, weight: 1 }).collect()
-    }
-
-    fn count(threshold: u64, timespan: Micros) -> Node {
-        Node::EventCount { of: vec![Node::Leaf(0)], threshold, timespan }
-    }
-
-    #[test]
-    fn a_simple_rule_is_hot_wherever_it_matched() {
-        assert_eq!(Node::Leaf(0).hot_starts(&at(&[(1, 0), (1, 0), (5, 0)])), [1, 5]);
-    }
-
-    #[test]
-    fn a_count_is_hot_while_enough_follow_within_the_timespan() {
-        let times = at(&[(0, 0), (10, 0), (20, 0), (100, 0), (110, 0)]);
-        assert_eq!(count(3, 20).hot_starts(&times), [0]);
-        assert_eq!(count(3, 19).hot_starts(&times), Vec::<Micros>::new());
-        assert_eq!(count(2, 10).hot_starts(&times), [0, 10, 100]);
-    }
-
-    #[test]
-    fn a_record_that_stands_for_several_counts_as_several() {
-        let repeated = [Occurrence { time: 3, leaf: 0, weight: 5 }];
-        assert_eq!(count(5, 10).hot_starts(&repeated), [3]);
-        assert!(count(6, 10).hot_starts(&repeated).is_empty());
-    }
-
-    #[test]
-    fn ordered_means_in_order_and_equal_times_count() {
-        let ordered = Node::Temporal { of: vec![Node::Leaf(0), Node::Leaf(1)], ordered: true, timespan: 10 };
-        assert_eq!(ordered.hot_starts(&at(&[(0, 0), (5, 1)])), [0]);
-        assert_eq!(ordered.hot_starts(&at(&[(5, 0), (5, 1)])), [5]);
-        assert!(ordered.hot_starts(&at(&[(0, 1), (5, 0)])).is_empty());
-        assert!(ordered.hot_starts(&at(&[(0, 0), (11, 1)])).is_empty());
-        let any = Node::Temporal { of: vec![Node::Leaf(0), Node::Leaf(1)], ordered: false, timespan: 10 };
-        assert_eq!(any.hot_starts(&at(&[(0, 1), (5, 0), (40, 0)])), [0]);
-    }
-
-    #[test]
-    fn a_login_after_many_failures_needs_the_failures_first() {
-        let chain = Node::Temporal { of: vec![count(3, 10), Node::Leaf(1)], ordered: true, timespan: 60 };
-        assert_eq!(chain.hot_starts(&at(&[(0, 0), (1, 0), (2, 0), (50, 1)])), [0]);
-        assert!(chain.hot_starts(&at(&[(0, 0), (1, 0), (2, 1), (3, 0)])).is_empty());
-        assert!(chain.hot_starts(&at(&[(0, 0), (9, 0), (18, 0), (50, 1)])).is_empty());
-    }
-
-    /// The definition, word for word, for plans whose inner nodes stand over leaves alone.
-    fn fulfilled_within(node: &Node, window: &[Occurrence]) -> bool {
-        match node {
-            Node::Leaf(leaf) => window.iter().any(|at| at.leaf == *leaf),
-            Node::EventCount { of, threshold, .. } => {
-                let leaves: Vec<_> =
-                    of.iter().filter_map(|node| if let Node::Leaf(leaf) = node { Some(*leaf) } else { None }).collect();
-                let sum: u64 =
-                    window.iter().filter(|at| leaves.contains(&at.leaf)).map(|at| u64::from(at.weight)).sum();
-                sum >= *threshold
-            }
-            Node::Temporal { of, ordered: false, .. } => of.iter().all(|node| fulfilled_within(node, window)),
-            Node::Temporal { of, ordered: true, .. } => {
-                let mut from = Micros::MIN;
-                of.iter().all(|node| {
-                    let Node::Leaf(leaf) = node else { return false };
-                    let next = window.iter().filter(|at| at.leaf == *leaf && at.time >= from).map(|at| at.time).min();
-                    next.is_some_and(|time| {
-                        from = time;
-                        true
-                    })
-                })
-            }
-        }
-    }
-
-    #[test]
-    fn hot_starts_follow_the_definition() {
-        let occurrence = (0..200_i64, 0..3_usize, 1..4_u32);
-        let occurrences = prop::collection::vec(occurrence, 0..40);
-        let kind = (0..3_usize, 1..6_u64, 0..60_i64);
-        let config = Config { cases: 3_000, failure_persistence: None, ..Config::default() };
-        let mut runner = TestRunner::new_with_rng(config, TestRng::from_seed(RngAlgorithm::ChaCha, &[3; 32]));
-        runner
-            .run(&(occurrences, kind), |(raw, (kind, threshold, timespan))| {
-                let mut occurrences: Vec<_> =
-                    raw.into_iter().map(|(time, leaf, weight)| Occurrence { time, leaf, weight }).collect();
-                occurrences.sort_unstable();
-                let leaves = || (0..3).map(Node::Leaf).collect();
-                let node = match kind {
-                    0 => Node::EventCount { of: leaves(), threshold, timespan },
-                    1 => Node::Temporal { of: leaves(), ordered: true, timespan },
-                    _ => Node::Temporal { of: leaves(), ordered: false, timespan },
-                };
-                let mut expected: Vec<Micros> = occurrences
-                    .iter()
-                    .map(|at| at.time)
-                    .filter(|start| {
-                        let window: Vec<_> = occurrences
-                            .iter()
-                            .copied()
-                            .filter(|at| (*start..=start + timespan).contains(&at.time))
-                            .collect();
-                        fulfilled_within(&node, &window)
-                    })
-                    .collect();
-                expected.dedup();
-                prop_assert_eq!(node.hot_starts(&occurrences), expected);
-                Ok(())
-            })
-            .unwrap();
-    }
-}
+mod tests;

@@ -4,6 +4,13 @@
 //! neighbours, strongly consistent; publish what moved; mark it; only then acknowledge the object. A crash anywhere
 //! repeats from the start, and every step may be repeated. A mark is written only if nobody else wrote it since it was
 //! read, and it is read before the contributions: so a mark never falls behind what it was computed from.
+//!
+//! A rule whose condition is not monotone needs two things more. More contributions may take its finding away, so its
+//! mark is written even where there is no finding, with how many records it was computed from: whoever computed from
+//! fewer must not have the last word. And its windows must be closed. Where there is no end of input, time closes them,
+//! some time after they end; for each window that something was contributed to, an item says so from when on it can be
+//! settled, and [`Settler::settle_due`] takes these up. What comes later than that is still folded in, but what has
+//! been published stands.
 
 use std::collections::BTreeSet;
 
@@ -12,8 +19,10 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::contributions::{Contributions, Partition, StoredContributions, next_bucket, previous_bucket};
-use super::finding_in;
-use crate::detect::Catalogue;
+use super::fold::{Folded, folded};
+use super::plan::Micros;
+use super::windows::{PENDING, Pending};
+use crate::detect::{Catalogue, Rule};
 use crate::finding::{self, Finding, Message};
 use crate::ports::{Clock, Failure, FindingSink, NewItem, PortError, StateStore};
 
@@ -46,11 +55,65 @@ pub enum SettleError {
     },
 }
 
-/// What was last published of a partition's finding.
+/// When the aligned windows of rules that need them are closed, see [`super::plan`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Closing {
+    /// All of them are: the input has an end, and it was read. More input may come in a later run, and is then folded in.
+    EndOfInput,
+    /// By the clock, the rule's lateness after their end. [`Settler::settle_due`] is to be called from time to time.
+    WallClock,
+}
+
+/// What is known of a partition's finding.
 #[derive(Debug, Serialize, Deserialize)]
 struct Mark {
     schema: u32,
-    finding: Finding,
+    /// The revision that was published last.
+    #[serde(default)]
+    revision: u64,
+    /// For conditions that are not monotone, how many records it was computed from.
+    #[serde(default)]
+    records: usize,
+    /// For those where time closes windows, up to when they were closed.
+    #[serde(default)]
+    closed: Option<Micros>,
+    /// The finding, if there is one.
+    finding: Option<Finding>,
+}
+
+impl Mark {
+    /// What is to be marked, and whether its finding is to be published; `None`: it stands as it is.
+    fn after(before: Option<&Self>, rule: &Rule, folded: Folded, closed: Option<Micros>) -> Option<(Self, bool)> {
+        let Folded { records, mut finding } = folded;
+        let marked = before.and_then(|before| before.finding.as_ref());
+        let revision = before.map_or(0, |before| before.revision.max(marked.map_or(0, |finding| finding.revision)));
+        let moved = match (marked, &finding) {
+            (_, None) => false,
+            (None, Some(_)) => true,
+            (Some(marked), Some(finding)) => {
+                let what = |finding: &Finding| (finding.count, finding.first_time, finding.last_time);
+                what(marked) != what(finding)
+            }
+        };
+        // From less than before: contributions have expired, and the finding stands as it was.
+        let stands = if rule.plan.is_monotone() {
+            let fewer = |finding: &Finding| marked.is_some_and(|marked| finding.count < marked.count);
+            !moved || finding.as_ref().is_some_and(fewer)
+        } else {
+            before.is_some_and(|before| {
+                let same = records == before.records && !moved && marked.is_some() == finding.is_some();
+                records < before.records || same
+            })
+        };
+        if stands {
+            return None;
+        }
+        let revision = revision + u64::from(moved);
+        if let Some(finding) = &mut finding {
+            finding.revision = revision;
+        }
+        Some((Self { schema: SCHEMA, revision, records, closed, finding }, moved))
+    }
 }
 
 /// Puts contributions into the state and publishes the findings that they move.
@@ -63,6 +126,8 @@ pub struct Settler<'s> {
     pub sink: &'s dyn FindingSink,
     /// The time, for the expiry of state.
     pub clock: &'s dyn Clock,
+    /// When aligned windows are closed.
+    pub closing: Closing,
 }
 
 impl Settler<'_> {
@@ -73,6 +138,12 @@ impl Settler<'_> {
         let mut items = Vec::new();
         for (partition, stored) in contributions.into_partitions() {
             let key = partition.key(self.catalogue);
+            if self.closing == Closing::WallClock {
+                for (sort, pending) in Pending::of(self.catalogue, &partition, &stored) {
+                    let body = encoded(&pending, PENDING, &sort)?;
+                    items.push(NewItem { partition: PENDING.to_owned(), sort, body, expires });
+                }
+            }
             for (chunk, item) in stored.into_items().enumerate() {
                 let sort = format!("o#{object}#{chunk:05}");
                 let body = encoded(&item, &key, &sort)?;
@@ -93,31 +164,58 @@ impl Settler<'_> {
         Ok(published.into_iter().filter(|published| *published).count())
     }
 
+    /// Publishes what moved because time has closed windows. Returns how many findings were published. Costs nothing
+    /// where no rule needs it.
+    pub async fn settle_due(&self) -> Result<usize, SettleError> {
+        if self.catalogue.rules().iter().all(|rule| rule.plan.is_monotone()) {
+            return Ok(0);
+        }
+        let now = self.clock.now().as_microsecond();
+        let mut published = 0;
+        for (sort, item) in self.state.query(PENDING).await? {
+            let mut pending: Pending = decoded(&item.body, PENDING, &sort)?;
+            if pending.done || pending.due > now {
+                continue;
+            }
+            if let Some(partition) = pending.partition(self.catalogue, &sort) {
+                published += self.settle(&BTreeSet::from([partition])).await?;
+            }
+            // Who contributed in the meantime has written the item anew, and it stays.
+            pending.done = true;
+            let body = encoded(&pending, PENDING, &sort)?;
+            self.state.put_if(PENDING, &sort, body, self.expiry(), Some(item.version)).await?;
+        }
+        Ok(published)
+    }
+
+    /// Up to when windows are closed for a rule, if it is time that closes them.
+    fn closed(&self, rule: &Rule) -> Option<Micros> {
+        let by_clock = self.closing == Closing::WallClock && !rule.plan.is_monotone();
+        by_clock.then(|| self.clock.now().as_microsecond().saturating_sub(rule.lateness))
+    }
+
     async fn settle_one(&self, partition: &Partition) -> Result<bool, SettleError> {
+        let rule = self.catalogue.rule(partition.rule);
         let key = partition.key(self.catalogue);
         for _ in 0..TRIES {
             let marked = self.state.get(&key, MARK).await?;
             let version = marked.as_ref().map(|item| item.version);
-            let mark: Option<Mark> = marked.map(|item| decoded(&item.body, &key, MARK)).transpose()?;
+            let before: Option<Mark> = marked.map(|item| decoded(&item.body, &key, MARK)).transpose()?;
             let mut stored = self.contributions(&key).await?;
             if let Some(next) = next_bucket(self.catalogue, partition) {
                 stored.extend(self.contributions(&next.key(self.catalogue)).await?);
             }
-            let Some(mut finding) = finding_in(self.catalogue, partition, &stored) else { return Ok(false) };
-            if let Some(Mark { finding: before, .. }) = mark {
-                let moved = |finding: &Finding| (finding.count, finding.first_time, finding.last_time);
-                // Fewer than before: contributions have expired, and the finding stands as it was.
-                if moved(&before) == moved(&finding) || finding.count < before.count {
-                    return Ok(false);
-                }
-                finding.revision = before.revision + 1;
+            // What somebody with a faster clock has seen closed is closed.
+            let closed = self.closed(rule).max(before.as_ref().and_then(|before| before.closed));
+            let folded = folded(self.catalogue, partition, &stored, closed.unwrap_or(Micros::MAX));
+            let Some((mark, moved)) = Mark::after(before.as_ref(), rule, folded, closed) else { return Ok(false) };
+            if let Some(finding) = mark.finding.clone().filter(|_| moved) {
+                let message = Message { schema: finding::SCHEMA, finding, guidance: rule.guidance.clone() };
+                self.sink.publish(&message).await?;
             }
-            let guidance = self.catalogue.rule(partition.rule).guidance.clone();
-            let message = Message { schema: finding::SCHEMA, finding, guidance };
-            self.sink.publish(&message).await?;
-            let body = encoded(&Mark { schema: SCHEMA, finding: message.finding }, &key, MARK)?;
+            let body = encoded(&mark, &key, MARK)?;
             if self.state.put_if(&key, MARK, body, self.expiry(), version).await? {
-                return Ok(true);
+                return Ok(moved);
             }
         }
         let reason = format!("{TRIES} others were faster");
@@ -138,8 +236,8 @@ impl Settler<'_> {
 /// The sort key under which a partition's settled finding lies.
 pub const SETTLED: &str = MARK;
 
-/// A settled finding from its stored body.
-pub fn settled(body: &[u8], partition: &str) -> Result<Finding, SettleError> {
+/// A settled finding from its stored body; `None` where contributions have taken it away again, or there never was one.
+pub fn settled(body: &[u8], partition: &str) -> Result<Option<Finding>, SettleError> {
     decoded::<Mark>(body, partition, MARK).map(|mark| mark.finding)
 }
 

@@ -152,6 +152,12 @@ pub struct CaseFailure {
 
 /// Runs a rule's tests. Returns how many ran, and those that did not hold.
 pub fn run_cases(catalogue: &Catalogue, rule: &Rule) -> (usize, Vec<CaseFailure>) {
+    // A correlation that only serves others is not followed in the whole catalogue.
+    let alone = (!rule.reports && !rule.leaves.is_empty()).then(|| catalogue.alone(rule));
+    let (catalogue, rule) = match &alone {
+        Some(alone) => (alone, alone.rules().last().unwrap_or(rule)),
+        None => (catalogue, rule),
+    };
     let mut failures = Vec::new();
     let runs = rule.cases.runs();
     for run in &runs {

@@ -15,7 +15,7 @@ pub fn lint(catalogue: &Catalogue) -> Vec<Problem> {
     let mut titles: HashMap<&str, &str> = HashMap::new();
     for rule in catalogue.rules() {
         let mut problem = |reason: String| {
-            problems.push(Problem { file: rule.file.clone(), rule: Some(rule.id.clone()), reason });
+            problems.push(Problem { file: rule.file.clone(), rule: Some(rule.id.clone()), reason, line: None });
         };
         for reason in lacks(rule) {
             problem(reason);

@@ -1,6 +1,6 @@
 //! What follows framing: parse, enrich, match, contribute, and count every step.
 
-use std::collections::BTreeSet;
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::{Damage, Entry, Match, Options, Report, SourceStats};
 use crate::correlate::{
-    Contributions, Group, MAX_RESOURCES, NewContribution, Partition, bucket_of, digest, is_failed_call,
+    BorrowedGroup, Contribution, Contributions, MAX_RESOURCES, RecordKey, bucket_of, digest, is_failed_call,
 };
 use crate::detect::{Catalogue, Index, Rule, field_text};
 use crate::enrich::enrich;
@@ -26,6 +26,8 @@ pub(super) struct Matcher<'c> {
     catalogue: &'c Catalogue,
     pub(super) options: Options,
     object: String,
+    /// What the keys of records are counted from that have no id.
+    positions: RecordKey,
     pub(super) stats: SourceStats,
     refused: u64,
     matches: Vec<Match>,
@@ -71,6 +73,7 @@ impl<'c> Matcher<'c> {
         Self {
             catalogue,
             options,
+            positions: RecordKey::of(&["position", &object]),
             object,
             stats: SourceStats { source: source.to_owned(), ..SourceStats::default() },
             refused: 0,
@@ -159,9 +162,9 @@ impl<'c> Matcher<'c> {
         hits: &[usize],
     ) {
         let key = match (&record.id, entry_key) {
-            (Some(id), _) => digest(&["id", id]),
-            (None, Some(key)) => digest(&["entry", key]),
-            (None, None) => digest(&["position", &self.object, &number.to_string()]),
+            (Some(id), _) => RecordKey::of(&["id", id]),
+            (None, Some(key)) => RecordKey::of(&["entry", key]),
+            (None, None) => self.positions.at(number),
         };
         let source = &self.stats.source;
         let describe = || {
@@ -171,54 +174,56 @@ impl<'c> Matcher<'c> {
         };
         let catalogue = self.catalogue;
         let contributions = &mut self.contributions;
-        let failed = is_failed_call(record);
-        let mut contribute = |rule: usize, leaf: usize, group: Group| {
-            let timespan = catalogue.rule(rule).plan.timespan();
-            let bucket = bucket_of(record.time.map(Timestamp::as_microsecond), timespan);
-            let new = NewContribution { key: &key, time: record.time, leaf, weight: record.occurrences, failed };
-            contributions.add(Partition { rule, group, bucket }, &new, describe);
+        let (time, weight, failed) =
+            (record.time.map(Timestamp::as_microsecond), record.occurrences, is_failed_call(record));
+        let mut contribute = |rule: usize, leaf: usize, group: &BorrowedGroup<'_>, value: Option<i128>| {
+            let bucket = bucket_of(time, catalogue.rule(rule).plan.timespan());
+            let new = Contribution { time, key, leaf, weight, failed, value };
+            contributions.add(rule, group, bucket, new, describe);
         };
         for hit in hits {
             let rule = catalogue.rule(*hit);
             if rule.reports {
-                contribute(*hit, 0, group_of(rule, record));
+                contribute(*hit, 0, &group_of(rule, record), None);
             }
             for used in catalogue.uses(*hit) {
                 let correlation = catalogue.rule(used.correlation);
-                let names = correlation.group_by.iter().flatten();
-                let fields = &correlation.leaves[used.leaf].fields;
-                let group = names.cloned().zip(fields.iter().map(|field| group_value(record, field))).collect();
-                contribute(used.correlation, used.leaf, group);
+                let names = correlation.group_by.iter().flatten().map(String::as_str);
+                let leaf = &correlation.leaves[used.leaf];
+                let Some(value) = leaf.value(record) else { continue };
+                let values = leaf.fields.iter().map(|field| group_value(record, field));
+                contribute(used.correlation, used.leaf, &BorrowedGroup::new(names.zip(values)), value);
             }
         }
     }
 }
 
 /// What tells a simple rule's findings apart.
-fn group_of(rule: &Rule, record: &Record<'_>) -> Group {
-    let names: BTreeSet<&str> = match &rule.group_by {
-        Some(names) => names.iter().map(String::as_str).collect(),
-        None => record.log_source.group_by.iter().copied().collect(),
-    };
-    if names.is_empty() && rule.group_by.is_none() {
-        // Each record is its own, by its id or by its content: never by its place.
-        return match &record.id {
-            Some(id) => Group::from([("eventID".to_owned(), Some(id.clone()))]),
-            None => Group::from([("record".to_owned(), Some(digest(&[&record.raw])))]),
-        };
+fn group_of<'r>(rule: &'r Rule, record: &'r Record<'_>) -> BorrowedGroup<'r> {
+    let value_of = |name: &'r str| (name, group_value(record, name));
+    match &rule.group_by {
+        Some(names) => BorrowedGroup::new(names.iter().map(|name| value_of(name))),
+        None if record.log_source.group_by.is_empty() => {
+            // Each record is its own, by its id or by its content: never by its place.
+            let own = match &record.id {
+                Some(id) => ("eventID", Some(Cow::Borrowed(id.as_str()))),
+                None => ("record", Some(Cow::Owned(digest(&[&record.raw])))),
+            };
+            BorrowedGroup::new(std::iter::once(own))
+        }
+        None => BorrowedGroup::new(record.log_source.group_by.iter().map(|name| value_of(name))),
     }
-    names.into_iter().map(|name| (name.to_owned(), group_value(record, name))).collect()
 }
 
 /// A field by which findings are grouped. Its value may be an attacker's and of any length: a long one is cut, and
 /// told apart by its hash.
-fn group_value(record: &Record<'_>, name: &str) -> Option<String> {
+fn group_value<'r>(record: &'r Record<'_>, name: &str) -> Option<Cow<'r, str>> {
     let text = field_text(record, name)?;
     if text.len() <= MAX_VALUE {
         return Some(text);
     }
     let hash = digest(&[&text]);
-    Some(format!("{}... ({hash})", &text[..text.floor_char_boundary(MAX_VALUE)]))
+    Some(Cow::Owned(format!("{}... ({hash})", &text[..text.floor_char_boundary(MAX_VALUE)])))
 }
 
 /// What a finding says of a record, in bounds.

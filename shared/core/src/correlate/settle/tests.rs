@@ -120,7 +120,13 @@ async fn analyse(memory: &Memory, times: &str) -> Result<usize, SettleError> {
     let entries = events.iter().map(|event| Entry { key: None, time: None, bytes: event.as_bytes() });
     let report = pipeline.entries("test", crate::formats::by_name("cloudtrail"), entries);
     assert_eq!(report.stats.parsed, events.len() as u64);
-    let settler = Settler { catalogue: &catalogue, state: memory, sink: &memory.sink, clock: &Noon };
+    let settler = Settler {
+        catalogue: &catalogue,
+        state: memory,
+        sink: &memory.sink,
+        clock: &Noon,
+        closing: Closing::EndOfInput,
+    };
     let touched = settler.put(&report.object, report.contributions).await?;
     settler.settle(&touched).await
 }
@@ -223,5 +229,5 @@ fn an_item_of_another_version_is_an_error_that_names_it() {
 fn marks(memory: &Memory) -> Vec<Finding> {
     let items = memory.items.lock().unwrap();
     let marks = items.iter().filter(|((_, sort), _)| sort == SETTLED);
-    marks.map(|((partition, _), item)| settled(&item.body, partition).unwrap()).collect()
+    marks.map(|((partition, _), item)| settled(&item.body, partition).unwrap().unwrap()).collect()
 }

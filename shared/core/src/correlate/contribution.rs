@@ -1,0 +1,167 @@
+//! One record's contribution, and the key by which the record is counted.
+
+use std::fmt;
+
+use serde::de::{Error, SeqAccess, Visitor};
+use serde::ser::SerializeTuple;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use sha2::{Digest, Sha256};
+
+use super::hex;
+use super::plan::Micros;
+
+/// What makes a record the same record, whatever way it came: 16 bytes, stored as 32 hexadecimal digits.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct RecordKey([u8; 16]);
+
+impl RecordKey {
+    /// By texts: an id, and what kind of id it is.
+    pub(crate) fn of(parts: &[&str]) -> Self {
+        Self(hash_of(parts))
+    }
+
+    /// By the position in the object that this is the key of. Positions are consecutive, and the keys of objects are
+    /// spread over 128 bits: no two objects' ranges meet.
+    pub(crate) fn at(self, position: u64) -> Self {
+        Self(u128::from_be_bytes(self.0).wrapping_add(u128::from(position)).to_be_bytes())
+    }
+}
+
+impl fmt::Debug for RecordKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&hex(&self.0))
+    }
+}
+
+impl Serialize for RecordKey {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&hex(&self.0))
+    }
+}
+
+impl<'de> Deserialize<'de> for RecordKey {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Digits;
+
+        impl Visitor<'_> for Digits {
+            type Value = RecordKey;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("32 hexadecimal digits")
+            }
+
+            fn visit_str<E: Error>(self, text: &str) -> Result<RecordKey, E> {
+                let number = if text.len() == 32 { u128::from_str_radix(text, 16).ok() } else { None };
+                // Any other text is a key all the same.
+                Ok(number.map_or_else(|| RecordKey::of(&["stored", text]), |number| RecordKey(number.to_be_bytes())))
+            }
+        }
+
+        deserializer.deserialize_str(Digits)
+    }
+}
+
+/// One record's contribution.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Contribution {
+    /// When, in microseconds since 1970.
+    pub time: Option<Micros>,
+    /// The record.
+    pub key: RecordKey,
+    /// The leaf of the plan that it is for.
+    pub leaf: usize,
+    /// How many occurrences the record stands for.
+    pub weight: u32,
+    /// Whether it is a call that failed.
+    pub failed: bool,
+    /// For leaves whose values are looked at, the value: a number in millionths, or a hash.
+    pub value: Option<i128>,
+}
+
+/// Stored as `[time, key, leaf, weight, failed, value]`, without the last two where they say nothing; the value as
+/// decimal digits, since JSON's numbers do not hold 128 bits.
+impl Serialize for Contribution {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let length = if self.value.is_some() { 6 } else { 4 + usize::from(self.failed) };
+        let mut tuple = serializer.serialize_tuple(length)?;
+        tuple.serialize_element(&self.time)?;
+        tuple.serialize_element(&self.key)?;
+        tuple.serialize_element(&self.leaf)?;
+        tuple.serialize_element(&self.weight)?;
+        if length > 4 {
+            tuple.serialize_element(&self.failed)?;
+        }
+        if let Some(value) = self.value {
+            tuple.serialize_element(&value.to_string())?;
+        }
+        tuple.end()
+    }
+}
+
+impl<'de> Deserialize<'de> for Contribution {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Parts;
+
+        impl<'de> Visitor<'de> for Parts {
+            type Value = Contribution;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a contribution: time, key, leaf, weight, and perhaps whether it failed and a value")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut parts: A) -> Result<Contribution, A::Error> {
+                let missing = |at| A::Error::invalid_length(at, &self);
+                let time = parts.next_element()?.ok_or_else(|| missing(0))?;
+                let key = parts.next_element()?.ok_or_else(|| missing(1))?;
+                let leaf = parts.next_element()?.ok_or_else(|| missing(2))?;
+                let weight = parts.next_element()?.ok_or_else(|| missing(3))?;
+                let failed = parts.next_element()?.unwrap_or_default();
+                let value = parts.next_element::<String>()?;
+                let value = value.map(|digits| digits.parse().map_err(A::Error::custom)).transpose()?;
+                Ok(Contribution { time, key, leaf, weight, failed, value })
+            }
+        }
+
+        deserializer.deserialize_seq(Parts)
+    }
+}
+
+/// 16 bytes over texts, each told apart from the next by its length.
+pub(super) fn hash_of(parts: &[&str]) -> [u8; 16] {
+    let mut hash = Sha256::new();
+    for part in parts {
+        hash.update((part.len() as u64).to_be_bytes());
+        hash.update(part.as_bytes());
+    }
+    let mut short = [0; 16];
+    short.copy_from_slice(&hash.finalize()[..16]);
+    short
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_contribution_is_stored_short_and_read_back() {
+        let key = RecordKey::of(&["id", "x"]);
+        let plain = Contribution { time: Some(7), key, leaf: 1, weight: 2, failed: false, value: None };
+        for (contribution, parts) in [
+            (plain, 4),
+            (Contribution { failed: true, time: None, ..plain }, 5),
+            (Contribution { value: Some(i128::MIN), ..plain }, 6),
+            (Contribution { failed: true, value: Some(-1), ..plain }, 6),
+        ] {
+            let stored = serde_json::to_value(contribution).unwrap();
+            assert_eq!(stored.as_array().unwrap().len(), parts);
+            assert_eq!(serde_json::from_value::<Contribution>(stored).unwrap(), contribution);
+        }
+    }
+
+    #[test]
+    fn positions_have_keys_of_their_own() {
+        let object = RecordKey::of(&["position", "object"]);
+        assert_ne!(object.at(1), object.at(2));
+        assert_ne!(object.at(1), RecordKey::of(&["position", "other"]).at(1));
+    }
+}

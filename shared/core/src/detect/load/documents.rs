@@ -1,0 +1,85 @@
+//! A file of rules, cut into its YAML documents: what is wrong with one is told with its line, and the others are loaded.
+
+use rsigma_parser::{SigmaCollection, parse_sigma_yaml};
+use yaml_serde::Value;
+
+/// One document of a file.
+#[derive(Clone)]
+pub(super) struct Document {
+    /// The line that it starts on, from 1.
+    line: usize,
+    text: String,
+}
+
+/// The documents of a file. A file in which documents build on one another (`action: global`) is a single one.
+pub(super) fn split(text: &str) -> Vec<Document> {
+    let whole = || vec![Document { line: 1, text: text.to_owned() }];
+    if text.lines().any(|line| line.strip_prefix("action").is_some_and(|rest| rest.trim_start().starts_with(':'))) {
+        return whole();
+    }
+    let mut documents = Vec::new();
+    let (mut start, mut line, mut offset) = (0, 1, 0);
+    for (number, text_line) in (1..).zip(text.split_inclusive('\n')) {
+        let is_marker =
+            text_line.strip_prefix("---").is_some_and(|rest| rest.is_empty() || rest.starts_with(char::is_whitespace));
+        if is_marker && offset > 0 {
+            documents.push(Document { line, text: text[start..offset].to_owned() });
+            (start, line) = (offset, number);
+        }
+        offset += text_line.len();
+    }
+    documents.push(Document { line, text: text[start..].to_owned() });
+    // What stands before the first marker may be comments alone.
+    documents.retain(|document| !document.is_empty());
+    if documents.is_empty() { whole() } else { documents }
+}
+
+impl Document {
+    fn is_empty(&self) -> bool {
+        let says_nothing = |line: &str| {
+            let line = line.strip_prefix("---").unwrap_or(line).trim();
+            line.is_empty() || line.starts_with('#') || line == "..."
+        };
+        self.text.lines().all(says_nothing)
+    }
+
+    /// What rsigma reads in it. An error has been given its line, where that can be known.
+    pub(super) fn parse(&self) -> Result<SigmaCollection, (Option<usize>, String)> {
+        // YAML counts lines from where it starts to read.
+        let padded = format!("{}{}", "\n".repeat(self.line - 1), self.text);
+        parse_sigma_yaml(&padded).map_err(|error| {
+            let reason = error.to_string();
+            (self.line_of(&reason), reason)
+        })
+    }
+
+    /// The document as plain YAML, for what rsigma does not hand on; null if it is none.
+    pub(super) fn value(&self) -> Value {
+        yaml_serde::from_str(&self.text).unwrap_or_default()
+    }
+
+    /// The line that a reason speaks of: the one that it names; the first one with something that it quotes; else where
+    /// the document starts.
+    pub(super) fn line_of(&self, reason: &str) -> Option<usize> {
+        let named = || {
+            let digits = reason.rsplit_once("at line ")?.1;
+            digits.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
+        };
+        let quoted = || {
+            let words: Vec<&str> = reason.split(['\'', '`', '"']).skip(1).step_by(2).collect();
+            words.into_iter().filter(|word| word.len() > 1).find_map(|word| self.find(|line| line.contains(word)))
+        };
+        let start = || self.find(|line| !line.starts_with("---") && !line.trim().is_empty() && !line.starts_with('#'));
+        named().or_else(quoted).or_else(start)
+    }
+
+    /// The line where a document says which rule it is.
+    pub(super) fn line_of_rule(&self) -> Option<usize> {
+        let key = |key: &'static str| move |line: &str| line.trim_start_matches(['{', ' ']).starts_with(key);
+        self.find(key("id:")).or_else(|| self.find(key("title:"))).or_else(|| self.line_of(""))
+    }
+
+    fn find(&self, is_wanted: impl Fn(&str) -> bool) -> Option<usize> {
+        self.text.lines().position(is_wanted).map(|at| self.line + at)
+    }
+}

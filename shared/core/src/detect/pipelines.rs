@@ -1,0 +1,137 @@
+//! Processing pipelines in pySigma's form: field names and log sources of user rules, mapped to those of the records.
+//!
+//! A pipeline is a YAML file among the rules that has `transformations`. It holds for the rules, correlations and filters
+//! of its folder and of the folders in it; several hold by their `priority`, the lowest first. See
+//! <https://sigmahq-pysigma.readthedocs.io/en/latest/Processing_Pipelines.html>.
+
+use std::collections::HashSet;
+
+use rsigma_eval::pipeline::{apply_pipelines, parse_pipeline};
+use rsigma_parser::{Detection, Detections, FilterRule, LogSource, SigmaRule, parse_sigma_yaml};
+use yaml_serde::Value;
+
+use super::{Catalogue, Problem, RuleFile, fields};
+
+/// All pipelines among the rule files.
+#[derive(Default)]
+pub(super) struct Pipelines {
+    /// The files that are pipelines, sound or not.
+    files: HashSet<String>,
+    /// By priority, then file: the folder that each holds for.
+    pipelines: Vec<(String, rsigma_eval::Pipeline)>,
+    /// The built-in rules' files, which no pipeline of a user's holds for.
+    built_in: HashSet<String>,
+}
+
+impl Pipelines {
+    /// Finds the pipelines among files.
+    pub(super) fn among(files: &[RuleFile]) -> (Self, Vec<Problem>) {
+        let mut pipelines = Self::default();
+        let mut problems = Vec::new();
+        for file in files.iter().filter(|file| is_pipeline(&file.text)) {
+            pipelines.files.insert(file.name.clone());
+            match parse(&file.text) {
+                Ok(pipeline) => pipelines.pipelines.push((folder(&file.name).to_owned(), pipeline)),
+                Err(reason) => {
+                    let reason = format!("this processing pipeline is not applied: {reason}");
+                    problems.push(Problem { file: file.name.clone(), reason, ..Problem::default() });
+                }
+            }
+        }
+        pipelines.pipelines.sort_by_key(|(_, pipeline)| pipeline.priority);
+        if !pipelines.pipelines.is_empty() {
+            let built_in = Catalogue::built_in_files();
+            let same = |file: &&RuleFile| built_in.iter().any(|own| own.name == file.name && own.text == file.text);
+            pipelines.built_in = files.iter().filter(same).map(|file| file.name.clone()).collect();
+        }
+        (pipelines, problems)
+    }
+
+    /// Whether a file is a pipeline.
+    pub(super) fn has(&self, file: &str) -> bool {
+        self.files.contains(file)
+    }
+
+    /// Applies to a rule the pipelines that hold for its file.
+    pub(super) fn apply(&self, file: &str, rule: &mut SigmaRule) -> Result<(), String> {
+        apply_pipelines(&self.of(file), rule).map_err(|error| error.to_string())
+    }
+
+    /// What a field is called in records of this log source, where a correlation of this file names it so.
+    pub(super) fn field(&self, file: &str, log_source: &LogSource, name: &str) -> Result<String, String> {
+        let pipelines = self.of(file);
+        if pipelines.is_empty() {
+            return Ok(name.to_owned());
+        }
+        // Pipelines know rules: the name goes through them as a rule's field.
+        let mut detection = empty()?.detection;
+        if let Some(Detection::AllOf(items)) = detection.named.get_mut(SELECTION) {
+            items.iter_mut().for_each(|item| item.field.name = Some(name.to_owned()));
+        }
+        let rule = mapped(&pipelines, detection, log_source.clone())?;
+        let names = rule.detection.named.get(SELECTION).map(fields::of).unwrap_or_default();
+        Ok(names.into_iter().next().unwrap_or_else(|| name.to_owned()))
+    }
+
+    /// A filter, with the pipelines that hold for its file applied. An error: no rule can be made of it.
+    pub(super) fn for_filter(&self, file: &str, filter: &FilterRule) -> Result<FilterRule, String> {
+        let mut filter = filter.clone();
+        let rule = mapped(&self.of(file), filter.detection, filter.logsource.clone().unwrap_or_default())?;
+        rsigma_eval::compile_rule(&rule).map_err(|error| error.to_string())?;
+        filter.detection = rule.detection;
+        filter.logsource = filter.logsource.map(|_| rule.logsource);
+        Ok(filter)
+    }
+
+    /// The pipelines that hold for a file.
+    fn of(&self, file: &str) -> Vec<rsigma_eval::Pipeline> {
+        if self.built_in.contains(file) {
+            return Vec::new();
+        }
+        let place = folder(file);
+        let holds = |own: &str| {
+            own.is_empty() || place.strip_prefix(own).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        };
+        self.pipelines.iter().filter(|(own, _)| holds(own)).map(|(_, pipeline)| pipeline.clone()).collect()
+    }
+}
+
+/// The one selection of [`empty`].
+const SELECTION: &str = "selection";
+
+/// A rule that says nothing yet.
+fn empty() -> Result<SigmaRule, String> {
+    let text = "title: empty\nlogsource: {}\ndetection: {selection: {field: value}, condition: selection}\n";
+    let collection = parse_sigma_yaml(text).map_err(|error| error.to_string())?;
+    collection.rules.into_iter().next().ok_or_else(|| "no rule can be made of it".to_owned())
+}
+
+/// A rule of this detection and log source, after these pipelines.
+fn mapped(
+    pipelines: &[rsigma_eval::Pipeline],
+    detection: Detections,
+    logsource: LogSource,
+) -> Result<SigmaRule, String> {
+    let mut rule = SigmaRule { detection, logsource, ..empty()? };
+    apply_pipelines(pipelines, &mut rule).map_err(|error| error.to_string())?;
+    Ok(rule)
+}
+
+/// The folder of a file, without a `/` at its end.
+fn folder(file: &str) -> &str {
+    file.rsplit_once('/').map_or("", |(folder, _)| folder)
+}
+
+fn is_pipeline(text: &str) -> bool {
+    // Rules are many and pipelines few: only what may be one is parsed for it.
+    let may_be = text.lines().any(|line| line.trim_start_matches(['{', '"', '\'', ' ']).starts_with("transformations"));
+    may_be && yaml_serde::from_str::<Value>(text).is_ok_and(|value| value.get("transformations").is_some())
+}
+
+fn parse(text: &str) -> Result<rsigma_eval::Pipeline, String> {
+    let pipeline = parse_pipeline(text).map_err(|error| error.to_string())?;
+    if pipeline.is_dynamic() {
+        return Err("it refers to sources outside of it".to_owned());
+    }
+    Ok(pipeline)
+}

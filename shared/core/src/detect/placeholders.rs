@@ -1,0 +1,103 @@
+//! Placeholders: `%name%` in a value with the modifier `expand`, filled in from the configuration.
+//!
+//! A value with a placeholder stands for as many values as the configuration has for it. These are written as values of
+//! rules are: `*` and `?` are wildcards.
+
+use std::collections::BTreeMap;
+
+use rsigma_parser::{Detection, DetectionItem, Detections, Modifier, SigmaString, SigmaValue};
+
+/// What placeholders stand for, by name: `[placeholders]` of the configuration.
+pub type Placeholders = BTreeMap<String, Vec<String>>;
+
+/// The most values that one value may become.
+const MAX_VALUES: usize = 10_000;
+
+/// Fills in the placeholders of a rule.
+pub(super) fn fill(detections: &mut Detections, placeholders: &Placeholders) -> Result<(), String> {
+    detections.named.values_mut().try_for_each(|detection| fill_detection(detection, placeholders))
+}
+
+fn fill_detection(detection: &mut Detection, placeholders: &Placeholders) -> Result<(), String> {
+    match detection {
+        Detection::AllOf(items) => items.iter_mut().try_for_each(|item| fill_item(item, placeholders)),
+        Detection::AnyOf(parts) | Detection::And(parts) => {
+            parts.iter_mut().try_for_each(|part| fill_detection(part, placeholders))
+        }
+        Detection::ArrayMatch { body, .. } => fill_detection(body, placeholders),
+        Detection::Conditional { named, .. } => {
+            named.values_mut().try_for_each(|part| fill_detection(part, placeholders))
+        }
+        Detection::Keywords(_) => Ok(()),
+    }
+}
+
+fn fill_item(item: &mut DetectionItem, placeholders: &Placeholders) -> Result<(), String> {
+    if !item.field.has_modifier(Modifier::Expand) {
+        return Ok(());
+    }
+    item.field.modifiers.retain(|modifier| *modifier != Modifier::Expand);
+    let mut values = Vec::new();
+    for value in std::mem::take(&mut item.values) {
+        match value {
+            SigmaValue::String(text) => {
+                let filled = filled(&text.original, placeholders)?;
+                values.extend(filled.iter().map(|text| SigmaValue::String(SigmaString::new(text))));
+            }
+            other => values.push(other),
+        }
+        if values.len() > MAX_VALUES {
+            return Err(format!("its placeholders come to more than {MAX_VALUES} values"));
+        }
+    }
+    // `all` wants several values, and one is all of them.
+    if values.len() == 1 {
+        item.field.modifiers.retain(|modifier| *modifier != Modifier::All);
+    }
+    item.values = values;
+    Ok(())
+}
+
+/// The texts that a text with placeholders stands for.
+fn filled(text: &str, placeholders: &Placeholders) -> Result<Vec<String>, String> {
+    let mut texts = vec![String::new()];
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once('%') {
+        let is_name = |name: &str| {
+            !name.is_empty()
+                && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.'))
+        };
+        let Some((name, after)) = after.split_once('%').filter(|(name, _)| is_name(name)) else {
+            texts.iter_mut().for_each(|text| *text = format!("{text}{before}%"));
+            rest = after;
+            continue;
+        };
+        let values = placeholders.get(name).filter(|values| !values.is_empty());
+        let values = values.ok_or_else(|| {
+            format!("the placeholder '%{name}%' has no values; give it some in the configuration, under [placeholders]")
+        })?;
+        if texts.len() * values.len() > MAX_VALUES {
+            return Err(format!("its placeholders come to more than {MAX_VALUES} values"));
+        }
+        texts =
+            texts.iter().flat_map(|text| values.iter().map(move |value| format!("{text}{before}{value}"))).collect();
+        rest = after;
+    }
+    texts.iter_mut().for_each(|text| text.push_str(rest));
+    Ok(texts)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_becomes_one_for_each_that_its_placeholders_have() {
+        let list = |values: &[&str]| values.iter().map(|value| (*value).to_owned()).collect::<Vec<_>>();
+        let known = Placeholders::from([("a".to_owned(), list(&["1", "2"])), ("b".to_owned(), list(&["x", "y"]))]);
+        assert_eq!(filled("%a%-%b%!", &known).unwrap(), ["1-x!", "1-y!", "2-x!", "2-y!"]);
+        assert_eq!(filled("100% of %a%", &known).unwrap(), ["100% of 1", "100% of 2"]);
+        assert_eq!(filled("plain", &known).unwrap(), ["plain"]);
+        assert!(filled("%c%", &known).unwrap_err().contains("'%c%'"));
+    }
+}
