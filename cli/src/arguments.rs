@@ -64,6 +64,10 @@ pub struct RuleOptions {
     /// Leave the built-in rules out
     #[arg(long)]
     pub no_default_rules: bool,
+
+    /// The configuration that says what placeholders in rules stand for; cloudvigil.toml, if it is there
+    #[arg(long = "config", value_name = "FILE")]
+    pub configuration: Option<PathBuf>,
 }
 
 /// What becomes of findings.
@@ -340,6 +344,10 @@ pub enum Rules {
         /// `severity` and `condition`), or lines such as cloudtrail.amazonaws.com:StopLogging
         #[arg(long, value_name = "FILE")]
         list: Option<PathBuf>,
+
+        /// Write the techniques into this file, as a layer of ATT&CK Navigator (format 4.5)
+        #[arg(long, value_name = "FILE", conflicts_with = "list")]
+        layer: Option<PathBuf>,
 
         #[command(flatten)]
         rules: RuleOptions,

@@ -6,11 +6,15 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::{Context as _, Result, bail};
-use cloudvigil_core::detect::{Catalogue, Problem, RuleFile};
+use cloudvigil_core::config::Config;
+use cloudvigil_core::detect::{Catalogue, Placeholders, Problem, RuleFile};
 use walkdir::WalkDir;
 
 use crate::arguments::RuleOptions;
 use crate::terminal;
+
+/// The configuration, where none is named.
+const DEFAULT_CONFIGURATION: &str = "cloudvigil.toml";
 
 /// Loads the rules that were asked for, the built-in ones without their tests. A malformed rule is told and left out; a
 /// folder in which no rule loads is an error.
@@ -34,7 +38,7 @@ fn load_beside(built_in: fn() -> Vec<RuleFile>, options: &RuleOptions) -> Result
         given.push((path, own.iter().map(|file| file.name.clone()).collect::<HashSet<_>>()));
         files.extend(own);
     }
-    let (catalogue, problems) = Catalogue::load(files);
+    let (catalogue, problems) = Catalogue::load_with(files, &placeholders(options.configuration.as_deref())?);
     for problem in &problems {
         terminal::warning(&format!("{problem}; this rule does not run"));
     }
@@ -47,6 +51,15 @@ fn load_beside(built_in: fn() -> Vec<RuleFile>, options: &RuleOptions) -> Result
         bail!("there are no rules to run: name some with --rules, or leave --no-default-rules out");
     }
     Ok(catalogue)
+}
+
+/// What placeholders in rules stand for, by this configuration, or the one that lies here.
+pub fn placeholders(configuration: Option<&Path>) -> Result<Placeholders> {
+    let here = Path::new(DEFAULT_CONFIGURATION);
+    let Some(path) = configuration.or_else(|| here.exists().then_some(here)) else { return Ok(Placeholders::new()) };
+    let shown = path.display().to_string();
+    let text = fs::read_to_string(path).with_context(|| format!("cannot read the configuration {shown}"))?;
+    Ok(Config::placeholders(&shown, &text)?)
 }
 
 /// The rule files of a folder, or one file, by path; and those that could not be read.

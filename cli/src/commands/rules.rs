@@ -2,11 +2,12 @@
 
 mod coverage;
 mod show;
+mod techniques;
 
 use std::path::Path;
 
 use anyhow::{Result, bail};
-use cloudvigil_core::detect::{Catalogue, Problem, Rule, RuleFile, lint, run_cases};
+use cloudvigil_core::detect::{Catalogue, Placeholders, Problem, Rule, RuleFile, lint, run_cases};
 use comfy_table::Cell;
 use serde_json::json;
 
@@ -24,7 +25,8 @@ pub fn run(arguments: Rules) -> Result<Ending> {
         Rules::Show { id, rules } => show::run(&rules::load(&rules)?, &id),
         Rules::Lint { dir } => check(dir.as_deref(), Check::Lint),
         Rules::Test { dir } => check(dir.as_deref(), Check::Test),
-        Rules::Coverage { list, rules } => coverage::run(&rules::load_with_tests(&rules)?, list.as_deref()),
+        Rules::Coverage { list: None, layer, rules } => techniques::run(&rules::load(&rules)?, layer.as_deref()),
+        Rules::Coverage { list: Some(list), rules, .. } => coverage::run(&rules::load_with_tests(&rules)?, &list),
     }
 }
 
@@ -68,8 +70,12 @@ fn list(catalogue: &Catalogue, output: TextOutput) -> Result<Ending> {
     Ok(Ending::Done)
 }
 
-/// The log source that a rule asks for; for a correlation, those of the rules that it counts.
+/// The log sources that a rule asks for, as one text; for a correlation, those of the rules that it counts.
 fn log_source(catalogue: &Catalogue, rule: &Rule) -> String {
+    log_sources(catalogue, rule).join(", ")
+}
+
+fn log_sources(catalogue: &Catalogue, rule: &Rule) -> Vec<String> {
     let of = |rule: &Rule| {
         rule.detection.as_ref().map(|detection| {
             let source = &detection.log_source;
@@ -81,7 +87,7 @@ fn log_source(catalogue: &Catalogue, rule: &Rule) -> String {
         of(rule).into_iter().chain(rule.leaves.iter().filter_map(|leaf| of(catalogue.rule(leaf.rule)))).collect();
     all.sort();
     all.dedup();
-    all.join(", ")
+    all
 }
 
 /// What tells a rule's findings apart.
@@ -112,7 +118,7 @@ fn check(dir: Option<&Path>, check: Check) -> Result<Ending> {
             dir.map_or_else(|| "this build".to_owned(), |dir| dir.display().to_string())
         );
     }
-    let (catalogue, unloaded) = load_beside_built_in(files, dir.is_some());
+    let (catalogue, unloaded) = load_beside_built_in(files, dir.is_some(), &rules::placeholders(None)?);
     problems.extend(unloaded.problems);
     let mut ran = 0;
     for rule in unloaded.numbers.iter().map(|number| catalogue.rule(*number)) {
@@ -159,14 +165,14 @@ fn number(count: usize, word: &str) -> String {
 
 /// Loads rules. Those of a user may count built-in rules, so these are there too; where an id is taken by both, the
 /// user's rule is the one that is looked at.
-fn load_beside_built_in(files: Vec<RuleFile>, with_built_in: bool) -> (Catalogue, Loaded) {
+fn load_beside_built_in(files: Vec<RuleFile>, with_built_in: bool, placeholders: &Placeholders) -> (Catalogue, Loaded) {
     let names: std::collections::HashSet<String> = files.iter().map(|file| file.name.clone()).collect();
     let own = |name: &str| names.contains(name);
     let mut all = files;
     if with_built_in {
         all.extend(Catalogue::built_in_files());
     }
-    let (catalogue, problems) = Catalogue::load(all);
+    let (catalogue, problems) = Catalogue::load_with(all, placeholders);
     let numbers = (0..catalogue.rules().len()).filter(|number| own(&catalogue.rule(*number).file)).collect();
     let problems = problems.into_iter().filter(|problem| own(&problem.file)).collect();
     (catalogue, Loaded { numbers, problems })

@@ -1,5 +1,6 @@
 //! `cloudvigil scan`.
 
+use std::collections::{BTreeMap, HashSet};
 use std::io::IsTerminal as _;
 use std::num::NonZeroUsize;
 use std::ops::ControlFlow;
@@ -8,8 +9,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
+use cloudvigil_core::detect::{Catalogue, Rule};
+use cloudvigil_core::finding::Message;
 use cloudvigil_core::formats;
-use cloudvigil_core::pipeline::{Options, Pipeline, Stats};
+use cloudvigil_core::pipeline::{Options, Pipeline, Report, Stats};
 use cloudvigil_core::ports::{Clock, SystemClock};
 use cloudvigil_local::EmbeddedState;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -19,7 +22,7 @@ use crate::arguments::{FindingsOutput, Scan, ScanOutput};
 use crate::destination::{self, Destination};
 use crate::ending::Ending;
 use crate::sources::{self, OwnFiles};
-use crate::{output, rules, times};
+use crate::{output, rules, terminal, times};
 
 /// Runs it.
 pub fn run(arguments: &Scan) -> Result<Ending> {
@@ -47,8 +50,10 @@ pub fn run(arguments: &Scan) -> Result<Ending> {
     let all = sources::list(&arguments.paths, &own, runtime.handle());
     let bar = progress(all.len());
     let matches = arguments.output == ScanOutput::Matches;
+    // Rules of one's own are tried on what was logged: how often would they have fired?
+    let mut fired = (matches && !arguments.rules.rules.is_empty()).then(|| Fired::new(&catalogue));
     // Matches alone need no findings.
-    let keeps_findings = !matches || report.fail_on.is_some() || arguments.state.is_some();
+    let keeps_findings = !matches || fired.is_some() || report.fail_on.is_some() || arguments.state.is_some();
     let mut run = Run::new(&catalogue, &state, clock.as_ref(), runtime.handle(), keeps_findings);
     let mut nobody_reads = false;
     let mut write_error = None;
@@ -60,6 +65,9 @@ pub fn run(arguments: &Scan) -> Result<Ending> {
                 Ok(true) => {}
                 Ok(false) => nobody_reads = true,
                 Err(error) => write_error = Some(error),
+            }
+            if let Some(fired) = &mut fired {
+                fired.matched(found);
             }
         }
         run.take(outcome);
@@ -87,8 +95,56 @@ pub fn run(arguments: &Scan) -> Result<Ending> {
     if let Some(to) = stats_to {
         write_stats(&finished.stats, to).unwrap_or_else(|error| finished.fail(&error));
     }
+    if let Some(fired) = fired {
+        fired.tell(&finished.messages);
+    }
     finished.tell();
     Ok(finished.ending(report.fail_on))
+}
+
+/// How often each rule matched.
+struct Fired<'c> {
+    catalogue: &'c Catalogue,
+    /// By the rule's number.
+    matches: Vec<u64>,
+}
+
+impl<'c> Fired<'c> {
+    fn new(catalogue: &'c Catalogue) -> Self {
+        Self { catalogue, matches: vec![0; catalogue.rules().len()] }
+    }
+
+    fn matched(&mut self, report: &Report) {
+        for found in &report.matches {
+            self.matches[found.rule] += 1;
+        }
+    }
+
+    /// Tells of each rule that was named, and of each built-in one that matched or found something, how often it did, on
+    /// the standard error.
+    fn tell(&self, messages: &[Message]) {
+        let mut found: BTreeMap<&str, u64> = BTreeMap::new();
+        for message in messages {
+            *found.entry(&message.finding.rule).or_default() += 1;
+        }
+        let built_in: HashSet<String> = Catalogue::built_in_files().into_iter().map(|file| file.name).collect();
+        let own = |rule: &Rule| !built_in.contains(&rule.file);
+        let mut rows: Vec<(u64, u64, &Rule)> = self
+            .catalogue
+            .rules()
+            .iter()
+            .zip(&self.matches)
+            .map(|(rule, matches)| (found.get(rule.id.as_str()).copied().unwrap_or_default(), *matches, rule))
+            .filter(|(findings, matches, rule)| *findings > 0 || *matches > 0 || own(rule))
+            .collect();
+        rows.sort_by(|one, other| (other.0, other.1, &one.2.id).cmp(&(one.0, one.1, &other.2.id)));
+        terminal::summary("How often each rule would have fired: findings, matches, level, rule");
+        for (findings, matches, rule) in rows {
+            let matches = if rule.leaves.is_empty() { matches.to_string() } else { "-".to_owned() };
+            let (level, name) = (rule.level.to_string(), format!("{} ({})", rule.title, rule.id));
+            terminal::summary(&format!("{findings:>9} {matches:>9} {level:<13} {name}"));
+        }
+    }
 }
 
 fn options(arguments: &Scan, clock: &dyn Clock) -> Result<Options> {

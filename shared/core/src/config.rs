@@ -8,6 +8,9 @@
 //!
 //! [notify]
 //! mails_per_rule_per_hour = 10
+//!
+//! [placeholders]                                    # what `%name%` stands for in rules, with the modifier `expand`
+//! administrators = ["alice", "ops-*"]
 //! ```
 //!
 //! Everything has a default but the sender and the recipients. A key that is not known is an error: a misspelt one would
@@ -16,6 +19,9 @@
 use std::fmt;
 
 use serde::Deserialize;
+use serde::de::IgnoredAny;
+
+use crate::detect::Placeholders;
 
 /// The configuration.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -26,6 +32,9 @@ pub struct Config {
     /// How much is sent.
     #[serde(default)]
     pub notify: NotifyConfig,
+    /// What placeholders of rules stand for.
+    #[serde(default)]
+    pub placeholders: Placeholders,
 }
 
 /// `[mail]`.
@@ -113,6 +122,25 @@ impl Config {
         Ok(config)
     }
 
+    /// Reads of a document only what rules need: who analyses logs need not say whom mail goes to.
+    pub fn placeholders(file: &str, text: &str) -> Result<Placeholders, ConfigError> {
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct ForRules {
+            #[serde(default, rename = "mail")]
+            _mail: IgnoredAny,
+            #[serde(default, rename = "notify")]
+            _notify: IgnoredAny,
+            #[serde(default)]
+            placeholders: Placeholders,
+        }
+        let config = toml::from_str::<ForRules>(text);
+        config.map(|config| config.placeholders).map_err(|error| {
+            let at = error.span().map_or(0, |span| span.start);
+            located(file, text, at, error.message())
+        })
+    }
+
     fn check(&self) -> Result<(), (&'static str, String)> {
         let bare = |address: &str| {
             let parts = address.split_once('@');
@@ -189,6 +217,18 @@ mod tests {
         assert_eq!((error.line, error.key.as_deref()), (3, Some("recipients")));
         let error = Config::parse("c.toml", &format!("{BASIC}[notify]\nmails_per_hour = 0\n")).unwrap_err();
         assert_eq!((error.line, error.key.as_deref()), (5, Some("mails_per_hour")));
+    }
+
+    #[test]
+    fn placeholders_are_lists_of_texts_and_need_no_mail() {
+        let text = "[placeholders]\nadmins = [\"a\", \"b\"]\n";
+        let expected = vec!["a".to_owned(), "b".to_owned()];
+        assert_eq!(Config::placeholders("c.toml", text).unwrap()["admins"], expected);
+        assert_eq!(Config::parse("c.toml", &format!("{BASIC}{text}")).unwrap().placeholders["admins"], expected);
+        assert!(Config::placeholders("c.toml", BASIC).unwrap().is_empty());
+        let error = Config::placeholders("c.toml", "[placeholders]\n\nadmins = \"a\"\n").unwrap_err();
+        assert_eq!((error.line, error.key.as_deref()), (3, Some("admins")));
+        assert!(Config::placeholders("c.toml", "[placeholder]\n").is_err(), "a misspelt table does nothing");
     }
 
     #[test]

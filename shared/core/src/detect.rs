@@ -4,6 +4,7 @@
 //! towards is [`crate::correlate`]'s work.
 
 mod cases;
+mod dialect;
 mod event;
 mod events;
 mod fields;
@@ -16,7 +17,7 @@ mod placeholders;
 mod values;
 
 use std::borrow::Cow;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
 pub use cases::{Case, CaseFailure, Cases, Outcome, Run, run_case, run_cases};
@@ -110,8 +111,8 @@ pub struct Detection {
     compiled: CompiledRule,
     /// For `CloudTrail` rules, which events they ask for.
     events: Vec<events::Wanted>,
-    /// The fields that it names.
-    fields: BTreeSet<String>,
+    /// The fields that it asks for and its log source does not have.
+    unknown: fields::Unknown,
 }
 
 /// A simple rule within a correlation.

@@ -1,4 +1,4 @@
-//! `cloudvigil rules coverage`: what the catalogue finds, and of a list of calls, which it does not.
+//! `cloudvigil rules coverage --list`: of a list of calls, those that the catalogue does not find.
 //!
 //! A call is covered by a rule of which its own tests, run through the pipeline, show that
 //!
@@ -16,12 +16,11 @@ use cloudvigil_core::detect::{Catalogue, Rule, run_case};
 use cloudvigil_core::finding::Level;
 use cloudvigil_core::formats;
 use cloudvigil_core::pipeline::{Entry, Options, Pipeline};
-use comfy_table::Cell;
 use serde_json::{Value, json};
 
 use crate::destination::Destination;
 use crate::ending::Ending;
-use crate::terminal::{self, Sheet};
+use crate::terminal;
 
 /// A call's event source and event name.
 type Event = (String, String);
@@ -47,52 +46,9 @@ enum Shown {
     ByName,
 }
 
-/// Tells what the rules find. With a list, exit code 1 says that something on it is not found.
-pub fn run(catalogue: &Catalogue, list: Option<&Path>) -> Result<Ending> {
-    match list {
-        None => techniques(catalogue),
-        Some(path) => events(catalogue, &read(path)?),
-    }
-}
-
-fn techniques(catalogue: &Catalogue) -> Result<Ending> {
-    let mut found: BTreeMap<String, Vec<&Rule>> = BTreeMap::new();
-    let mut untagged = 0;
-    for rule in catalogue.rules() {
-        let techniques: Vec<String> = rule
-            .guidance
-            .tags
-            .iter()
-            .filter_map(|tag| {
-                tag.strip_prefix("attack.t").filter(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
-            })
-            .map(|number| format!("T{number}"))
-            .collect();
-        untagged += usize::from(techniques.is_empty());
-        for technique in techniques {
-            found.entry(technique).or_default().push(rule);
-        }
-    }
-    let mut sheet = Sheet::new(&["Technique", "Rules", "Highest level"], true);
-    for (technique, rules) in &found {
-        let highest = rules.iter().map(|rule| rule.level).max().map_or_else(|| Cell::new(""), terminal::level);
-        sheet.row(vec![Cell::new(terminal::line(technique)), Cell::new(rules.len()), highest]);
-    }
-    let mut to = Destination::open(None)?;
-    to.write(|writer| {
-        write!(writer, "{sheet}")?;
-        writeln!(
-            writer,
-            "{} rules, {} ATT&CK techniques, {untagged} rules without one",
-            catalogue.rules().len(),
-            found.len()
-        )
-    })?;
-    to.flush()?;
-    Ok(Ending::Done)
-}
-
-fn events(catalogue: &Catalogue, wanted: &[Wanted]) -> Result<Ending> {
+/// Tells which calls of a list no rule covers. Exit code 1 says that there are any.
+pub fn run(catalogue: &Catalogue, list: &Path) -> Result<Ending> {
+    let wanted = &read(list)?;
     let mut shown: BTreeMap<Event, BTreeMap<usize, BTreeSet<Shown>>> = BTreeMap::new();
     let tested =
         catalogue.rules().iter().enumerate().flat_map(|(number, rule)| {

@@ -56,6 +56,7 @@ fn lacks(rule: &Rule) -> Vec<String> {
         !finds_tampering_calls(rule) || rule.cases.runs().iter().any(|run| run.expected && run.is_denied()),
         "no test shows that a denied call matches: errorCode: AccessDenied, requestParameters: null",
     );
+    reasons.extend(rule.detection.as_ref().and_then(|detection| detection.unknown.reason()));
     for tag in &rule.guidance.tags {
         if !is_valid_tag(tag) {
             reasons.push(format!(

@@ -18,7 +18,7 @@ pub(super) struct Pipelines {
     /// The files that are pipelines, sound or not.
     files: HashSet<String>,
     /// By priority, then file: the folder that each holds for.
-    pipelines: Vec<(String, rsigma_eval::Pipeline)>,
+    by_folder: Vec<(String, rsigma_eval::Pipeline)>,
     /// The built-in rules' files, which no pipeline of a user's holds for.
     built_in: HashSet<String>,
 }
@@ -31,15 +31,15 @@ impl Pipelines {
         for file in files.iter().filter(|file| is_pipeline(&file.text)) {
             pipelines.files.insert(file.name.clone());
             match parse(&file.text) {
-                Ok(pipeline) => pipelines.pipelines.push((folder(&file.name).to_owned(), pipeline)),
+                Ok(pipeline) => pipelines.by_folder.push((folder(&file.name).to_owned(), pipeline)),
                 Err(reason) => {
                     let reason = format!("this processing pipeline is not applied: {reason}");
                     problems.push(Problem { file: file.name.clone(), reason, ..Problem::default() });
                 }
             }
         }
-        pipelines.pipelines.sort_by_key(|(_, pipeline)| pipeline.priority);
-        if !pipelines.pipelines.is_empty() {
+        pipelines.by_folder.sort_by_key(|(_, pipeline)| pipeline.priority);
+        if !pipelines.by_folder.is_empty() {
             let built_in = Catalogue::built_in_files();
             let same = |file: &&RuleFile| built_in.iter().any(|own| own.name == file.name && own.text == file.text);
             pipelines.built_in = files.iter().filter(same).map(|file| file.name.clone()).collect();
@@ -66,7 +66,9 @@ impl Pipelines {
         // Pipelines know rules: the name goes through them as a rule's field.
         let mut detection = empty()?.detection;
         if let Some(Detection::AllOf(items)) = detection.named.get_mut(SELECTION) {
-            items.iter_mut().for_each(|item| item.field.name = Some(name.to_owned()));
+            for item in items {
+                item.field.name = Some(name.to_owned());
+            }
         }
         let rule = mapped(&pipelines, detection, log_source.clone())?;
         let names = rule.detection.named.get(SELECTION).map(fields::of).unwrap_or_default();
@@ -92,7 +94,7 @@ impl Pipelines {
         let holds = |own: &str| {
             own.is_empty() || place.strip_prefix(own).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
         };
-        self.pipelines.iter().filter(|(own, _)| holds(own)).map(|(_, pipeline)| pipeline.clone()).collect()
+        self.by_folder.iter().filter(|(own, _)| holds(own)).map(|(_, pipeline)| pipeline.clone()).collect()
     }
 }
 

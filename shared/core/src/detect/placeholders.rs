@@ -68,7 +68,10 @@ fn filled(text: &str, placeholders: &Placeholders) -> Result<Vec<String>, String
                 && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.'))
         };
         let Some((name, after)) = after.split_once('%').filter(|(name, _)| is_name(name)) else {
-            texts.iter_mut().for_each(|text| *text = format!("{text}{before}%"));
+            for text in &mut texts {
+                text.push_str(before);
+                text.push('%');
+            }
             rest = after;
             continue;
         };
@@ -83,7 +86,9 @@ fn filled(text: &str, placeholders: &Placeholders) -> Result<Vec<String>, String
             texts.iter().flat_map(|text| values.iter().map(move |value| format!("{text}{before}{value}"))).collect();
         rest = after;
     }
-    texts.iter_mut().for_each(|text| text.push_str(rest));
+    for text in &mut texts {
+        text.push_str(rest);
+    }
     Ok(texts)
 }
 

@@ -106,9 +106,8 @@ fn catalogue() -> Catalogue {
     catalogue
 }
 
-/// Settles an object: a login from one address at each of these times on 1 March 2026, `-` for one without a time.
-async fn analyse(memory: &Memory, times: &str) -> Result<usize, SettleError> {
-    let catalogue = catalogue();
+/// An object: a login from one address at each of these times on 1 March 2026, `-` for one without a time.
+fn report(catalogue: &Catalogue, times: &str) -> crate::pipeline::Report {
     let events: Vec<String> = times
         .split_whitespace()
         .map(|time| {
@@ -116,17 +115,19 @@ async fn analyse(memory: &Memory, times: &str) -> Result<usize, SettleError> {
             format!(r#"{{"eventName":"ConsoleLogin","sourceIPAddress":"203.0.113.9","eventID":"{time}"{stamp}}}"#)
         })
         .collect();
-    let pipeline = Pipeline::new(&catalogue, Options::default());
+    let pipeline = Pipeline::new(catalogue, Options::default());
     let entries = events.iter().map(|event| Entry { key: None, time: None, bytes: event.as_bytes() });
     let report = pipeline.entries("test", crate::formats::by_name("cloudtrail"), entries);
     assert_eq!(report.stats.parsed, events.len() as u64);
-    let settler = Settler {
-        catalogue: &catalogue,
-        state: memory,
-        sink: &memory.sink,
-        clock: &Noon,
-        closing: Closing::EndOfInput,
-    };
+    report
+}
+
+/// Settles such an object.
+async fn analyse(memory: &Memory, times: &str) -> Result<usize, SettleError> {
+    let catalogue = catalogue();
+    let report = report(&catalogue, times);
+    let closing = Closing::EndOfInput;
+    let settler = Settler { catalogue: &catalogue, state: memory, sink: &memory.sink, clock: &Noon, closing };
     let touched = settler.put(&report.object, report.contributions).await?;
     settler.settle(&touched).await
 }
@@ -226,8 +227,93 @@ fn an_item_of_another_version_is_an_error_that_names_it() {
     assert!(error.contains("c#") && error.contains("schema is 2"), "{error}");
 }
 
+const QUIET: &str = "
+title: One
+id: one
+logsource: {product: aws, service: cloudtrail}
+detection: {selection: {eventName: ConsoleLogin}, condition: selection}
+---
+title: Quiet
+id: quiet
+lateness: 10m
+correlation:
+  type: event_count
+  rules: [one]
+  group-by: [sourceIPAddress]
+  timespan: 10m
+  condition: {lt: 3}
+";
+
+/// A clock that is told the time.
+struct At(&'static str);
+
+impl Clock for At {
+    fn now(&self) -> Timestamp {
+        format!("2026-03-01T{}Z", self.0).parse().unwrap()
+    }
+}
+
+/// Settles an object of logins for the rule that asks for quiet, at a time, and what is due then.
+fn quiet(memory: &Memory, times: &str, closing: Closing, now: &'static str) -> usize {
+    let file = RuleFile { name: "quiet.yml".to_owned(), text: QUIET.into() };
+    let (catalogue, problems) = Catalogue::load(vec![file]);
+    assert!(problems.is_empty(), "{problems:?}");
+    let settler = Settler { catalogue: &catalogue, state: memory, sink: &memory.sink, clock: &At(now), closing };
+    let report = report(&catalogue, times);
+    let settled = async {
+        let touched = settler.put(&report.object, report.contributions).await.unwrap();
+        settler.settle(&touched).await.unwrap() + settler.settle_due().await.unwrap()
+    };
+    settled.now_or_never().expect("nothing here waits")
+}
+
+#[test]
+fn a_window_is_settled_by_whoever_comes_after_its_lateness() {
+    let memory = Memory::default();
+    let by_clock = Closing::WallClock;
+    assert_eq!(quiet(&memory, "10:01:00", by_clock, "10:12:00"), 0, "10:00 to 10:10 is waited for until 10:20");
+    assert_eq!(quiet(&memory, "10:02:00", by_clock, "10:19:59"), 0);
+    // Another object, of another time: the one that was waited for is due.
+    assert_eq!(quiet(&memory, "12:01:00", by_clock, "12:02:00"), 1);
+    assert_eq!(published(&memory), [finding(1, 2, "10:01:00", "10:02:00")]);
+    assert_eq!(quiet(&memory, "12:01:00", by_clock, "12:03:00"), 0, "it is done");
+}
+
+#[test]
+fn a_window_that_filled_up_before_it_closed_is_no_finding() {
+    let memory = Memory::default();
+    quiet(&memory, "10:01:00 10:02:00", Closing::WallClock, "10:12:00");
+    quiet(&memory, "10:03:00", Closing::WallClock, "10:13:00");
+    assert_eq!(quiet(&memory, "", Closing::WallClock, "11:00:00"), 0);
+    assert!(published(&memory).is_empty());
+}
+
+#[test]
+fn what_a_later_run_contradicts_is_settled_no_longer() {
+    let memory = Memory::default();
+    assert_eq!(quiet(&memory, "10:01:00 10:02:00", Closing::EndOfInput, "11:00:00"), 1);
+    assert_eq!(quiet(&memory, "10:03:00 10:21:00", Closing::EndOfInput, "11:00:00"), 1, "another window holds");
+    assert_eq!(marks(&memory).iter().map(|finding| finding.count).collect::<Vec<_>>(), [1]);
+    quiet(&memory, "10:22:00 10:23:00", Closing::EndOfInput, "11:00:00");
+    assert!(marks(&memory).is_empty());
+    // And again: the revision goes on where it was.
+    quiet(&memory, "10:31:00", Closing::EndOfInput, "11:00:00");
+    assert_eq!(marks(&memory).iter().map(|finding| finding.revision).collect::<Vec<_>>(), [3]);
+}
+
+#[test]
+fn who_has_seen_fewer_records_never_has_the_last_word() {
+    let memory = Memory::default();
+    quiet(&memory, "10:01:00 10:02:00 10:03:00", Closing::EndOfInput, "11:00:00");
+    // There is no finding, and yet a mark: a worker that read before the third came must not write after.
+    let contributions: Vec<_> = memory.items.lock().unwrap().keys().filter(|(_, sort)| sort != MARK).cloned().collect();
+    memory.items.lock().unwrap().remove(&contributions[0]);
+    assert_eq!(quiet(&memory, "10:02:00", Closing::EndOfInput, "11:00:00"), 0);
+    assert!(marks(&memory).is_empty() && published(&memory).is_empty());
+}
+
 fn marks(memory: &Memory) -> Vec<Finding> {
     let items = memory.items.lock().unwrap();
     let marks = items.iter().filter(|((_, sort), _)| sort == SETTLED);
-    marks.map(|((partition, _), item)| settled(&item.body, partition).unwrap().unwrap()).collect()
+    marks.filter_map(|((partition, _), item)| settled(&item.body, partition).unwrap()).collect()
 }

@@ -50,10 +50,10 @@ pub(super) fn load(loader: &mut Loader<'_>) {
             loader.name(&each.file, each.line, id, name, Target::Correlation(place));
         }
     }
-    let mut loaded: Vec<Option<usize>> = Vec::new();
+    let mut numbers: Vec<Option<usize>> = Vec::new();
     for each in &waiting {
         let number = compile(loader, each, &waiting).and_then(|rule| loader.add(rule));
-        loaded.push(match number {
+        numbers.push(match number {
             Ok(number) => Some(number),
             Err(reason) => {
                 let name = each.rule.id.as_deref().unwrap_or(&each.rule.title);
@@ -64,11 +64,11 @@ pub(super) fn load(loader: &mut Loader<'_>) {
     }
     // A rule that correlations refer to is silent by itself, unless one of them wants it to be reported too.
     let (mut silent, mut wanted) = (BTreeSet::new(), BTreeSet::new());
-    for (each, _) in waiting.iter().zip(&loaded).filter(|(_, number)| number.is_some()) {
+    for (each, _) in waiting.iter().zip(&numbers).filter(|(_, number)| number.is_some()) {
         for reference in &each.rule.rules {
             let number = match loader.resolve(&each.file, reference, &waiting) {
                 Ok(Target::Simple(number)) => Some(number),
-                Ok(Target::Correlation(place)) => loaded[place],
+                Ok(Target::Correlation(place)) => numbers[place],
                 Err(_) => None,
             };
             if each.rule.generate { &mut wanted } else { &mut silent }.extend(number);
@@ -77,7 +77,7 @@ pub(super) fn load(loader: &mut Loader<'_>) {
     for number in silent.difference(&wanted) {
         loader.catalogue.rules[*number].reports = false;
     }
-    for number in loaded.into_iter().flatten() {
+    for number in numbers.into_iter().flatten() {
         loader.catalogue.count(number);
     }
 }

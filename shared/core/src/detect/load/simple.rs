@@ -7,7 +7,7 @@ use super::correlation::Target;
 use super::documents::Document;
 use super::{Loader, logic_hash};
 use crate::correlate::plan::Node;
-use crate::detect::{Detection, Rule, WantedLogSource, events, placeholders};
+use crate::detect::{Detection, Rule, WantedLogSource, dialect, events, fields, placeholders};
 
 /// A simple rule that waits until all filters are read.
 pub(super) struct Waiting {
@@ -46,7 +46,9 @@ fn compile(loader: &mut Loader<'_>, file: &str, mut rule: SigmaRule) -> Result<R
     loader.pipelines.apply(file, &mut rule)?;
     loader.filters.apply(&mut rule);
     placeholders::fill(&mut rule.detection, loader.placeholders)?;
-    let compiled = compile_rule(&rule).map_err(|error| error.to_string())?;
+    let mut translated = rule.clone();
+    dialect::translate(&mut translated.detection);
+    let compiled = compile_rule(&translated).map_err(|error| error.to_string())?;
     let group_by = match rule.custom_attributes.get("group-by") {
         None => None,
         Some(value) => Some(
@@ -66,7 +68,7 @@ fn compile(loader: &mut Loader<'_>, file: &str, mut rule: SigmaRule) -> Result<R
     };
     // The id is part of it: two rules that ask for the same thing have findings of their own.
     let logic = logic_hash(&(&rule.id, &rule.logsource, &rule.detection, &group_by))?;
-    let fields = crate::detect::fields::named(&rule.detection);
+    let unknown = fields::unknown(&rule.detection, &log_source);
     rule_of!(
         rule,
         file,
@@ -75,7 +77,7 @@ fn compile(loader: &mut Loader<'_>, file: &str, mut rule: SigmaRule) -> Result<R
             group_by,
             plan: Node::Leaf(0),
             lateness: 0,
-            detection: Some(Detection { log_source, compiled, events, fields }),
+            detection: Some(Detection { log_source, compiled, events, unknown }),
             leaves: Vec::new(),
         }
     )
@@ -89,17 +91,16 @@ pub(in crate::detect) fn names_something(detections: &Detections) -> Result<(), 
                 parts.iter().try_for_each(|part| check(part, detections))
             }
             ConditionExpr::Not(part) => check(part, detections),
-            ConditionExpr::Identifier(name) => match detections.named.contains_key(name) {
-                true => Ok(()),
-                false => Err(format!("the condition names '{name}', and there is no such selection")),
-            },
+            ConditionExpr::Identifier(name) => known(detections.named.contains_key(name), name),
             ConditionExpr::Selector { pattern, .. } => {
-                match detections.named.keys().any(|name| pattern.matches_detection_name(name)) {
-                    true => Ok(()),
-                    false => Err(format!("the condition names '{pattern}', and there is no such selection")),
-                }
+                let selects = detections.named.keys().any(|name| pattern.matches_detection_name(name));
+                known(selects, &pattern.to_string())
             }
         }
+    }
+    fn known(is_known: bool, name: &str) -> Result<(), String> {
+        let reason = || format!("the condition names '{name}', and there is no such selection");
+        is_known.then_some(()).ok_or_else(reason)
     }
     detections.conditions.iter().try_for_each(|condition| check(condition, detections))
 }

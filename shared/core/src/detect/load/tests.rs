@@ -19,7 +19,7 @@ fn file(name: &str, text: impl Into<Cow<'static, str>>) -> RuleFile {
 
 /// Loads files without placeholders.
 fn loaded(files: Vec<RuleFile>) -> (Catalogue, Vec<Problem>) {
-    load(&files, &Placeholders::default())
+    Catalogue::load(files)
 }
 
 /// Loads a file between two good ones, which must be loaded whatever is in it. Returns what was said of it.

@@ -1,0 +1,112 @@
+//! `cloudvigil rules coverage`: which ATT&CK techniques and which log sources the rules are about, as tables and as a
+//! layer of ATT&CK Navigator.
+//!
+//! The layer's format: <https://github.com/mitre-attack/attack-navigator/blob/master/layers/spec/v4.5/layerformat.md>.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use anyhow::Result;
+use cloudvigil_core::detect::{Catalogue, Rule};
+use cloudvigil_core::finding::Level;
+use comfy_table::Cell;
+use serde_json::{Value, json};
+
+use super::log_sources;
+use crate::destination::Destination;
+use crate::ending::Ending;
+use crate::terminal::{self, Sheet};
+
+/// The version of ATT&CK that the layer is for: the release of 2026, which made T1562.008 T1685.002. Rules carry both, and
+/// Navigator leaves out what a version does not have.
+const ATTACK_VERSION: &str = "19";
+
+/// Tells which techniques and log sources the rules are about; writes a layer, if one is asked for.
+pub fn run(catalogue: &Catalogue, layer: Option<&Path>) -> Result<Ending> {
+    let mut by_technique: BTreeMap<String, Vec<&Rule>> = BTreeMap::new();
+    let mut by_log_source: BTreeMap<String, Vec<&Rule>> = BTreeMap::new();
+    let mut untagged = 0;
+    for rule in catalogue.rules() {
+        let techniques: Vec<String> = rule.guidance.tags.iter().filter_map(|tag| technique(tag)).collect();
+        untagged += usize::from(techniques.is_empty());
+        for technique in techniques {
+            by_technique.entry(technique).or_default().push(rule);
+        }
+        for log_source in log_sources(catalogue, rule) {
+            by_log_source.entry(log_source).or_default().push(rule);
+        }
+    }
+    if let Some(path) = layer {
+        let mut to = Destination::open(Some(path))?;
+        to.write(|writer| {
+            serde_json::to_writer_pretty(&mut *writer, &layer_of(&by_technique))?;
+            writeln!(writer)
+        })?;
+        to.flush()?;
+    }
+    let (techniques, log_sources) = (sheet("Technique", &by_technique), sheet("Log source", &by_log_source));
+    let mut to = Destination::open(None)?;
+    to.write(|writer| {
+        write!(writer, "{techniques}")?;
+        write!(writer, "{log_sources}")?;
+        writeln!(
+            writer,
+            "{} rules, {} ATT&CK techniques, {} log sources, {untagged} rules without a technique",
+            catalogue.rules().len(),
+            by_technique.len(),
+            by_log_source.len(),
+        )
+    })?;
+    to.flush()?;
+    Ok(Ending::Done)
+}
+
+fn sheet(heading: &str, covered: &BTreeMap<String, Vec<&Rule>>) -> Sheet {
+    let mut sheet = Sheet::new(&[heading, "Rules", "Highest level"], true);
+    for (name, rules) in covered {
+        let highest = highest(rules).map_or_else(|| Cell::new(""), terminal::level);
+        sheet.row(vec![Cell::new(terminal::line(name)), Cell::new(rules.len()), highest]);
+    }
+    sheet
+}
+
+fn highest(rules: &[&Rule]) -> Option<Level> {
+    rules.iter().map(|rule| rule.level).max()
+}
+
+/// The technique that a tag names, as ATT&CK writes it.
+fn technique(tag: &str) -> Option<String> {
+    let number = tag.strip_prefix("attack.t")?;
+    number.starts_with(|c: char| c.is_ascii_digit()).then(|| format!("T{number}"))
+}
+
+/// The techniques as a layer. A technique's score is how many rules are about it.
+fn layer_of(by_technique: &BTreeMap<String, Vec<&Rule>>) -> Value {
+    let techniques: Vec<Value> = by_technique
+        .iter()
+        .map(|(technique, rules)| {
+            let mut titles: Vec<&str> = rules.iter().map(|rule| rule.title.as_str()).collect();
+            titles.sort_unstable();
+            let highest = highest(rules).map(|level| level.to_string()).unwrap_or_default();
+            json!({
+                "techniqueID": technique,
+                "score": rules.len(),
+                "comment": titles.join("\n"),
+                "enabled": true,
+                "metadata": [{"name": "highest level", "value": highest}],
+                "showSubtechniques": technique.contains('.'),
+            })
+        })
+        .collect();
+    let most = by_technique.values().map(Vec::len).max().unwrap_or(1);
+    json!({
+        "name": "cloudvigil",
+        "versions": {"attack": ATTACK_VERSION, "navigator": "5.1.0", "layer": "4.5"},
+        "domain": "enterprise-attack",
+        "description": "What the rules of cloudvigil are about; the score is the number of rules",
+        "techniques": techniques,
+        "gradient": {"colors": ["#ffffff", "#66b1ff"], "minValue": 0, "maxValue": most},
+        "sorting": 3,
+        "hideDisabled": false,
+    })
+}
