@@ -95,7 +95,7 @@ pub fn run(arguments: &Scan) -> Result<Ending> {
     if let Some(to) = stats_to {
         write_stats(&finished.stats, to).unwrap_or_else(|error| finished.fail(&error));
     }
-    if let Some(fired) = fired {
+    if let Some(fired) = fired.filter(|_| finished.stats.total.records_in > 0) {
         fired.tell(&finished.messages);
     }
     finished.tell();

@@ -47,7 +47,7 @@ pub fn run(catalogue: &Catalogue, layer: Option<&Path>) -> Result<Ending> {
     let (techniques, log_sources) = (sheet("Technique", &by_technique), sheet("Log source", &by_log_source));
     let mut to = Destination::open(None)?;
     to.write(|writer| {
-        write!(writer, "{techniques}")?;
+        writeln!(writer, "{techniques}")?;
         write!(writer, "{log_sources}")?;
         writeln!(
             writer,

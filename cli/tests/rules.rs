@@ -1,0 +1,131 @@
+//! Rules of one's own: what may lie in their folder, and what is told of them.
+
+#![allow(clippy::unwrap_used, reason = "what fails in a test's helper fails the test")]
+
+mod support;
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+use support::{Folder, RULE_ID, record, stop};
+
+/// A rule that is about few stops of a trail in an hour.
+const QUIET: &str = "
+title: Stopped now and then
+id: 0f3f2d9e-6a0b-4c1e-9f0e-3c1f6f8f7a02
+level: low
+correlation:
+  type: event_count
+  rules: [0f3f2d9e-6a0b-4c1e-9f0e-3c1f6f8f7a01]
+  group-by: [awsRegion]
+  timespan: 1h
+  condition: {lt: 3}
+generate: true
+";
+
+#[test]
+fn a_scan_for_matches_tells_how_often_each_rule_would_have_fired() {
+    let folder = Folder::new();
+    folder.write("quiet.yml", QUIET).write("a.json", [stop(0), stop(1), stop(70)].join("\n"));
+    let ran = folder.scan(&["--rules", "quiet.yml", "--output", "matches", "a.json"]);
+    assert_eq!((ran.code, ran.matches().len()), (0, 3), "{}", ran.stderr);
+    let told: Vec<Vec<&str>> = ran.stderr.lines().map(|line| line.split_whitespace().collect()).collect();
+    assert!(told.iter().any(|words| words.starts_with(&["3", "3", "high"])), "{}", ran.stderr);
+    // Two windows of an hour in one bucket of two: one finding.
+    assert!(told.iter().any(|words| words.starts_with(&["1", "-", "low"])), "{}", ran.stderr);
+    assert_eq!(ran.summary(), "3 records, 0 unparsed, 0 skipped, 0 errors");
+    // Without rules of one's own nothing is tried.
+    let ran = folder.run(&["scan", "--output", "matches", "a.json"]);
+    assert_eq!(ran.stderr.lines().count(), 1, "{}", ran.stderr);
+}
+
+#[test]
+fn a_later_scan_with_the_same_state_takes_back_what_it_contradicts() {
+    let folder = Folder::new();
+    folder.write("quiet.yml", QUIET).write("all.json", [stop(0), stop(1), stop(2), stop(200)].join("\n"));
+    folder.write("1.json", [stop(0), stop(1)].join("\n")).write("2.json", [stop(200), stop(2)].join("\n"));
+    let quiet = |state: &str, inputs: &[&str]| -> BTreeSet<String> {
+        for input in inputs {
+            let ran = folder.scan(&["--rules", "quiet.yml", "--state", state, input]);
+            assert_eq!(ran.code, 0, "{}", ran.stderr);
+        }
+        let ran = folder.run(&["findings", "--state", state, "--output", "json"]);
+        let findings = ran.json().into_iter().filter(|finding| finding["rule"] != RULE_ID);
+        findings.map(|finding| format!("{} {}", finding["id"], finding["count"])).collect()
+    };
+    let first = quiet("first.db", &["1.json"]);
+    let whole = quiet("whole.db", &["all.json"]);
+    assert_eq!((first.len(), whole.len()), (1, 1));
+    assert!(first.is_disjoint(&whole), "three stops in the first hour are not few");
+    assert_eq!(quiet("cut.db", &["1.json", "2.json"]), whole);
+    assert_eq!(quiet("turned.db", &["2.json", "1.json", "2.json"]), whole);
+}
+
+#[test]
+fn a_folder_of_rules_may_hold_filters_pipelines_and_placeholders() {
+    let folder = Folder::new();
+    let rule = "
+title: By somebody
+id: 0f3f2d9e-6a0b-4c1e-9f0e-3c1f6f8f7a03
+level: high
+logsource: {product: aws, service: cloudtrail}
+detection:
+  selection: {action: StopLogging, region|expand: '%ours%'}
+  condition: selection
+";
+    let pipeline = "
+name: names
+transformations: [{type: field_name_mapping, mapping: {action: eventName, region: awsRegion}}]
+";
+    let filter = "
+title: Not this address
+logsource: {service: cloudtrail}
+filter:
+  rules: any
+  selection: {sourceIPAddress: 198.51.100.1}
+  condition: not selection
+";
+    folder.write("own/rule.yml", rule).write("own/names.yml", pipeline).write("own/filter.yml", filter);
+    folder.write("cloudvigil.toml", "[placeholders]\nours = [\"eu-*\"]\n");
+    let elsewhere = stop(1).replace("203.0.113.7", "198.51.100.1");
+    folder.write("a.json", [stop(0), elsewhere, stop(2).replace("eu-west-1", "us-east-1")].join("\n"));
+    let scan = ["scan", "--no-default-rules", "--rules", "own", "--output", "matches", "a.json"];
+    let ran = folder.run(&scan);
+    assert_eq!(ran.matches(), [("a.json".to_owned(), 1)], "{}", ran.stderr);
+    // Without the placeholder's values the rule is told, by file and line, and there is none left to run.
+    folder.write("cloudvigil.toml", "[mail]\nsender = \"a@example.com\"\n");
+    let ran = folder.run(&scan);
+    assert_eq!(ran.code, 2);
+    assert!(ran.stderr.contains("own/rule.yml:7: ") && ran.stderr.contains("'%ours%'"), "{}", ran.stderr);
+}
+
+#[test]
+fn lint_names_a_field_that_the_log_source_does_not_have() {
+    let folder = Folder::new();
+    let rule = "
+title: Typed wrong
+id: 0f3f2d9e-6a0b-4c1e-9f0e-3c1f6f8f7a04
+logsource: {category: webserver}
+detection: {selection: {cs-url: /a}, condition: selection}
+";
+    folder.write("own.yml", rule);
+    let ran = folder.run(&["rules", "lint", "own.yml"]);
+    assert_eq!(ran.code, 1);
+    assert!(ran.stdout.contains("can never match: access logs have no field 'cs-url'"), "{}", ran.stdout);
+}
+
+#[test]
+fn coverage_tells_log_sources_and_writes_a_layer_for_navigator() {
+    let folder = Folder::new();
+    let ran = folder.run(&["rules", "coverage", "--layer", "layer.json"]);
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    assert!(ran.stdout.contains("aws/cloudtrail") && ran.stdout.contains("T1685.002"), "{}", ran.stdout);
+    let layer: Value = serde_json::from_str(&folder.read("layer.json")).unwrap();
+    assert_eq!((&layer["versions"]["layer"], &layer["domain"]), (&"4.5".into(), &"enterprise-attack".into()));
+    let techniques = layer["techniques"].as_array().unwrap();
+    let is_counted = |technique: &Value| technique["score"].as_u64() > Some(0) && technique["techniqueID"].is_string();
+    assert!(techniques.len() > 10 && techniques.iter().all(is_counted));
+    let list = folder.write("list.txt", record(0, "x")).path("list.txt");
+    let ran = folder.run(&["rules", "coverage", "--layer", "l.json", "--list", list.to_str().unwrap()]);
+    assert_eq!(ran.code, 2, "one or the other");
+}
