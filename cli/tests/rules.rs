@@ -111,7 +111,11 @@ detection: {selection: {cs-url: /a}, condition: selection}
     folder.write("own.yml", rule);
     let ran = folder.run(&["rules", "lint", "own.yml"]);
     assert_eq!(ran.code, 1);
-    assert!(ran.stdout.contains("can never match: access logs have no field 'cs-url'"), "{}", ran.stdout);
+    assert!(
+        ran.stdout.contains("can never match, because records of access logs have no field 'cs-url'"),
+        "{}",
+        ran.stdout
+    );
 }
 
 #[test]

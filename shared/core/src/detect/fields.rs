@@ -270,8 +270,12 @@ impl Unknown {
         let (names, sources) = (names.join(", "), &self.log_sources);
         match (self.fields.is_empty(), self.never) {
             (true, _) => None,
-            (false, true) => Some(format!("this rule can never match: {sources} have no field {names}")),
-            (false, false) => Some(format!("a part of this rule never matches: {sources} have no field {names}")),
+            (false, true) => {
+                Some(format!("this rule can never match, because records of {sources} have no field {names}"))
+            }
+            (false, false) => {
+                Some(format!("a part of this rule never matches, because records of {sources} have no field {names}"))
+            }
         }
     }
 }

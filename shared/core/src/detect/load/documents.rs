@@ -58,8 +58,8 @@ impl Document {
         yaml_serde::from_str(&self.text).unwrap_or_default()
     }
 
-    /// The line that a reason speaks of: the one that it names; the first one with something that it quotes; else where
-    /// the document starts.
+    /// The line that a reason speaks of: the one that it names; that of the condition; the first one with something that
+    /// it quotes; else where the document starts.
     pub(super) fn line_of(&self, reason: &str) -> Option<usize> {
         let named = || {
             let digits = reason.rsplit_once("at line ")?.1;
@@ -69,8 +69,12 @@ impl Document {
             let words: Vec<&str> = reason.split(['\'', '`', '"']).skip(1).step_by(2).collect();
             words.into_iter().filter(|word| word.len() > 1).find_map(|word| self.find(|line| line.contains(word)))
         };
+        let condition = || {
+            let is_it = |line: &str| line.trim_start_matches(['{', ' ']).starts_with("condition:");
+            reason.starts_with("Condition").then(|| self.find(is_it))?
+        };
         let start = || self.find(|line| !line.starts_with("---") && !line.trim().is_empty() && !line.starts_with('#'));
-        named().or_else(quoted).or_else(start)
+        named().or_else(condition).or_else(quoted).or_else(start)
     }
 
     /// The line where a document says which rule it is.
