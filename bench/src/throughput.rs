@@ -11,7 +11,7 @@ use clap::{Args, value_parser};
 use cloudvigil_core::decode::Decoder;
 use cloudvigil_core::detect::Catalogue;
 use cloudvigil_core::formats::{self, Format, Framing};
-use cloudvigil_core::framing::Framer;
+use cloudvigil_core::framing::{Frame, Framer};
 use cloudvigil_core::pipeline::{Options, Pipeline, Totals};
 use walkdir::WalkDir;
 
@@ -226,12 +226,12 @@ fn cut(framing: Framing, bytes: &[u8]) -> usize {
             let mut count = 0;
             let mut framer = Framer::new(framing);
             for piece in bytes.chunks(PIECE) {
-                framer.push(piece, &mut |_, frame| {
+                framer.push(piece, &mut |_: u64, frame: Frame<'_>| {
                     black_box(frame);
                     count += 1;
                 });
             }
-            framer.finish(&mut |_, _| count += 1);
+            framer.finish(&mut |_: u64, _: Frame<'_>| count += 1);
             count
         }
     }

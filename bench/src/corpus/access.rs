@@ -16,17 +16,21 @@ const AGENTS: [&str; 5] = [
 ];
 const REFERERS: [&str; 4] =
     ["-", "https://www.example.com/", "https://www.example.com/shop/lamps?page=2", "https://search.example.net/"];
-const PAGES: [&str; 12] = [
+const PAGES: [&str; 8] = [
     "/",
     "/static/css/site.3f9ac1.css",
     "/static/js/app.81bd20.js",
-    "/static/img/lamp%20blue.webp",
+    "/static/img/lamp-blue.webp",
     "/favicon.ico",
     "/shop/lamps/desk?page=3&sort=price",
-    "/shop/search?q=reading+lamp&in=all",
-    "/shop/search?q=select%20a%20lamp%20from%20the%20list",
     "/blog/2026/02/insert-versus-crop.html",
     "/api/v1/cart/7f3a/items?fields=id,name,price&lang=de",
+];
+/// Targets in which something is encoded, and which are harmless all the same.
+const ENCODED: [&str; 5] = [
+    "/static/img/lamp%20blue.webp",
+    "/shop/search?q=reading+lamp&in=all",
+    "/shop/search?q=select%20a%20lamp%20from%20the%20list",
     "/login?next=%2Faccount%2Forders",
     "/images/resize?src=%2Fmedia%2F2026%2Fhero.jpg&w=640&h=360",
 ];
@@ -58,7 +62,9 @@ pub fn write(random: &mut Random, time: Timestamp, candidate: bool, out: &mut Ve
         write!(out, r#"{address} - - [{stamp}] "GET {target} HTTP/1.1" {status} {bytes} "-" "{agent}""#)
     } else {
         let method = if random.below(20) == 0 { "POST" } else { "GET" };
-        let (address, target, status) = (random.address(), random.pick(&PAGES), random.pick(&STATUSES));
+        // In real logs it is about one in thirty.
+        let target = if random.below(15) == 0 { random.pick(&ENCODED) } else { random.pick(&PAGES) };
+        let (address, status) = (random.address(), random.pick(&STATUSES));
         let referer = random.pick(&REFERERS);
         write!(out, r#"{address} - - [{stamp}] "{method} {target} HTTP/2.0" {status} {bytes} "{referer}" "{agent}""#)
     };

@@ -22,7 +22,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 pub use cases::{Case, CaseFailure, Cases, Outcome, Run, run_case, run_cases};
 pub use events::{EventName, EventQuery};
-pub use index::Index;
+pub use index::{Found, Index};
 pub use lint::lint;
 pub use load::{Problem, RuleFile};
 pub use placeholders::Placeholders;
@@ -222,6 +222,17 @@ impl Catalogue {
     /// The correlations that count a rule's matches.
     pub fn uses(&self, number: usize) -> &[Use] {
         &self.uses[number]
+    }
+
+    /// The fields by which the findings of a simple rule, and of the correlations that count it, are told apart, or whose
+    /// values they look at.
+    fn grouped_by(&self, number: usize) -> impl Iterator<Item = &str> {
+        let own = self.rules[number].group_by.iter().flatten();
+        let counted = self.uses(number).iter().flat_map(|used| {
+            let leaf = &self.rules[used.correlation].leaves[used.leaf];
+            leaf.fields.iter().chain(leaf.value.iter().flat_map(ValueOf::names))
+        });
+        own.chain(counted).map(String::as_str)
     }
 
     /// The numbers of the simple rules that ask for this log source.

@@ -53,11 +53,12 @@ pub const ERROR_KIND: &str = "cloudvigil.error_kind";
 const INVENTORY_RULES: [&str; 4] = ["ingress", "ingress_rules", "ip_permissions", "ipPermissions"];
 const INVENTORY_POLICIES: [&str; 2] = ["policy", "bucket_policy"];
 
-/// Fills `record.derived`. Cheap on a record that has nothing to say.
-pub fn enrich(record: &mut Record<'_>) {
+/// Fills `record.derived`. Cheap on a record that has nothing to say; what takes time is worked out only if it is wanted,
+/// by its name.
+pub fn enrich(record: &mut Record<'_>, wants: impl Fn(&str) -> bool) {
     let (source, fields, derived) = (record.log_source, &record.fields, &mut record.derived);
     if source.categories.contains(&"webserver") {
-        web::enrich(fields, derived);
+        web::enrich(fields, wants, derived);
     } else if source.services.contains(&"cloudtrail") {
         cloudtrail(fields.tree(), derived);
     } else if source.categories.contains(&"inventory") {

@@ -17,12 +17,11 @@ pub mod syslog;
 mod trial;
 pub mod vpcflow;
 
-use std::borrow::Cow;
-
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use json::object_frame;
 
+use crate::framing;
 use crate::record::{Facts, LogSource, Record};
 
 /// How a format's bytes are cut into frames.
@@ -61,9 +60,9 @@ impl Parsed<'_> {
 
 /// Parses a line: as it stands, or, where it is not UTF-8, with U+FFFD for what is not.
 fn by_line<'a>(frame: &'a [u8], mut parse: impl for<'l> FnMut(&'l str) -> Parsed<'l>) -> Parsed<'a> {
-    match String::from_utf8_lossy(frame) {
-        Cow::Borrowed(line) => parse(line),
-        Cow::Owned(line) => parse(&line).into_owned(),
+    match std::str::from_utf8(frame) {
+        Ok(line) => parse(line),
+        Err(_) => parse(&String::from_utf8_lossy(frame)).into_owned(),
     }
 }
 
@@ -81,11 +80,11 @@ pub struct Context {
 pub enum Key<'k> {
     /// The field will not be there.
     Absent,
-    /// If the field will be there, it will be this text.
+    /// The field will be this text.
     Text(&'k str),
-    /// If the field will be there, it will be this number.
+    /// The field will be this number.
     Number(u64),
-    /// Not known.
+    /// It may be there, with whatever value.
     Any,
 }
 
@@ -110,6 +109,18 @@ pub trait Parser: Send {
     /// Validates one frame, and takes it apart if the gate admits it. Never panics, whatever the bytes. A blank line
     /// never comes here. Whether a frame is a record does not depend on the gate.
     fn parse_if<'a>(&mut self, frame: &'a [u8], gate: &mut dyn Gate) -> Parsed<'a>;
+
+    /// The same for the object at the start of some bytes, if it is there whole and well-formed and no envelope where
+    /// one may open; and its length.
+    fn parse_object_if<'a>(
+        &mut self,
+        bytes: &'a [u8],
+        may_be_envelope: bool,
+        gate: &mut dyn Gate,
+    ) -> Option<(usize, Parsed<'a>)> {
+        let length = framing::whole_object(bytes, may_be_envelope)?;
+        Some((length, self.parse_if(&bytes[..length], gate)))
+    }
 
     /// Takes one frame apart.
     fn parse<'a>(&mut self, frame: &'a [u8]) -> Parsed<'a> {

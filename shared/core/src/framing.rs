@@ -8,6 +8,7 @@ mod json;
 mod lines;
 
 pub use json::JsonFramer;
+pub(crate) use json::{is_envelope, whole_object};
 pub use lines::LineFramer;
 
 use crate::formats::Framing;
@@ -26,8 +27,29 @@ pub enum Frame<'a> {
     Broken,
 }
 
-/// Takes a frame and its number.
-pub type Sink<'s> = dyn FnMut(u64, Frame<'_>) + 's;
+/// Takes frames.
+pub trait FrameSink {
+    /// Takes a frame and its number.
+    fn frame(&mut self, number: u64, frame: Frame<'_>);
+
+    /// Takes the object at the start of some bytes as the frame of this number, if it is there whole and well-formed and
+    /// no envelope where one may open: returns its length. `None`: nothing was taken. Whoever reads the object anyway
+    /// can find its end while reading.
+    fn object(&mut self, number: u64, bytes: &[u8], may_be_envelope: bool) -> Option<usize> {
+        let length = whole_object(bytes, may_be_envelope)?;
+        self.frame(number, Frame::Whole(&bytes[..length]));
+        Some(length)
+    }
+}
+
+impl<F: FnMut(u64, Frame<'_>)> FrameSink for F {
+    fn frame(&mut self, number: u64, frame: Frame<'_>) {
+        self(number, frame);
+    }
+}
+
+/// Takes frames, whoever it is.
+pub type Sink<'s> = dyn FrameSink + 's;
 
 /// Cuts bytes into frames.
 pub enum Framer {

@@ -27,6 +27,8 @@ pub struct LogSource {
     /// The fields that a parser knows before it takes an entry apart, by which most entries can be told to match no
     /// rule; those that tell the most come first. See [`crate::formats::Gate`].
     pub keys: &'static [&'static str],
+    /// Those of the keys that few entries have.
+    pub rare: &'static [&'static str],
     /// The fields that hold words of ours, which do not stand in the entry.
     pub words: &'static [&'static str],
 }

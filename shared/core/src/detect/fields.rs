@@ -28,7 +28,7 @@ const fn log_source(
     services: &'static [&'static str],
     categories: &'static [&'static str],
 ) -> LogSource {
-    LogSource { products, services, categories, group_by: &[], keys: &[], words: &[] }
+    LogSource { products, services, categories, group_by: &[], keys: &[], rare: &[], words: &[] }
 }
 
 /// See the files of [`crate::formats`], which say where the names come from.

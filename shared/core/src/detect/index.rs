@@ -6,18 +6,19 @@
 //! taken apart; the others are evaluated against the rules whose paths they are on. A rule without paths is evaluated on
 //! every record of its log source.
 //!
-//! The index leaves rules out and decides none: whether one matches is for rsigma to say. So it may only err on the side
-//! of evaluating, and every step here does: a case folded too far, a negation not looked into, a value not understood.
+//! The index leaves rules out; whether one matches is for rsigma to say. So it may only err on the side of evaluating, and
+//! every step here does: a case folded too far, a negation not looked into, a value not understood. The one exception are
+//! rules that ask for nothing but whole values of one key: a value that is one of them is all that rsigma would look at.
 
 mod paths;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use aho_corasick::AhoCorasick;
 
-use self::paths::{About, Path, paths};
+use self::paths::{About, DERIVED, Path, derived_fields, paths};
 use super::Catalogue;
 use crate::formats::Key;
 use crate::record::LogSource;
@@ -30,6 +31,26 @@ pub struct Index {
     /// For each of the log source's keys, in their order, the rules with a path about it.
     keys: Vec<KeyPaths>,
     literals: Option<Literals>,
+    /// The fields of [`crate::enrich`] that the rules ask for.
+    derived: BTreeSet<String>,
+}
+
+/// The rules that a record can match.
+#[derive(Debug, Default)]
+pub struct Found {
+    /// Those to evaluate, ascending, each once.
+    pub candidates: Vec<usize>,
+    /// Those that match, ascending, each once.
+    pub decided: Vec<usize>,
+    /// Room for a value in lower case.
+    lower: String,
+}
+
+impl Found {
+    /// Whether no rule can match.
+    pub fn is_empty(&self) -> bool {
+        self.candidates.is_empty() && self.decided.is_empty()
+    }
 }
 
 /// The rules with a path about one key.
@@ -37,6 +58,8 @@ pub struct Index {
 struct KeyPaths {
     /// By the whole value, in lower case.
     equal: HashMap<String, Vec<usize>>,
+    /// Those of `equal` that ask for nothing else.
+    decided: HashMap<String, Vec<usize>>,
     /// By the value's beginning, in lower case.
     prefixes: Vec<(String, usize)>,
     /// By the range, bounds included, that the value must be in as a number.
@@ -63,11 +86,23 @@ impl Index {
             always: Vec::new(),
             keys: source.keys.iter().map(|_| KeyPaths::default()).collect(),
             literals: None,
+            derived: BTreeSet::new(),
         };
         let mut literals: BTreeMap<String, Vec<usize>> = BTreeMap::new();
         for number in catalogue.candidates(source) {
-            let detection = catalogue.rule(number).detection.as_ref();
-            match detection.and_then(|detection| paths(&detection.compiled, source)) {
+            let Some(detection) = &catalogue.rule(number).detection else { continue };
+            derived_fields(&detection.compiled, &mut index.derived);
+            let read = catalogue.grouped_by(number).filter(|field| field.starts_with(DERIVED));
+            index.derived.extend(read.map(str::to_owned));
+            if let Some((key, values)) = paths::whole_values(&detection.compiled, source) {
+                let key = &mut index.keys[key];
+                key.any.push(number);
+                for value in values {
+                    key.decided.entry(value).or_default().push(number);
+                }
+                continue;
+            }
+            match paths(&detection.compiled, source) {
                 Some(paths) => paths.into_iter().for_each(|path| index.put(number, path, &mut literals)),
                 None => index.always.push(number),
             }
@@ -92,43 +127,70 @@ impl Index {
         }
     }
 
-    /// Puts into `found` the rules that a record with these keys and this text can match, ascending, each once.
-    pub fn select(&self, keys: &[Key<'_>], text: &str, found: &mut Vec<usize>) {
-        found.clear();
-        found.extend_from_slice(&self.always);
+    /// Finds the rules that a record with these keys and this text can match.
+    pub fn select(&self, keys: &[Key<'_>], text: &str, found: &mut Found) {
+        found.decided.clear();
+        found.candidates.clear();
+        found.candidates.extend_from_slice(&self.always);
         for (paths, key) in self.keys.iter().zip(keys) {
             paths.select(*key, found);
         }
         if let Some(literals) = &self.literals {
-            literals.select(text, found);
+            literals.select(text, &mut found.candidates);
         }
-        if found.len() > 1 {
-            found.sort_unstable();
-            found.dedup();
+        for rules in [&mut found.candidates, &mut found.decided] {
+            if rules.len() > 1 {
+                rules.sort_unstable();
+                rules.dedup();
+            }
         }
+    }
+
+    /// Whether the rules ask for any field of [`crate::enrich`].
+    pub fn wants_any(&self) -> bool {
+        !self.derived.is_empty()
+    }
+
+    /// Whether a rule asks for a field of [`crate::enrich`].
+    pub fn wants(&self, field: &str) -> bool {
+        self.derived.contains(field)
     }
 }
 
 impl KeyPaths {
-    fn select(&self, key: Key<'_>, found: &mut Vec<usize>) {
+    fn select(&self, key: Key<'_>, found: &mut Found) {
         match key {
             _ if self.any.is_empty() => {}
             Key::Absent => {}
-            Key::Any => found.extend_from_slice(&self.any),
+            Key::Any => found.candidates.extend_from_slice(&self.any),
             Key::Text(text) => {
-                found.extend_from_slice(&self.present);
+                let mut lower = std::mem::take(&mut found.lower);
+                lower.clear();
                 // As rsigma folds it.
-                let lower = text.to_lowercase();
-                found.extend(self.equal.get(&lower).into_iter().flatten());
-                found.extend(self.prefixes.iter().filter(|(start, _)| lower.starts_with(start)).map(|(_, rule)| rule));
+                if text.is_ascii() {
+                    lower.push_str(text);
+                    lower.make_ascii_lowercase();
+                    found.decided.extend(self.decided.get(&lower).into_iter().flatten());
+                } else {
+                    lower.push_str(&text.to_lowercase());
+                    found.candidates.extend(self.decided.get(&lower).into_iter().flatten());
+                }
+                let candidates = &mut found.candidates;
+                candidates.extend_from_slice(&self.present);
+                candidates.extend(self.equal.get(&lower).into_iter().flatten());
+                let begins = |(start, _): &&(String, usize)| lower.starts_with(start);
+                candidates.extend(self.prefixes.iter().filter(begins).map(|(_, rule)| rule));
                 // A text may be read as a number.
-                found.extend(self.ranges.iter().map(|(_, _, rule)| rule));
+                candidates.extend(self.ranges.iter().map(|(_, _, rule)| rule));
+                found.lower = lower;
             }
             Key::Number(number) => {
+                let found = &mut found.candidates;
                 found.extend_from_slice(&self.present);
-                if !self.equal.is_empty() || !self.prefixes.is_empty() {
+                if !self.equal.is_empty() || !self.decided.is_empty() || !self.prefixes.is_empty() {
                     let text = number.to_string();
-                    found.extend(self.equal.get(&text).into_iter().flatten());
+                    let whole = self.equal.get(&text).into_iter().chain(self.decided.get(&text));
+                    found.extend(whole.flatten());
                     found.extend(
                         self.prefixes.iter().filter(|(start, _)| text.starts_with(start)).map(|(_, rule)| rule),
                     );

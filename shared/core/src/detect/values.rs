@@ -16,6 +16,16 @@ pub enum ValueOf {
     Number(String),
 }
 
+impl ValueOf {
+    /// The fields' names.
+    pub fn names(&self) -> &[String] {
+        match self {
+            Self::Distinct(names) => names,
+            Self::Number(name) => std::slice::from_ref(name),
+        }
+    }
+}
+
 /// The largest number that is told from larger ones, in millionths: so many of them add up without overflow.
 const LARGEST: i128 = 10_i128.pow(30);
 

@@ -16,7 +16,8 @@ const OVERLONG: [(&[u8], u8); 5] =
 /// since `%2B` is a plus.
 pub(super) fn decoded(text: &str, plus: bool) -> Cow<'_, str> {
     let bytes = text.as_bytes();
-    if !bytes.iter().any(|byte| matches!(byte, b'%' | b'\\') || plus && *byte == b'+') {
+    let last = if plus { b'+' } else { b'%' };
+    if memchr::memchr3(b'%', b'\\', last, bytes).is_none() {
         return Cow::Borrowed(text);
     }
     let mut current = unescaped(bytes);

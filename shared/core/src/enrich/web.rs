@@ -6,6 +6,7 @@
 use std::borrow::Cow;
 use std::sync::LazyLock;
 
+use aho_corasick::packed;
 use regex::RegexSet;
 use serde_json::{Map, Value};
 
@@ -26,7 +27,61 @@ const MAX_PART: usize = 16 * 1024;
 const MAX_PARAMETERS: usize = 500;
 
 /// Texts without a suspicious byte that are suspicious all the same.
-const SUSPICIOUS_TEXTS: [&str; 6] = ["..", "etc/", "proc/", "://", ".ini", "--"];
+static SUSPICIOUS_TEXTS: LazyLock<Option<packed::Searcher>> =
+    LazyLock::new(|| packed::Searcher::new(["..", "etc/", "proc/", "://", ".ini", "--"]));
+
+/// Bytes of which SQL injection holds one, were it not for `--` and `information_schema`.
+const SQL: u8 = 1;
+/// Bytes of which a script holds one.
+const SCRIPT: u8 = 2;
+/// Bytes of which a command holds one, were it not for what [`COMMAND_TEXTS`] are part of.
+const COMMAND: u8 = 4;
+/// Bytes that make a target worth a closer look.
+const SUSPICIOUS: u8 = 8;
+/// Bytes that make a header worth a closer look.
+const TELLTALE: u8 = 16;
+
+/// What each byte may be part of. The patterns below are looked for only in texts that can match them.
+static BYTES: [u8; 256] = {
+    let mut classes = [0; 256];
+    mark(&mut classes, SQL, b"'\"`();#@=<>!*|&{}\\ \t\n\r\x0b\x0c\0");
+    mark(&mut classes, SCRIPT, b"<'\"`:(=;,");
+    mark(&mut classes, COMMAND, b";|`\n&${<(");
+    mark(&mut classes, SUSPICIOUS, b"%+ '\"<>();|`$\\{}*#!\0\t");
+    mark(&mut classes, TELLTALE, b"'\"<$`{");
+    let mut byte = 128;
+    while byte < 256 {
+        classes[byte] |= SQL | SCRIPT | COMMAND | SUSPICIOUS;
+        byte += 1;
+    }
+    classes
+};
+
+const fn mark(classes: &mut [u8; 256], class: u8, bytes: &[u8]) {
+    let mut at = 0;
+    while at < bytes.len() {
+        classes[bytes[at] as usize] |= class;
+        at += 1;
+    }
+}
+
+/// What a text's bytes may be part of.
+fn classes(text: &str) -> u8 {
+    text.bytes().fold(0, |classes, byte| classes | BYTES[usize::from(byte)])
+}
+
+/// Commands that need no byte of theirs.
+static COMMAND_TEXTS: LazyLock<Option<packed::Searcher>> =
+    LazyLock::new(|| packed::Searcher::new(["bin/", "cmd", "classloader"]));
+/// What files that attackers ask for have in common.
+static FILE_TEXTS: LazyLock<Option<packed::Searcher>> = LazyLock::new(|| {
+    packed::Searcher::new(["etc/", "proc/", ".ini", "windows/", "web-inf", "php:", "file:", "expect:", "phar:"])
+});
+
+/// Whether a text holds one of some texts; yes, where there is no telling.
+fn holds(texts: &LazyLock<Option<packed::Searcher>>, text: &str) -> bool {
+    texts.as_ref().is_none_or(|texts| texts.find(text).is_some())
+}
 
 /// Files that attackers ask for, as they stand in a decoded, lower-case text with `/` for `\`.
 static SENSITIVE_FILES: LazyLock<Option<RegexSet>> = LazyLock::new(|| {
@@ -76,17 +131,19 @@ static COMMANDS: LazyLock<Option<RegexSet>> = LazyLock::new(|| {
 });
 
 /// Fills in what a request's fields say.
-pub(super) fn enrich(fields: &Fields<'_>, derived: &mut Map<String, Value>) {
+pub(super) fn enrich(fields: &Fields<'_>, wants: impl Fn(&str) -> bool, derived: &mut Map<String, Value>) {
     let text = |name: &str| fields.text(name);
     let mut attacks = Attacks::default();
     if let Some(uri) = text(CS_URI) {
         let (path, query) = uri.split_once('?').map_or((uri, None), |(path, query)| (path, Some(query)));
-        let mut plain = decoded(path, false).to_lowercase();
-        if let Some(query) = query {
-            plain.push('?');
-            plain.push_str(&decoded(query, true).to_lowercase());
+        if wants(URI_DECODED) {
+            let mut plain = decoded(path, false).to_lowercase();
+            if let Some(query) = query {
+                plain.push('?');
+                plain.push_str(&decoded(query, true).to_lowercase());
+            }
+            derived.insert(URI_DECODED.to_owned(), Value::from(plain));
         }
-        derived.insert(URI_DECODED.to_owned(), Value::from(plain));
         if is_suspicious(uri) {
             attacks.judge_path(text(CS_URI_STEM).unwrap_or(path));
             attacks.judge_query(query.unwrap_or_default());
@@ -157,9 +214,7 @@ fn hash(bytes: &[u8]) -> u64 {
 
 /// Whether anything in a target is worth a closer look: one pass, and most targets end here.
 pub(crate) fn is_suspicious(uri: &str) -> bool {
-    const BYTES: &[u8] = b"%+ '\"<>();|`$\\{}*#!\0\t";
-    uri.bytes().any(|byte| BYTES.contains(&byte) || !byte.is_ascii())
-        || SUSPICIOUS_TEXTS.iter().any(|text| memchr::memmem::find(uri.as_bytes(), text.as_bytes()).is_some())
+    classes(uri) & SUSPICIOUS != 0 || holds(&SUSPICIOUS_TEXTS, uri)
 }
 
 // One flag for each attack, which do not exclude one another.
@@ -189,8 +244,9 @@ impl Attacks {
         let lower = plain.to_lowercase();
         self.traversal |= climbs_out_of_root(&lower) || asks_for_sensitive_file(&lower);
         // A path's segments are an application's parameters, but their words are often prose.
-        self.sql |= path.split('/').take(MAX_PARAMETERS).any(|segment| is_sql(&decoded(segment, false)))
-            || plain.contains("/*") && is_sql(&plain);
+        self.sql |= may_be_sql(&plain)
+            && (path.split('/').take(MAX_PARAMETERS).any(|segment| is_sql(&decoded(segment, false)))
+                || plain.contains("/*") && is_sql(&plain));
         self.judge_text(&lower);
     }
 
@@ -212,8 +268,9 @@ impl Attacks {
     }
 
     fn judge_text(&mut self, lower: &str) {
-        self.script |= matches(&SCRIPTS, lower);
-        self.command |= matches(&COMMANDS, lower);
+        let classes = classes(lower);
+        self.script |= classes & SCRIPT != 0 && matches(&SCRIPTS, lower);
+        self.command |= (classes & COMMAND != 0 || holds(&COMMAND_TEXTS, lower)) && matches(&COMMANDS, lower);
     }
 
     /// A header is free text: only what no browser sends in it counts. It is not decoded, since a referer holds the
@@ -231,8 +288,7 @@ impl Attacks {
 }
 
 fn is_suspicious_header(value: &str) -> bool {
-    const TELLTALES: &[u8] = b"'\"<$`{";
-    value.bytes().any(|byte| TELLTALES.contains(&byte)) || has_sleep(value)
+    classes(value) & TELLTALE != 0 || has_sleep(value)
 }
 
 fn has_sleep(value: &str) -> bool {
@@ -245,7 +301,14 @@ fn unescaped_quotes(value: &str) -> Cow<'_, str> {
 }
 
 fn is_sql(value: &str) -> bool {
-    sql::is_injection(&Libinjection, value)
+    may_be_sql(value) && sql::is_injection(&Libinjection, value)
+}
+
+/// Whether a value has anything that SQL injection needs.
+fn may_be_sql(value: &str) -> bool {
+    let bytes = value.as_bytes();
+    let names_schema = || memchr::memchr(b'_', bytes).is_some() && memchr::memchr(b'.', bytes).is_some();
+    classes(value) & SQL != 0 || memchr::memmem::find(bytes, b"--").is_some() || names_schema()
 }
 
 fn matches(set: &LazyLock<Option<RegexSet>>, text: &str) -> bool {
@@ -258,14 +321,15 @@ fn cut(text: &str) -> &str {
 }
 
 fn asks_for_sensitive_file(lower: &str) -> bool {
-    if lower.contains('\\') {
-        return matches(&SENSITIVE_FILES, &lower.replace('\\', "/"));
-    }
-    matches(&SENSITIVE_FILES, lower)
+    let asks = |text: &str| holds(&FILE_TEXTS, text) && matches(&SENSITIVE_FILES, text);
+    if memchr::memchr(b'\\', lower.as_bytes()).is_some() { asks(&lower.replace('\\', "/")) } else { asks(lower) }
 }
 
 /// How far a path climbs above where it starts: `a/../../b` climbs one.
 fn climb(path: &str) -> i32 {
+    if memchr::memmem::find(path.as_bytes(), b"..").is_none() {
+        return 0;
+    }
     let (mut depth, mut lowest) = (0, 0);
     for segment in path.split(['/', '\\']) {
         // Tomcat reads `..;x` as `..`.
@@ -307,7 +371,7 @@ mod tests {
 
     fn of(fields: &Value) -> Vec<String> {
         let mut derived = Map::new();
-        enrich(&self::fields(fields), &mut derived);
+        enrich(&self::fields(fields), |_| true, &mut derived);
         let found = derived.get(WEB_ATTACK).and_then(Value::as_array).into_iter().flatten();
         found.map(|name| name.as_str().unwrap().to_owned()).collect()
     }
@@ -410,7 +474,7 @@ mod tests {
     fn the_target_is_decoded_in_lower_case() {
         let decoded = |uri: &str| {
             let mut derived = Map::new();
-            enrich(&fields(&serde_json::json!({"cs-uri": uri})), &mut derived);
+            enrich(&fields(&serde_json::json!({"cs-uri": uri})), |_| true, &mut derived);
             derived[URI_DECODED].as_str().unwrap().to_owned()
         };
         assert_eq!(decoded("/A%2Fb+c?Q=x+y%2Bz%2525"), "/a/b+c?q=x y+z%");
@@ -422,7 +486,7 @@ mod tests {
     fn scanners_are_named() {
         let scanner = |agent: &str| {
             let mut derived = Map::new();
-            enrich(&fields(&serde_json::json!({"cs-user-agent": agent})), &mut derived);
+            enrich(&fields(&serde_json::json!({"cs-user-agent": agent})), |_| true, &mut derived);
             derived.get(SCANNER).and_then(Value::as_str).map(str::to_owned)
         };
         assert_eq!(scanner("sqlmap/1.8 (https://sqlmap.org)").as_deref(), Some("sqlmap"));

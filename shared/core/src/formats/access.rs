@@ -53,6 +53,7 @@ static LOG_SOURCE: LogSource = LogSource {
     categories: &["webserver"],
     group_by: &[C_IP],
     keys: &[WEB_ATTACK, SCANNER, SC_STATUS],
+    rare: &[WEB_ATTACK, SCANNER],
     words: &[],
 };
 

@@ -51,6 +51,7 @@ static LOG_SOURCE: LogSource = LogSource {
     categories: &["application"],
     group_by: &[crate::enrich::ERROR_KIND],
     keys: &[],
+    rare: &[],
     words: &[LEVEL],
 };
 

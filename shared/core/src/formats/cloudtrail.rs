@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use memchr::memmem;
 use serde_json::{Map, Value};
 
-use super::json::{self, Heads, Name};
+use super::json::{self, Heads, Name, Names};
 use super::{Context, Format, Framing, Gate, Parsed, Parser, object_frame};
 use crate::record::{Facts, LogSource, Record};
 
@@ -32,22 +32,26 @@ static LOG_SOURCE: LogSource = LogSource {
     categories: &[],
     group_by: &[],
     keys: &[EVENT_NAME, EVENT_SOURCE, "userIdentity.type", "errorCode"],
+    rare: &["errorCode"],
     words: &[],
 };
 
 /// The members that are read of every event: the keys first, in their order.
-const NAMES: [Name; 10] = [
-    (EVENT_NAME, None),
-    (EVENT_SOURCE, None),
-    ("userIdentity", Some("type")),
-    ("errorCode", None),
-    (EVENT_TIME, None),
-    (EVENT_ID, None),
-    (DETAIL, None),
-    (LOOKED_UP, None),
-    ("digestStartTime", None),
-    ("digestS3Bucket", None),
-];
+impl Names<10> for CloudTrailParser {
+    const NAMES: [Name; 10] = [
+        (EVENT_NAME, None),
+        (EVENT_SOURCE, None),
+        ("userIdentity", Some("type")),
+        ("errorCode", None),
+        (EVENT_TIME, None),
+        (EVENT_ID, None),
+        (DETAIL, None),
+        (LOOKED_UP, None),
+        ("digestStartTime", None),
+        ("digestS3Bucket", None),
+    ];
+}
+
 /// Their numbers.
 const NAME: usize = 0;
 const TIME: usize = 4;
@@ -128,24 +132,52 @@ struct CloudTrailParser;
 impl Parser for CloudTrailParser {
     fn parse_if<'a>(&mut self, frame: &'a [u8], gate: &mut dyn Gate) -> Parsed<'a> {
         let raw = json::text(frame);
-        let heads = match json::heads(&raw, &NAMES) {
-            Ok(heads) => heads,
-            Err(reason) => return Parsed::Unparsed(reason),
+        match json::heads::<Self, _>(&raw) {
+            Ok(heads) if is_event(&heads) => {
+                let known = known(&heads, &raw, gate);
+                known.map_or(Parsed::Unwatched, |known| event(known, raw))
+            }
+            Ok(_) => enveloped(frame, gate),
+            Err(reason) => Parsed::Unparsed(reason),
+        }
+    }
+
+    fn parse_object_if<'a>(
+        &mut self,
+        bytes: &'a [u8],
+        may_be_envelope: bool,
+        gate: &mut dyn Gate,
+    ) -> Option<(usize, Parsed<'a>)> {
+        let (raw, heads) = json::first_object::<Self, _>(bytes, may_be_envelope)?;
+        let parsed = if is_event(&heads) {
+            known(&heads, raw, gate).map_or(Parsed::Unwatched, |known| event(known, Cow::Borrowed(raw)))
+        } else {
+            enveloped(raw.as_bytes(), gate)
         };
-        let envelope = !heads.has(NAME) && (heads.has(DETAIL_AT) || heads.has(LOOKED_UP_AT));
-        if heads.opaque || envelope || heads.has(DIGEST_START) && heads.has(DIGEST_BUCKET) {
-            return enveloped(frame, gate);
-        }
-        if !admitted(&heads, &raw, gate) {
-            return Parsed::Unwatched;
-        }
-        let (time, id) = (time(heads.text(TIME)), id(heads.text(ID)));
-        let fields = json::fields(raw.clone());
-        Parsed::Record(Record { log_source: &LOG_SOURCE, time, id, fields, derived: Map::new(), occurrences: 1, raw })
+        Some((raw.len(), parsed))
     }
 }
 
-fn admitted(heads: &Heads<'_, { NAMES.len() }>, raw: &str, gate: &mut dyn Gate) -> bool {
+type EventHeads<'t> = Heads<'t, 10>;
+
+/// Whether an object is what it seems: no envelope, no digest file, nothing that only the tree can tell.
+fn is_event(heads: &EventHeads<'_>) -> bool {
+    let envelope = !heads.has(NAME) && (heads.has(DETAIL_AT) || heads.has(LOOKED_UP_AT));
+    let digest = heads.has(DIGEST_START) && heads.has(DIGEST_BUCKET);
+    !(heads.opaque || envelope || digest)
+}
+
+/// An event's time and id, if it is admitted.
+fn known(heads: &EventHeads<'_>, raw: &str, gate: &mut dyn Gate) -> Option<(Option<Timestamp>, Option<String>)> {
+    admitted(heads, raw, gate).then(|| (time(heads.text(TIME)), id(heads.text(ID))))
+}
+
+fn event((time, id): (Option<Timestamp>, Option<String>), raw: Cow<'_, str>) -> Parsed<'_> {
+    let fields = json::fields(raw.clone());
+    Parsed::Record(Record { log_source: &LOG_SOURCE, time, id, fields, derived: Map::new(), occurrences: 1, raw })
+}
+
+fn admitted(heads: &EventHeads<'_>, raw: &str, gate: &mut dyn Gate) -> bool {
     gate.admits(&LOG_SOURCE, &[heads.key(0), heads.key(1), heads.key(2), heads.key(3)], raw)
 }
 
@@ -168,7 +200,7 @@ fn enveloped<'a>(frame: &'a [u8], gate: &mut dyn Gate) -> Parsed<'a> {
     if fields.contains_key("digestStartTime") && fields.contains_key("digestS3Bucket") {
         return Parsed::Skipped;
     }
-    if let Ok(heads) = json::heads(&raw, &NAMES)
+    if let Ok(heads) = json::heads::<CloudTrailParser, _>(&raw)
         && !admitted(&heads, &raw, gate)
     {
         return Parsed::Unwatched;

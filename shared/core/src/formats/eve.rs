@@ -6,10 +6,11 @@
 
 use std::borrow::Cow;
 
+use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde_json::{Map, Value};
 
-use super::json::{self, Name};
+use super::json::{self, Heads, Name, Names};
 use super::{Context, Format, Framing, Gate, Key, Parsed, Parser, head, stamp};
 use crate::record::{Facts, LogSource, Record};
 
@@ -25,6 +26,7 @@ static ALERTS: LogSource = LogSource {
     categories: &["ids", "network"],
     group_by: &["alert.signature", SRC_IP],
     keys: KEYS,
+    rare: &[],
     words: &[],
 };
 static OTHERS: LogSource = LogSource {
@@ -33,12 +35,15 @@ static OTHERS: LogSource = LogSource {
     categories: &["network"],
     group_by: &[EVENT_TYPE, SRC_IP],
     keys: KEYS,
+    rare: &[],
     words: &[],
 };
 
 const KEYS: &[&str] = &[EVENT_TYPE];
 /// The members that are read of every event.
-const NAMES: [Name; 2] = [(EVENT_TYPE, None), (TIMESTAMP, None)];
+impl Names<2> for EveParser {
+    const NAMES: [Name; 2] = [(EVENT_TYPE, None), (TIMESTAMP, None)];
+}
 
 /// The format `eve`.
 pub struct Eve;
@@ -75,26 +80,52 @@ struct EveParser {
 impl Parser for EveParser {
     fn parse_if<'a>(&mut self, frame: &'a [u8], gate: &mut dyn Gate) -> Parsed<'a> {
         let raw = json::text(frame);
-        let heads = match json::heads(&raw, &NAMES) {
-            Ok(heads) => heads,
-            Err(reason) => return Parsed::Unparsed(reason),
+        match json::heads::<Self, _>(&raw).and_then(|heads| self.known(&heads, &raw, gate)) {
+            Ok(Some(known)) => event(known, raw),
+            Ok(None) => Parsed::Unwatched,
+            Err(reason) => Parsed::Unparsed(reason),
+        }
+    }
+
+    fn parse_object_if<'a>(
+        &mut self,
+        bytes: &'a [u8],
+        may_be_envelope: bool,
+        gate: &mut dyn Gate,
+    ) -> Option<(usize, Parsed<'a>)> {
+        let (raw, heads) = json::first_object::<Self, _>(bytes, may_be_envelope)?;
+        let parsed = match self.known(&heads, raw, gate) {
+            Ok(Some(known)) => event(known, Cow::Borrowed(raw)),
+            Ok(None) => Parsed::Unwatched,
+            Err(reason) => Parsed::Unparsed(reason),
         };
+        Some((raw.len(), parsed))
+    }
+}
+
+/// An event's log source and time.
+type Known = (&'static LogSource, Option<Timestamp>);
+
+impl EveParser {
+    /// What is known of an event; `None` if it is not admitted.
+    fn known(&self, heads: &Heads<'_, 2>, raw: &str, gate: &mut dyn Gate) -> Result<Option<Known>, &'static str> {
         let (event_type, time) = if heads.opaque {
-            let tree = json::tree(&raw);
+            let tree = json::tree(raw);
             let text = |name: &str| tree.get(name).and_then(Value::as_str).map(|text| Cow::Owned(text.to_owned()));
             (text(EVENT_TYPE), text(TIMESTAMP))
         } else {
             (heads.text(0).map(Cow::Borrowed), heads.text(1).map(Cow::Borrowed))
         };
-        let Some(event_type) = event_type else { return Parsed::Unparsed("no event_type") };
+        let event_type = event_type.ok_or("no event_type")?;
         let log_source = if event_type == ALERT { &ALERTS } else { &OTHERS };
-        if !gate.admits(log_source, &[Key::Text(&event_type)], &raw) {
-            return Parsed::Unwatched;
-        }
-        let time = time.and_then(|time| stamp::iso_whole(&time, &self.timezone));
-        let fields = json::fields(raw.clone());
-        Parsed::Record(Record { log_source, time, id: None, fields, derived: Map::new(), occurrences: 1, raw })
+        let admitted = gate.admits(log_source, &[Key::Text(&event_type)], raw);
+        Ok(admitted.then(|| (log_source, time.and_then(|time| stamp::iso_whole(&time, &self.timezone)))))
     }
+}
+
+fn event((log_source, time): Known, raw: Cow<'_, str>) -> Parsed<'_> {
+    let fields = json::fields(raw.clone());
+    Parsed::Record(Record { log_source, time, id: None, fields, derived: Map::new(), occurrences: 1, raw })
 }
 
 #[cfg(test)]

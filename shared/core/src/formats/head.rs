@@ -44,7 +44,7 @@ pub(super) fn most_objects(head: &[u8], keys: &[&str], is_record: impl Fn(&Map<S
     }
     let (mut seen, mut accepted) = (0_usize, 0_usize);
     let mut framer = Framer::new(Framing::Json);
-    framer.push(head, &mut |_, frame| {
+    framer.push(head, &mut |_: u64, frame: Frame<'_>| {
         if seen < VOTERS {
             seen += 1;
             if let Frame::Whole(bytes) = frame {

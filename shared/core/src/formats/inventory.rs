@@ -33,6 +33,7 @@ macro_rules! log_source {
             categories: &["inventory"],
             group_by: &[RESOURCE],
             keys: &[],
+            rare: &[],
             words: &[],
         };
     };

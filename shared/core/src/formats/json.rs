@@ -7,20 +7,23 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
+use std::marker::PhantomData;
 
+use serde::Deserialize;
 use serde::de::{DeserializeSeed, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use super::Key;
 use crate::fields::Fields;
+use crate::framing;
 
 /// How deep a tree is built where the quick way failed. No log nests as deep.
 const MAX_DEPTH: usize = 100;
 
 /// A frame's text. Invalid UTF-8 is replaced.
 pub(super) fn text(frame: &[u8]) -> Cow<'_, str> {
-    String::from_utf8_lossy(frame)
+    std::str::from_utf8(frame).map_or_else(|_| String::from_utf8_lossy(frame), Cow::Borrowed)
 }
 
 /// The fields of an object's text.
@@ -32,11 +35,18 @@ pub(super) fn fields(text: Cow<'_, str>) -> Fields<'_> {
 /// grammar allows and an attacker may place in any field that he controls.
 pub(super) fn object_frame(frame: &[u8]) -> Result<(Cow<'_, str>, Map<String, Value>), &'static str> {
     let raw = text(frame);
-    heads::<0>(&raw, &[])?;
+    heads::<Nothing, 0>(&raw)?;
     match tree(&raw) {
         Value::Object(fields) => Ok((raw, fields)),
         _ => Err(NO_OBJECT),
     }
+}
+
+/// No members.
+struct Nothing;
+
+impl Names<0> for Nothing {
+    const NAMES: [Name; 0] = [];
 }
 
 const NO_OBJECT: &str = "not a JSON object";
@@ -44,6 +54,12 @@ const MALFORMED: &str = "not well-formed JSON";
 
 /// The name of a member to read: one of the object, or one of an object in it.
 pub(super) type Name = (&'static str, Option<&'static str>);
+
+/// The members that a format reads of every object.
+pub(super) trait Names<const N: usize> {
+    /// Their names.
+    const NAMES: [Name; N];
+}
 
 /// What is known of an object's members, of each of the names asked for.
 #[derive(Debug)]
@@ -90,15 +106,35 @@ impl<const N: usize> Heads<'_, N> {
 }
 
 /// Validates a text as one JSON object and reads the members of these names.
-pub(super) fn heads<'t, const N: usize>(text: &'t str, names: &[Name; N]) -> Result<Heads<'t, N>, &'static str> {
-    let mut deserializer = serde_json::Deserializer::from_str(text);
-    let read = ObjectSeed(names).deserialize(&mut deserializer).and_then(|heads| deserializer.end().map(|()| heads));
-    read.or_else(|_| {
+pub(super) fn heads<F: Names<N>, const N: usize>(text: &str) -> Result<Heads<'_, N>, &'static str> {
+    serde_json::from_str::<Read<'_, F, N>>(text).map(|read| read.0).or_else(|_| {
         // Halves of surrogate pairs and numbers beyond every range are no fault of the grammar.
         serde_json::from_str::<IgnoredAny>(text).map_err(|_| MALFORMED)?;
         let is_object = text.trim_start_matches([' ', '\t', '\r', '\n']).starts_with('{');
         if is_object { Ok(Heads { values: std::array::from_fn(|_| Head::Any), opaque: true }) } else { Err(NO_OBJECT) }
     })
+}
+
+/// The object at the start of some bytes, if it is there whole, well-formed and UTF-8, no longer than a frame, and no
+/// envelope where one may open: its text and what is known of its members.
+pub(super) fn first_object<F: Names<N>, const N: usize>(
+    bytes: &[u8],
+    may_be_envelope: bool,
+) -> Option<(&str, Heads<'_, N>)> {
+    let mut values = serde_json::Deserializer::from_slice(bytes).into_iter::<Read<'_, F, N>>();
+    let heads = values.next()?.ok()?.0;
+    let object = &bytes[..values.byte_offset()];
+    let is_frame = object.len() <= framing::MAX_FRAME && !(may_be_envelope && framing::is_envelope(object));
+    Some((std::str::from_utf8(object).ok().filter(|_| is_frame)?, heads))
+}
+
+/// Heads, as a format reads them.
+struct Read<'t, F, const N: usize>(Heads<'t, N>, PhantomData<F>);
+
+impl<'t, F: Names<N>, const N: usize> Deserialize<'t> for Read<'t, F, N> {
+    fn deserialize<D: serde::Deserializer<'t>>(deserializer: D) -> Result<Self, D::Error> {
+        ObjectSeed(&F::NAMES).deserialize(deserializer).map(|heads| Self(heads, PhantomData))
+    }
 }
 
 struct ObjectSeed<'n, const N: usize>(&'n [Name; N]);

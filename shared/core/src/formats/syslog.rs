@@ -65,6 +65,7 @@ static SSHD: LogSource = LogSource {
     categories: &[],
     group_by: &[SRC_IP],
     keys: KEYS,
+    rare: &[],
     words: WORDS,
 };
 static SUDO: LogSource = LogSource {
@@ -73,6 +74,7 @@ static SUDO: LogSource = LogSource {
     categories: &[],
     group_by: &[HOST, USER],
     keys: KEYS,
+    rare: &[],
     words: WORDS,
 };
 static AUTH: LogSource = LogSource {
@@ -81,6 +83,7 @@ static AUTH: LogSource = LogSource {
     categories: &[],
     group_by: &[HOST, USER],
     keys: KEYS,
+    rare: &[],
     words: WORDS,
 };
 static CRON: LogSource = LogSource {
@@ -89,6 +92,7 @@ static CRON: LogSource = LogSource {
     categories: &[],
     group_by: &[HOST, APPNAME],
     keys: KEYS,
+    rare: &[],
     words: WORDS,
 };
 static CLAMAV: LogSource = LogSource {
@@ -97,6 +101,7 @@ static CLAMAV: LogSource = LogSource {
     categories: &[],
     group_by: &[HOST, APPNAME],
     keys: KEYS,
+    rare: &[],
     words: WORDS,
 };
 static VSFTPD: LogSource = LogSource {
@@ -105,6 +110,7 @@ static VSFTPD: LogSource = LogSource {
     categories: &[],
     group_by: &[HOST, APPNAME],
     keys: KEYS,
+    rare: &[],
     words: WORDS,
 };
 static GUACAMOLE: LogSource = LogSource {
@@ -113,6 +119,7 @@ static GUACAMOLE: LogSource = LogSource {
     categories: &[],
     group_by: &[HOST, APPNAME],
     keys: KEYS,
+    rare: &[],
     words: WORDS,
 };
 static SYSLOG: LogSource = LogSource {
@@ -121,6 +128,7 @@ static SYSLOG: LogSource = LogSource {
     categories: &[],
     group_by: &[HOST, APPNAME],
     keys: KEYS,
+    rare: &[],
     words: WORDS,
 };
 
@@ -159,7 +167,7 @@ impl Format for Syslog {
 
     fn parser(&self, context: &Context) -> Box<dyn Parser> {
         let limit = context.modified.checked_add(SignedDuration::from_hours(24)).unwrap_or(Timestamp::MAX);
-        Box::new(SyslogParser { clock: Clock::new(context.timezone.clone(), limit) })
+        Box::new(SyslogParser { clock: Clock::new(context.timezone.clone(), limit), room: Vec::new() })
     }
 
     fn facts(&self, record: &Record<'_>) -> Facts {
@@ -176,6 +184,8 @@ impl Format for Syslog {
 struct SyslogParser {
     /// Its limit is the latest time that a stamp without a year can mean.
     clock: Clock,
+    /// Room for the fields of a line.
+    room: FlatFields<'static>,
 }
 
 impl Parser for SyslogParser {
@@ -193,7 +203,7 @@ impl SyslogParser {
         let (message, occurrences) = unrepeated(header.message);
         let program = header.appname.map_or("", |name| name.rsplit('/').next().unwrap_or(name));
         let log_source = log_source(program, message);
-        let mut fields = Fields(Vec::with_capacity(16));
+        let mut fields = Fields(fields::emptied(std::mem::take(&mut self.room)));
         let is_sshd = std::ptr::eq(log_source, &raw const SSHD);
         if message.starts_with("pam_") || message.starts_with("PAM ") {
             sessions::pam(message, &mut fields);
@@ -205,6 +215,7 @@ impl SyslogParser {
             sessions::su(message, &mut fields);
         }
         if !gate.admits(log_source, &[fields.key(EVENT)], raw) {
+            self.room = fields::emptied(fields.0);
             return Parsed::Unwatched;
         }
         if !header.host.is_empty() {

@@ -9,7 +9,6 @@
 use std::borrow::Cow;
 
 use jiff::Timestamp;
-use memchr::memchr;
 use serde_json::Map;
 
 use super::{Context, Format, Framing, Gate, Key, Parsed, Parser, by_line, head};
@@ -65,6 +64,7 @@ static LOG_SOURCE: LogSource = LogSource {
     categories: &["firewall"],
     group_by: &[SRCADDR],
     keys: &[ACTION],
+    rare: &[],
     words: &[],
 };
 
@@ -189,17 +189,15 @@ impl VpcFlowParser {
     /// Finds the values of a line; as many as the order has columns, and a version that can be read.
     fn split(&mut self, line: &str) -> Result<(), &'static str> {
         self.values.clear();
-        let bytes = line.as_bytes();
-        let mut at = 0;
-        while at < bytes.len() {
-            let end = memchr(b' ', &bytes[at..]).map_or(bytes.len(), |length| at + length);
-            // Tabs, and spaces in a row, are not how flow logs are written, and separate all the same.
-            for value in line[at..end].split_ascii_whitespace() {
-                let start = value.as_ptr() as usize - line.as_ptr() as usize;
-                self.values.push((start, start + value.len()));
+        let mut start = None;
+        for (at, byte) in line.bytes().enumerate() {
+            if !byte.is_ascii_whitespace() {
+                start = start.or(Some(at));
+            } else if let Some(start) = start.take() {
+                self.values.push((start, at));
             }
-            at = end + 1;
         }
+        self.values.extend(start.map(|start| (start, line.len())));
         let version =
             self.order.version.and_then(|column| self.values.get(column)).map(|&(start, end)| &line[start..end]);
         if self.order.is_default && version.and_then(number) != Some(DEFAULT_VERSION) {

@@ -9,7 +9,10 @@
 //! An object that lies in the buffer whole and is well-formed, as nearly all are, is passed over at once; what is cut by
 //! the buffer's end, opens an envelope or is broken is followed byte by byte.
 
-use memchr::{memchr_iter, memmem};
+use std::sync::LazyLock;
+
+use memchr::memchr_iter;
+use memchr::memmem::Finder;
 use serde::de::IgnoredAny;
 
 use super::{Frame, MAX_FRAME, Sink};
@@ -137,7 +140,7 @@ impl JsonFramer {
                 Frame::Broken
             };
             self.number += 1;
-            sink(self.number, frame);
+            sink.frame(self.number, frame);
         }
     }
 
@@ -164,13 +167,11 @@ impl JsonFramer {
                 self.at += 1;
                 self.array = Some(Array { enveloped: false, line: self.line });
             }
-            b'{' if let Some(length) = whole_object(&self.buffer[start..], self.array.is_none()) => {
+            b'{' if let Some(length) = sink.object(self.number + 1, &self.buffer[start..], self.array.is_none()) => {
                 self.started = true;
-                self.at += length;
-                let object = &self.buffer[start..self.at];
-                self.line += memchr_iter(b'\n', object).count() as u64;
                 self.number += 1;
-                sink(self.number, Frame::Whole(object));
+                self.at += length;
+                self.line += memchr_iter(b'\n', &self.buffer[start..self.at]).count() as u64;
             }
             b'{' | b'[' | b'"' | b'-' | b'0'..=b'9' | b't' | b'f' | b'n' => {
                 self.started = true;
@@ -190,7 +191,7 @@ impl JsonFramer {
     /// Counts what could not be framed, and waits for a line that can start a value.
     fn broken(&mut self, sink: &mut Sink<'_>) {
         self.number += 1;
-        sink(self.number, Frame::Broken);
+        sink.frame(self.number, Frame::Broken);
         // An array that spans lines may go on at the next one; an array on one line is lost.
         if self.array.as_ref().is_some_and(|array| array.line == self.line) {
             self.array = None;
@@ -265,14 +266,14 @@ impl JsonFramer {
                     let bytes = &self.buffer[*done..self.at];
                     if value.too_long || bytes.len() > MAX_FRAME {
                         self.number += 1;
-                        sink(self.number, Frame::TooLong);
+                        sink.frame(self.number, Frame::TooLong);
                     } else if value.scalar && !is_scalar(bytes) {
                         *done = self.at;
                         self.broken(sink);
                         return;
                     } else {
                         self.number += 1;
-                        sink(self.number, Frame::Whole(bytes));
+                        sink.frame(self.number, Frame::Whole(bytes));
                     }
                     *done = self.at;
                     self.state = State::Between;
@@ -415,13 +416,18 @@ fn is_scalar(bytes: &[u8]) -> bool {
 
 /// The length of the object at the start of some bytes, if it is there whole, well-formed and no longer than a frame;
 /// `None` too for what may be an envelope where one may open.
-fn whole_object(bytes: &[u8], may_be_envelope: bool) -> Option<usize> {
+pub(crate) fn whole_object(bytes: &[u8], may_be_envelope: bool) -> Option<usize> {
     let mut values = serde_json::Deserializer::from_slice(bytes).into_iter::<IgnoredAny>();
     values.next()?.ok()?;
     let length = values.byte_offset();
-    let holds = |key: &[u8]| memmem::find(&bytes[..length], key).is_some();
-    let envelope = may_be_envelope && (holds(b"\"Records\"") || holds(b"\"Events\""));
-    (length <= MAX_FRAME && !envelope).then_some(length)
+    (length <= MAX_FRAME && !(may_be_envelope && is_envelope(&bytes[..length]))).then_some(length)
+}
+
+/// Whether an object may be an envelope.
+pub(crate) fn is_envelope(object: &[u8]) -> bool {
+    static KEYS: LazyLock<[Finder<'static>; 2]> =
+        LazyLock::new(|| [Finder::new(b"\"Records\""), Finder::new(b"\"Events\"")]);
+    KEYS.iter().any(|key| key.find(object).is_some())
 }
 
 #[cfg(test)]

@@ -57,7 +57,7 @@ impl LineFramer {
     fn end_carried(&mut self, sink: &mut Sink<'_>) {
         if std::mem::take(&mut self.skipping) {
             self.number += 1;
-            sink(self.number, Frame::TooLong);
+            sink.frame(self.number, Frame::TooLong);
         } else {
             let mut line = std::mem::take(&mut self.carry);
             self.hand_over(&line, sink);
@@ -71,9 +71,9 @@ impl LineFramer {
         let line = if self.number == 1 { line.strip_prefix(BOM).unwrap_or(line) } else { line };
         let line = line.strip_suffix(b"\r").unwrap_or(line);
         if line.len() > MAX_FRAME {
-            sink(self.number, Frame::TooLong);
+            sink.frame(self.number, Frame::TooLong);
         } else if !line.trim_ascii().is_empty() {
-            sink(self.number, Frame::Whole(line));
+            sink.frame(self.number, Frame::Whole(line));
         }
     }
 }

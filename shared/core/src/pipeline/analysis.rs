@@ -5,7 +5,7 @@ use super::{Damage, Entry, Options, Report};
 use crate::decode::{DecodeError, Decoder};
 use crate::detect::Catalogue;
 use crate::formats::{self, Format, Framing, Parser};
-use crate::framing::{Frame, Framer};
+use crate::framing::{Frame, FrameSink, Framer};
 
 /// How much is looked at to recognise a format, in bytes.
 const HEAD: usize = 64 * 1024;
@@ -109,7 +109,7 @@ impl<'c> Analysis<'c> {
         // What the end left over is a line without its end, or the start of one that was cut off: not to be matched then.
         let is_cut = damage.iter().any(|damage| !matches!(damage, Damage::Decode(DecodeError::Trailing)));
         match reader {
-            Reader::Known { format, framer, mut parser } => framer.finish(&mut |number, frame| {
+            Reader::Known { format, framer, mut parser } => framer.finish(&mut |number: u64, frame: Frame<'_>| {
                 let frame = if is_cut { Frame::Broken } else { frame };
                 matcher.frame(format, parser.as_mut(), number, frame, None);
             }),
@@ -166,9 +166,25 @@ impl Stage<'_> {
 
     fn feed(&mut self, bytes: &[u8]) {
         if let Reader::Known { format, framer, parser } = &mut self.reader {
-            let matcher = &mut self.matcher;
-            framer.push(bytes, &mut |number, frame| matcher.frame(*format, parser.as_mut(), number, frame, None));
+            framer.push(bytes, &mut Feed { format: *format, parser: parser.as_mut(), matcher: &mut self.matcher });
         }
+    }
+}
+
+/// Frames, on their way to the matcher.
+struct Feed<'f, 'c> {
+    format: &'static dyn Format,
+    parser: &'f mut dyn Parser,
+    matcher: &'f mut Matcher<'c>,
+}
+
+impl FrameSink for Feed<'_, '_> {
+    fn frame(&mut self, number: u64, frame: Frame<'_>) {
+        self.matcher.frame(self.format, self.parser, number, frame, None);
+    }
+
+    fn object(&mut self, number: u64, bytes: &[u8], may_be_envelope: bool) -> Option<usize> {
+        self.matcher.object(self.format, self.parser, number, bytes, may_be_envelope)
     }
 }
 

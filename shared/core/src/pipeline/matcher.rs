@@ -11,7 +11,7 @@ use super::{Damage, Entry, Match, Options, Report, SourceStats};
 use crate::correlate::{
     BorrowedGroup, Contribution, Contributions, MAX_RESOURCES, RecordKey, bucket_of, digest, is_failed_call,
 };
-use crate::detect::{Catalogue, Index, Rule, field_text};
+use crate::detect::{Catalogue, Found, Index, Rule, field_text};
 use crate::enrich::enrich;
 use crate::finding::Evidence;
 use crate::formats::{Format, Framing, Gate, Key, Parsed, Parser};
@@ -45,17 +45,25 @@ struct Selector<'c> {
     /// Records are put aside by their time, which only one that is taken apart has.
     by_time: bool,
     /// The rules that the last record can match.
-    found: Vec<usize>,
+    found: Found,
 }
 
-impl Gate for Selector<'_> {
-    fn admits(&mut self, source: &'static LogSource, keys: &[Key<'_>], text: &str) -> bool {
+impl Selector<'_> {
+    fn index(&mut self, source: &'static LogSource) -> &Index {
         let at = self.indexes.iter().position(|(known, _)| std::ptr::eq(*known, source));
         let at = at.unwrap_or_else(|| {
             self.indexes.push((source, self.catalogue.index(source)));
             self.indexes.len() - 1
         });
-        self.indexes[at].1.select(keys, text, &mut self.found);
+        &self.indexes[at].1
+    }
+}
+
+impl Gate for Selector<'_> {
+    fn admits(&mut self, source: &'static LogSource, keys: &[Key<'_>], text: &str) -> bool {
+        let mut found = std::mem::take(&mut self.found);
+        self.index(source).select(keys, text, &mut found);
+        self.found = found;
         let holds = |words: &[u8]| memmem::find(text.as_bytes(), words).is_some();
         let may_be_own = |own: &Finder<'_>| own.find(text.as_bytes()).is_some();
         // An ARN may be written with escapes.
@@ -69,7 +77,7 @@ impl<'c> Matcher<'c> {
     pub(super) fn new(catalogue: &'c Catalogue, options: Options, source: &str, object: String) -> Self {
         let own = options.own_roles.iter().map(|role| Finder::new(role).into_owned()).collect();
         let by_time = options.since.is_some() || options.until.is_some();
-        let selector = Selector { catalogue, indexes: Vec::new(), own, by_time, found: Vec::new() };
+        let selector = Selector { catalogue, indexes: Vec::new(), own, by_time, found: Found::default() };
         Self {
             catalogue,
             options,
@@ -105,12 +113,31 @@ impl<'c> Matcher<'c> {
         frame: Frame<'_>,
         entry: Option<Entry<'_>>,
     ) {
-        self.stats.records_in += 1;
-        let Frame::Whole(bytes) = frame else {
-            self.stats.unparsed += 1;
-            return;
+        let parsed = match frame {
+            Frame::Whole(bytes) => parser.parse_if(bytes, &mut self.selector),
+            Frame::TooLong => Parsed::Unparsed("too long"),
+            Frame::Broken => Parsed::Unparsed("broken"),
         };
-        match parser.parse_if(bytes, &mut self.selector) {
+        self.parsed(format, parsed, number, entry);
+    }
+
+    /// See [`crate::framing::FrameSink::object`].
+    pub(super) fn object(
+        &mut self,
+        format: &dyn Format,
+        parser: &mut dyn Parser,
+        number: u64,
+        bytes: &[u8],
+        may_be_envelope: bool,
+    ) -> Option<usize> {
+        let (length, parsed) = parser.parse_object_if(bytes, may_be_envelope, &mut self.selector)?;
+        self.parsed(format, parsed, number, None);
+        Some(length)
+    }
+
+    fn parsed(&mut self, format: &dyn Format, parsed: Parsed<'_>, number: u64, entry: Option<Entry<'_>>) {
+        self.stats.records_in += 1;
+        match parsed {
             Parsed::Unparsed(_) => self.stats.unparsed += 1,
             Parsed::Skipped => self.stats.skipped += 1,
             Parsed::Unwatched => self.stats.parsed += 1,
@@ -133,24 +160,30 @@ impl<'c> Matcher<'c> {
     fn record(&mut self, format: &dyn Format, mut record: Record<'_>, number: u64, entry_key: Option<&str>) {
         let own = is_own(&record, &self.options.own_roles);
         self.refused += u64::from(own);
-        let mut looking = std::mem::take(&mut self.selector.found);
+        let mut found = std::mem::take(&mut self.selector.found);
         if own {
-            looking.retain(|rule| self.catalogue.rule(*rule).is_about_tampering());
+            let about_tampering = |rule: &usize| self.catalogue.rule(*rule).is_about_tampering();
+            found.candidates.retain(about_tampering);
+            found.decided.retain(about_tampering);
         }
-        if !looking.is_empty() {
-            enrich(&mut record);
+        let index = self.selector.index(record.log_source);
+        let mut hits = std::mem::take(&mut found.decided);
+        if !found.candidates.is_empty() || !hits.is_empty() && index.wants_any() {
+            enrich(&mut record, |field| index.wants(field));
             let plain = format.framing() == Framing::Lines;
-            let mut hits: Vec<usize> = self.catalogue.matches(&looking, &record, plain).collect();
-            if self.options.matches {
-                hits.sort_by(|one, other| self.catalogue.rule(*one).id.cmp(&self.catalogue.rule(*other).id));
-                let time = record.time;
-                self.matches.extend(hits.iter().map(|rule| Match { record: number, rule: *rule, time }));
-            }
-            if !hits.is_empty() {
-                self.contribute(format, &record, number, entry_key, &hits);
-            }
+            hits.extend(self.catalogue.matches(&found.candidates, &record, plain));
+            hits.sort_unstable();
         }
-        self.selector.found = looking;
+        if self.options.matches {
+            hits.sort_by(|one, other| self.catalogue.rule(*one).id.cmp(&self.catalogue.rule(*other).id));
+            let time = record.time;
+            self.matches.extend(hits.iter().map(|rule| Match { record: number, rule: *rule, time }));
+        }
+        if !hits.is_empty() {
+            self.contribute(format, &record, number, entry_key, &hits);
+        }
+        found.decided = hits;
+        self.selector.found = found;
     }
 
     fn contribute(

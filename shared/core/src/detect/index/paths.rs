@@ -1,8 +1,8 @@
 //! What a compiled rule needs, read off its condition.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
-use rsigma_eval::matcher::GroupMode;
+use rsigma_eval::matcher::{ExpandPart, GroupMode};
 use rsigma_eval::{CompiledDetection, CompiledDetectionItem, CompiledMatcher, CompiledRule};
 use rsigma_parser::{ConditionExpr, Quantifier};
 
@@ -13,7 +13,7 @@ const MIN_LITERAL: usize = 3;
 /// A rule with more paths is evaluated on every record.
 const MAX_PATHS: usize = 1024;
 /// The fields that [`crate::enrich`] adds do not stand in the entry.
-const DERIVED: &str = "cloudvigil.";
+pub(super) const DERIVED: &str = "cloudvigil.";
 
 /// A fact that holds, or another path of its rule does, wherever the rule matches.
 #[derive(Debug, Clone, PartialEq)]
@@ -39,13 +39,25 @@ pub(super) enum About {
 
 impl Path {
     /// How much it leaves to be evaluated, in comparison: the less the better.
-    fn cost(&self) -> (usize, usize) {
+    fn cost(&self, source: &LogSource) -> (usize, usize) {
+        let is_rare = |key: usize| source.keys.get(key).is_some_and(|key| source.rare.contains(key));
         match self {
             Self::Key(key, About::Equal(_)) => (0, *key),
             Self::Key(key, About::Prefix(_)) => (1, *key),
             Self::Key(key, About::Range(..)) => (2, *key),
-            Self::Literal(_) => (3, 0),
-            Self::Key(key, About::Present) => (4, *key),
+            Self::Key(key, About::Present) if is_rare(*key) => (3, *key),
+            Self::Literal(_) => (4, 0),
+            Self::Key(key, About::Present) => (5, *key),
+        }
+    }
+}
+
+impl Path {
+    /// How long a literal is.
+    fn length(&self) -> usize {
+        match self {
+            Self::Literal(text) => text.len(),
+            Self::Key(..) => 0,
         }
     }
 }
@@ -60,16 +72,93 @@ pub(super) fn paths(rule: &CompiledRule, source: &LogSource) -> Paths {
     any.filter(|paths| paths.len() <= MAX_PATHS)
 }
 
+/// Of a rule that asks for one of some whole values of a key, whatever their case, and for nothing else: the key and the
+/// values, in lower case.
+pub(super) fn whole_values(rule: &CompiledRule, source: &LogSource) -> Option<(usize, Vec<String>)> {
+    let [ConditionExpr::Identifier(name)] = rule.conditions.as_slice() else { return None };
+    let CompiledDetection::AllOf(items) = rule.detections.get(name)? else { return None };
+    let [CompiledDetectionItem { field: Some(field), matcher, exists: None, .. }] = items.as_slice() else {
+        return None;
+    };
+    let key = source.keys.iter().position(|key| key == field)?;
+    let exact = |matcher: &CompiledMatcher| match matcher {
+        CompiledMatcher::Exact { value, case_insensitive: true } if value.is_ascii() => Some(value.clone()),
+        _ => None,
+    };
+    let values = match matcher {
+        CompiledMatcher::AnyOf(matchers)
+        | CompiledMatcher::CaseInsensitiveGroup { children: matchers, mode: GroupMode::Any } => {
+            matchers.iter().map(exact).collect::<Option<_>>()?
+        }
+        matcher => vec![exact(matcher)?],
+    };
+    Some((key, values))
+}
+
+/// The fields of [`crate::enrich`] that a rule asks for.
+pub(super) fn derived_fields(rule: &CompiledRule, names: &mut BTreeSet<String>) {
+    fn of_detection(detection: &CompiledDetection, names: &mut BTreeSet<String>) {
+        match detection {
+            CompiledDetection::AllOf(items) => {
+                let fields = items.iter().filter_map(|item| item.field.as_ref());
+                names.extend(fields.filter(|field| field.starts_with(DERIVED)).cloned());
+                for item in items {
+                    of_matcher(&item.matcher, names);
+                }
+            }
+            CompiledDetection::AnyOf(parts) | CompiledDetection::And(parts) => {
+                for part in parts {
+                    of_detection(part, names);
+                }
+            }
+            CompiledDetection::Keywords(_) => {}
+            CompiledDetection::ArrayMatch { field, body, .. } => {
+                names.extend(Some(field).filter(|field| field.starts_with(DERIVED)).cloned());
+                of_detection(body, names);
+            }
+            CompiledDetection::Conditional { named, .. } => {
+                for part in named.values() {
+                    of_detection(part, names);
+                }
+            }
+        }
+    }
+
+    /// A value may be compared with another field's.
+    fn of_matcher(matcher: &CompiledMatcher, names: &mut BTreeSet<String>) {
+        match matcher {
+            CompiledMatcher::FieldRef { field, .. } => names.extend([field.clone()]),
+            CompiledMatcher::Expand { template, .. } => names.extend(template.iter().filter_map(|part| match part {
+                ExpandPart::Placeholder(field) => Some(field.clone()),
+                ExpandPart::Literal(_) => None,
+            })),
+            CompiledMatcher::Not(inner) | CompiledMatcher::TimestampPart { inner, .. } => of_matcher(inner, names),
+            CompiledMatcher::AnyOf(matchers)
+            | CompiledMatcher::AllOf(matchers)
+            | CompiledMatcher::CaseInsensitiveGroup { children: matchers, .. } => {
+                for matcher in matchers {
+                    of_matcher(matcher, names);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    for detection in rule.detections.values() {
+        of_detection(detection, names);
+    }
+}
+
 /// One of them holds: each one's paths are alternatives.
 fn any(parts: impl Iterator<Item = Paths>) -> Paths {
     parts.collect::<Option<Vec<_>>>().map(|parts| parts.into_iter().flatten().collect())
 }
 
 /// All of them hold: the paths of the best of them do.
-fn all(parts: impl Iterator<Item = Paths>) -> Paths {
+fn all(source: &LogSource, parts: impl Iterator<Item = Paths>) -> Paths {
     let parts: Vec<Vec<Path>> = parts.flatten().collect();
     let range = common_range(&parts);
-    let cost = |paths: &Vec<Path>| (paths.iter().map(Path::cost).max(), paths.len());
+    let cost = |paths: &Vec<Path>| (paths.iter().map(|path| path.cost(source)).max(), paths.len());
     parts.into_iter().chain(range).min_by_key(cost)
 }
 
@@ -93,7 +182,7 @@ struct Reader<'s> {
 impl Reader<'_> {
     fn condition(&self, condition: &ConditionExpr, detections: &HashMap<String, CompiledDetection>) -> Paths {
         match condition {
-            ConditionExpr::And(parts) => all(parts.iter().map(|part| self.condition(part, detections))),
+            ConditionExpr::And(parts) => all(self.source, parts.iter().map(|part| self.condition(part, detections))),
             ConditionExpr::Or(parts) => any(parts.iter().map(|part| self.condition(part, detections))),
             ConditionExpr::Not(_) => None,
             // A detection that is not there never matches.
@@ -104,7 +193,7 @@ impl Reader<'_> {
                 let selected = detections.iter().filter(|(name, _)| pattern.matches_detection_name(name));
                 let parts = selected.map(|(_, detection)| self.detection(detection));
                 match quantifier {
-                    Quantifier::All => all(parts),
+                    Quantifier::All => all(self.source, parts),
                     Quantifier::Count(0) => None,
                     Quantifier::Any | Quantifier::Count(_) => any(parts),
                 }
@@ -114,9 +203,9 @@ impl Reader<'_> {
 
     fn detection(&self, detection: &CompiledDetection) -> Paths {
         match detection {
-            CompiledDetection::AllOf(items) => all(items.iter().map(|item| self.item(item))),
+            CompiledDetection::AllOf(items) => all(self.source, items.iter().map(|item| self.item(item))),
             CompiledDetection::AnyOf(parts) => any(parts.iter().map(|part| self.detection(part))),
-            CompiledDetection::And(parts) => all(parts.iter().map(|part| self.detection(part))),
+            CompiledDetection::And(parts) => all(self.source, parts.iter().map(|part| self.detection(part))),
             CompiledDetection::Keywords(matcher) => literals(matcher),
             CompiledDetection::ArrayMatch { .. } | CompiledDetection::Conditional { .. } => None,
         }
@@ -140,7 +229,7 @@ impl Reader<'_> {
         });
         let stands_in_text = !field.starts_with(DERIVED) && !self.source.words.contains(&field.as_str());
         let in_text = if stands_in_text { literals(&item.matcher) } else { None };
-        all([of_key, in_text].into_iter())
+        all(self.source, [of_key, in_text].into_iter())
     }
 }
 
@@ -184,7 +273,9 @@ fn literals(matcher: &CompiledMatcher) -> Paths {
         }
         CompiledMatcher::AllOf(matchers)
         | CompiledMatcher::CaseInsensitiveGroup { children: matchers, mode: GroupMode::All } => {
-            all(matchers.iter().map(literals))
+            // The longest of them is the rarest, as far as that can be told.
+            let known = matchers.iter().filter_map(literals);
+            known.max_by_key(|paths| paths.iter().map(Path::length).min())
         }
         _ => None,
     }

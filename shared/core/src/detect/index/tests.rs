@@ -215,9 +215,10 @@ fn json_is_matched_as_rsigma_matches_its_tree() {
             let text = rules("product: aws, service: cloudtrail", &detections);
             let (catalogue, _) =
                 Catalogue::load(vec![RuleFile { name: "x.yml".to_owned(), text: text.clone().into() }]);
-            let collection = rsigma_parser::parse_sigma_yaml(&text).unwrap();
             let mut engine = Engine::new();
-            engine.add_rules(&collection.rules);
+            engine.extend_compiled_rules(
+                catalogue.rules().iter().filter_map(|rule| Some(rule.detection.as_ref()?.compiled.clone())),
+            );
             let expected: Vec<Vec<String>> = events
                 .iter()
                 .map(|event| {
@@ -249,7 +250,7 @@ fn unindexed(catalogue: &Catalogue, format: &'static dyn Format, entries: &[Stri
     let mut parser = format.parser(&Options::default().context());
     let matches = |entry: &String| match parser.parse_if(entry.as_bytes(), &mut Open) {
         Parsed::Record(mut record) => {
-            enrich(&mut record);
+            enrich(&mut record, |_| true);
             let candidates = catalogue.candidates(record.log_source);
             let hits = catalogue.matches(&candidates, &record, format.framing() == Framing::Lines);
             let mut ids: Vec<_> = hits.map(|hit| catalogue.rule(hit).id.clone()).collect();

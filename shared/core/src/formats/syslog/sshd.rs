@@ -4,6 +4,8 @@
 //! A client chooses its user name, spaces and all: `root from 192.0.2.1 port 22 ssh2` is one. So an address is read
 //! from the right end of a message, where sshd itself wrote it, and the user is what is left between.
 
+use memchr::memrchr;
+
 use super::{AUTH_METHOD, EVENT, Fields, INVALID_USER, SRC_IP, SRC_PORT, USER};
 
 /// The methods that get an event of their own; a name not known is `failed_other`.
@@ -54,7 +56,8 @@ fn authentication<'l>(text: &'l str, fields: &mut Fields<'l>) -> Option<()> {
         Some(rest) => (false, rest),
         None => (true, text.strip_prefix("Accepted ")?),
     };
-    let (method, rest) = rest.split_once(" for ").filter(|(method, _)| !method.contains(' '))?;
+    let (method, rest) = rest.split_once(' ')?;
+    let rest = rest.strip_prefix("for ")?;
     let (user, peer) = rightmost_peer(rest)?;
     let base = method.split('/').next().unwrap_or(method);
     let failure = FAILURES.iter().find(|(name, _)| *name == base).map_or("failed_other", |(_, event)| event);
@@ -167,12 +170,13 @@ impl<'l> Peer<'l> {
 fn rightmost_peer(text: &str) -> Option<(&str, Peer<'_>)> {
     const FROM: &str = " from ";
     let mut end = text.len();
-    while let Some(at) = text[..end].rfind(FROM) {
-        if let Some(peer) = peer(&text[at + FROM.len()..]) {
+    while let Some(at) = memrchr(b' ', &text.as_bytes()[..end]) {
+        if let Some(rest) = text[at..].strip_prefix(FROM)
+            && let Some(peer) = peer(rest)
+        {
             return Some((&text[..at], peer));
         }
-        // Texts like ` from from A` overlap by one space.
-        end = at + 1;
+        end = at;
     }
     None
 }
