@@ -1,54 +1,51 @@
-//! How many bytes a second of processor time takes through the pipeline, beside the floors: what merely decompressing
-//! the same bytes costs, and cutting them into lines or JSON values.
+//! How many bytes a second of processor time takes through `cloudvigil scan`, the whole process of it, beside the floors:
+//! what merely reading the same bytes costs.
 
-use std::borrow::Cow;
-use std::hint::black_box;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
 use clap::{Args, value_parser};
-use cloudvigil_core::decode::Decoder;
 use cloudvigil_core::detect::Catalogue;
-use cloudvigil_core::formats::{self, Format, Framing};
-use cloudvigil_core::framing::{Frame, Framer};
+use cloudvigil_core::formats;
 use cloudvigil_core::pipeline::{Options, Pipeline, Totals};
+use tempfile::TempDir;
 use walkdir::WalkDir;
 
-use crate::corpus::{Corpus, KINDS, MODIFIED};
-use crate::processor_time::processor_time;
+use crate::corpus::{Corpus, KINDS, Kind, MODIFIED};
+use crate::floors::{Floors, PIECE};
+use crate::process::{Taken, measured};
 
 const MIB: u64 = 1024 * 1024;
-/// Objects are read in pieces of this size, in bytes.
-const PIECE: usize = 256 * 1024;
 /// How many of the first bytes are looked at to recognise a format.
 const HEAD: usize = 64 * 1024;
-/// A run repeats its corpus until it has taken this long: a clock that ticks every 10 ms then errs by 1 % at most.
-const RUN: Duration = Duration::from_secs(1);
 
 #[derive(Args)]
 pub struct Arguments {
     /// Make this many MiB of each kind, uncompressed
-    #[arg(long, value_name = "N", default_value_t = 64, value_parser = value_parser!(u64).range(1..=4096))]
+    #[arg(long, value_name = "N", default_value_t = 128, value_parser = value_parser!(u64).range(1..=4096))]
     mib: u64,
+    /// Make the kind that is one large object this large
+    #[arg(long, value_name = "N", default_value_t = 256, value_parser = value_parser!(u64).range(1..=4096))]
+    large_mib: u64,
     /// Make them from this seed
     #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
-    /// Let this many of a hundred records be ones that rules look for
-    #[arg(long, value_name = "PERCENT", default_value_t = 1, value_parser = value_parser!(u8).range(0..=100))]
-    candidates: u8,
-    /// Read the files of this folder instead
-    #[arg(long, value_name = "DIR", conflicts_with_all = ["mib", "seed", "candidates"])]
-    folder: Option<PathBuf>,
+    /// Let this many of a hundred records be ones that rules look for, whatever the kind
+    #[arg(long, value_name = "PERCENT", value_parser = value_parser!(u8).range(0..=100))]
+    candidates: Option<u8>,
     /// Measure this kind alone; may be repeated
     #[arg(long, value_name = "KIND")]
     kind: Vec<String>,
-    /// Leave the floors out: for a profile of the pipeline alone
-    #[arg(long)]
-    no_floors: bool,
-    /// Measure each this often
-    #[arg(long, value_name = "N", default_value_t = 5, value_parser = value_parser!(u32).range(1..=1000))]
+    /// Read the files of this folder instead
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["mib", "large_mib", "seed", "candidates", "kind"])]
+    folder: Option<PathBuf>,
+    /// Measure each this often; the median is shown
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = value_parser!(u32).range(1..=1000))]
     runs: u32,
+    /// Only take the corpora through the pipeline in this process, this often: for a profile
+    #[arg(long, value_name = "N")]
+    profile: Option<u32>,
 }
 
 pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
@@ -56,51 +53,75 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
     if let Some(problem) = problems.first() {
         bail!("a built-in rule was not loaded: {problem}");
     }
-    match &arguments.folder {
-        Some(folder) => println!("Files of {}", folder.display()),
-        None => println!(
-            "Made from seed {}, {} MiB of each kind; {} % of the records are candidates",
-            arguments.seed, arguments.mib, arguments.candidates
-        ),
+    let corpora = corpora(arguments)?;
+    if let Some(times) = arguments.profile {
+        for corpus in corpora {
+            let corpus = corpus?;
+            let (totals, _) = count(&catalogue, &corpus, times);
+            println!("{:<24} {} records, {times} times", corpus.name, totals.records_in);
+        }
+        return Ok(());
     }
     println!(
-        "{} built-in rules; one thread; MB (10^6 bytes, uncompressed) for each second of processor time; median of {} runs",
+        "{} built-in rules; MB are 10^6 bytes, uncompressed; median of {} runs",
         catalogue.rules().len(),
         arguments.runs
     );
-    println!("candidates: records that at least one rule matches, as counted by the pipeline itself");
+    println!("candidates: share of the records that at least one rule matches, as counted by the pipeline itself");
     println!(
-        "pipeline: decompress, frame, parse, enrich, match, collect contributions; findings are not settled, nothing is stored"
+        "scan: MB for each second of processor time of the whole process 'cloudvigil scan --jobs 1', its start and its findings included"
     );
-    println!("floor: decompress and cut (lines with memchr; JSON with the pipeline's own framing), and no more");
-    println!("x floor: how many times the floor's processor time the pipeline takes\n");
     println!(
-        "{:<11} {:>7} {:>7} {:>9} {:>10} {:>9} {:>15} {:>9} {:>9} {:>9} {:>8} {:>9}",
+        "floors, on one thread: inflate; read = inflate and five fields of each JSON value, or inflate and the ends of lines; search = 30 literals, whatever their case"
+    );
+    println!(
+        "x read: how many times the processor time of reading the scan takes; peak: memory of the scan with --jobs 2; speedup: wall clock of --jobs 1 over that of --jobs 2\n"
+    );
+    println!(
+        "{:<24} {:>7} {:>7} {:>9} {:>10} {:>7} {:>15} {:>8} {:>7} {:>7} {:>7} {:>9} {:>8}",
         "kind",
         "objects",
         "MB",
         "records",
         "candidates",
-        "pipeline",
+        "scan",
         "(min-max)",
         "inflate",
-        "cut",
-        "floor",
-        "x floor",
-        "records/s"
+        "read",
+        "search",
+        "x read",
+        "peak MiB",
+        "speedup"
     );
-    if let Some(folder) = &arguments.folder {
-        for corpus in read(folder)? {
-            print_row(&catalogue, &corpus, arguments.runs, arguments.no_floors)?;
-        }
-    } else {
-        let wanted = |name: &str| arguments.kind.is_empty() || arguments.kind.iter().any(|kind| kind == name);
-        for kind in KINDS.iter().filter(|kind| wanted(kind.format.name())) {
-            let corpus = kind.make(arguments.seed, arguments.mib * MIB, arguments.candidates)?;
-            print_row(&catalogue, &corpus, arguments.runs, arguments.no_floors)?;
-        }
+    for corpus in corpora {
+        print_row(&catalogue, &corpus?, arguments.runs)?;
     }
     Ok(())
+}
+
+type Corpora<'a> = Box<dyn Iterator<Item = anyhow::Result<Corpus>> + 'a>;
+
+fn corpora(arguments: &Arguments) -> anyhow::Result<Corpora<'_>> {
+    if let Some(folder) = &arguments.folder {
+        println!("Files of {}", folder.display());
+        return Ok(Box::new(read(folder)?.into_iter().map(Ok)));
+    }
+    for wanted in &arguments.kind {
+        ensure!(
+            KINDS.iter().any(|kind| kind.name == wanted),
+            "there is no kind {wanted}; there are {}",
+            KINDS.map(|kind| kind.name).join(", ")
+        );
+    }
+    println!(
+        "Made from seed {}, {} MiB of each kind, {} MiB of the one large object",
+        arguments.seed, arguments.mib, arguments.large_mib
+    );
+    let wanted = |kind: &&Kind| arguments.kind.is_empty() || arguments.kind.iter().any(|name| name == kind.name);
+    Ok(Box::new(KINDS.iter().filter(wanted).map(|kind| {
+        let mib = if kind.is_one_object { arguments.large_mib } else { arguments.mib };
+        kind.make(arguments.seed, mib * MIB, arguments.candidates.unwrap_or(kind.candidates))
+    })))
 }
 
 /// The files of a folder and of those in it, by format. What is not recognised is named and left out.
@@ -113,23 +134,24 @@ fn read(folder: &Path) -> anyhow::Result<Vec<Corpus>> {
         }
         let path = entry.path();
         let stored = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
-        let plain = plain(&stored).with_context(|| format!("cannot decompress {}", path.display()))?;
-        let Some(format) = formats::recognise(&plain[..plain.len().min(HEAD)]) else {
+        let head = crate::floors::plain(&stored).with_context(|| format!("cannot decompress {}", path.display()))?;
+        let Some(format) = formats::recognise(&head[..head.len().min(HEAD)]) else {
             eprintln!("{}: its format is not known; left out", path.display());
             continue;
         };
+        drop(head);
         match corpora.iter_mut().find(|corpus| corpus.format.name() == format.name()) {
             Some(corpus) => corpus.objects.push(stored),
-            None => corpora.push(Corpus { format, objects: vec![stored], made: None }),
+            None => corpora.push(Corpus { name: format.name(), format, objects: vec![stored], made: None }),
         }
     }
     ensure!(!corpora.is_empty(), "{} holds no file of a format that is known", folder.display());
     Ok(corpora)
 }
 
-fn print_row(catalogue: &Catalogue, corpus: &Corpus, runs: u32, no_floors: bool) -> anyhow::Result<()> {
-    let name = corpus.format.name();
-    let (totals, candidates) = count(catalogue, corpus);
+fn print_row(catalogue: &Catalogue, corpus: &Corpus, runs: u32) -> anyhow::Result<()> {
+    let name = corpus.name;
+    let (totals, candidates) = count(catalogue, corpus, 1);
     ensure!(totals.errors == 0, "{name}: {} objects are damaged, so their bytes are not comparable", totals.errors);
     if let Some(made) = corpus.made {
         ensure!(
@@ -138,147 +160,77 @@ fn print_row(catalogue: &Catalogue, corpus: &Corpus, runs: u32, no_floors: bool)
             totals.parsed
         );
     }
-    let mut plain_objects = Vec::new();
-    for object in &corpus.objects {
-        plain_objects.push(plain(object)?);
-    }
-    let compressed = plain_objects.iter().any(|object| matches!(object, Cow::Owned(_)));
-
-    let pipeline = Pipeline::new(catalogue, options(corpus.format));
-    let whole = measure(totals.bytes, runs, || {
-        for object in &corpus.objects {
-            black_box(analyse(&pipeline, object));
-        }
-    })?;
-    if no_floors {
-        println!("{name:<11} {:.1} MB/s", whole.median);
-        return Ok(());
-    }
-    let inflating = measure(totals.bytes, runs, || {
-        for object in &corpus.objects {
-            black_box(
-                decode(object, &mut |bytes| {
-                    black_box(bytes);
-                })
-                .is_ok(),
-            );
-        }
-    })?;
-    let cutting = measure(totals.bytes, runs, || {
-        for object in &plain_objects {
-            black_box(cut(corpus.format.framing(), object));
-        }
-    })?;
-    // Seconds for a megabyte: those of the two floors add up.
-    let floor = if compressed { 1.0 / (1.0 / inflating.median + 1.0 / cutting.median) } else { cutting.median };
-    let inflate = if compressed { format!("{:.0}", inflating.median) } else { "-".to_owned() };
-    let megabytes = megabytes(totals.bytes);
+    let floors = Floors::measure(corpus.format, &corpus.objects)?;
+    let folder = stored(corpus)?;
+    let scan = |jobs: &str| -> anyhow::Result<Vec<(Taken, Duration)>> {
+        let words = ["scan", "--format", corpus.format.name(), "--jobs", jobs, "--output", "json"];
+        (0..runs)
+            .map(|_| {
+                let start = std::time::Instant::now();
+                measured(&words, folder.path()).map(|taken| (taken, start.elapsed()))
+            })
+            .collect()
+    };
+    let (one, two) = (scan("1")?, scan("2")?);
+    let mut rates: Vec<f64> = one.iter().map(|(taken, _)| rate(totals.bytes, taken.time)).collect();
+    rates.sort_by(f64::total_cmp);
+    let at = |number: usize| rates.get(number).copied().unwrap_or_default();
+    let (least, median, most) = (at(0), at(rates.len() / 2), at(rates.len().saturating_sub(1)));
+    let shortest = |runs: &[(Taken, Duration)]| runs.iter().map(|(_, wall)| *wall).min().unwrap_or_default();
+    let peak = two.iter().map(|(taken, _)| taken.peak).max().unwrap_or_default();
     println!(
-        "{name:<11} {:>7} {megabytes:>7.1} {:>9} {:>8.2} % {:>9.1} {:>15} {inflate:>9} {:>9.0} {floor:>9.0} {:>8.1} {:>9.0}",
+        "{name:<24} {:>7} {:>7.1} {:>9} {:>8.2} % {median:>7.0} {:>15} {:>8} {:>7.0} {:>7.0} {:>7.1} {:>9} {:>8.2}",
         corpus.objects.len(),
+        megabytes(totals.bytes),
         totals.records_in,
         100.0 * ratio(candidates, totals.parsed),
-        whole.median,
-        format!("({:.1}-{:.1})", whole.min, whole.max),
-        cutting.median,
-        floor / whole.median,
-        whole.median * ratio(totals.records_in, 1) / megabytes,
+        format!("({least:.0}-{most:.0})"),
+        floors.inflate.map_or_else(|| "-".to_owned(), |inflate| format!("{inflate:.0}")),
+        floors.read,
+        floors.search,
+        floors.read / median,
+        peak / MIB,
+        shortest(&one).as_secs_f64() / shortest(&two).as_secs_f64(),
     );
     if totals.unparsed > 0 {
-        println!("{:<11} {} records of them are not of the format", "", totals.unparsed);
+        println!("{:<24} {} records of them are not of the format", "", totals.unparsed);
     }
     Ok(())
 }
 
-fn options(format: &'static dyn Format) -> Options {
-    Options { format: Some(format), modified: MODIFIED, ..Options::default() }
-}
-
-/// Takes one object through the pipeline; whether it was sound.
-fn analyse(pipeline: &Pipeline<'_>, object: &[u8]) -> bool {
-    let mut analysis = pipeline.analysis("bench", "bench".to_owned(), None);
-    let sound = object.chunks(PIECE).all(|piece| analysis.push(piece));
-    black_box(analysis.finish()).damage.is_empty() && sound
+/// Writes a corpus into a folder.
+fn stored(corpus: &Corpus) -> anyhow::Result<TempDir> {
+    let folder = TempDir::new().context("cannot make a folder for a corpus")?;
+    for (number, object) in corpus.objects.iter().enumerate() {
+        let path = folder.path().join(format!("{number:06}"));
+        std::fs::write(&path, object).with_context(|| format!("cannot write {}", path.display()))?;
+    }
+    Ok(folder)
 }
 
 /// What the pipeline counts, and how many records at least one rule matched.
-fn count(catalogue: &Catalogue, corpus: &Corpus) -> (Totals, u64) {
-    let pipeline = Pipeline::new(catalogue, Options { matches: true, ..options(corpus.format) });
+fn count(catalogue: &Catalogue, corpus: &Corpus, times: u32) -> (Totals, u64) {
+    let options = Options { matches: true, format: Some(corpus.format), modified: MODIFIED, ..Options::default() };
+    let pipeline = Pipeline::new(catalogue, options);
     let mut totals = Totals::default();
     let mut candidates = 0;
-    for object in &corpus.objects {
-        let mut analysis = pipeline.analysis("bench", "bench".to_owned(), None);
-        for piece in object.chunks(PIECE) {
-            analysis.push(piece);
+    for _ in 0..times {
+        for object in &corpus.objects {
+            let mut analysis = pipeline.analysis("bench", "bench".to_owned(), None);
+            for piece in object.chunks(PIECE) {
+                analysis.push(piece);
+            }
+            let report = analysis.finish();
+            totals += &report.stats;
+            candidates += report.matches.chunk_by(|one, next| one.record == next.record).count() as u64;
         }
-        let report = analysis.finish();
-        totals += &report.stats;
-        candidates += report.matches.chunk_by(|one, next| one.record == next.record).count() as u64;
     }
     (totals, candidates)
 }
 
-/// Cuts bytes into frames and counts them.
-fn cut(framing: Framing, bytes: &[u8]) -> usize {
-    match framing {
-        Framing::Lines => memchr::memchr_iter(b'\n', bytes).count(),
-        Framing::Json => {
-            let mut count = 0;
-            let mut framer = Framer::new(framing);
-            for piece in bytes.chunks(PIECE) {
-                framer.push(piece, &mut |_: u64, frame: Frame<'_>| {
-                    black_box(frame);
-                    count += 1;
-                });
-            }
-            framer.finish(&mut |_: u64, _: Frame<'_>| count += 1);
-            count
-        }
-    }
-}
-
-fn decode(object: &[u8], sink: &mut dyn FnMut(&[u8])) -> anyhow::Result<()> {
-    let mut decoder = Decoder::default();
-    for piece in object.chunks(PIECE) {
-        decoder.push(piece, sink)?;
-    }
-    Ok(decoder.finish(sink)?)
-}
-
-/// An object's bytes, decompressed if they are compressed.
-fn plain(object: &[u8]) -> anyhow::Result<Cow<'_, [u8]>> {
-    let mut plain = Vec::new();
-    decode(object, &mut |bytes| plain.extend_from_slice(bytes))?;
-    Ok(if plain == object { Cow::Borrowed(object) } else { Cow::Owned(plain) })
-}
-
-/// Megabytes for each second of processor time.
-struct Rate {
-    min: f64,
-    median: f64,
-    max: f64,
-}
-
-/// Measures a pass over `bytes` bytes, after one that warms up.
-fn measure(bytes: u64, runs: u32, mut pass: impl FnMut()) -> anyhow::Result<Rate> {
-    pass();
-    let mut rates = Vec::new();
-    for _ in 0..runs {
-        let start = processor_time()?;
-        let mut passes = 0;
-        let spent = loop {
-            pass();
-            passes += 1;
-            let spent = processor_time()?.saturating_sub(start);
-            if spent >= RUN {
-                break spent;
-            }
-        };
-        rates.push(megabytes(bytes * passes) / spent.as_secs_f64());
-    }
-    rates.sort_by(f64::total_cmp);
-    let at = |number: usize| rates.get(number).copied().unwrap_or_default();
-    Ok(Rate { min: at(0), median: at(rates.len() / 2), max: at(rates.len().saturating_sub(1)) })
+/// MB for each second.
+pub fn rate(bytes: u64, time: Duration) -> f64 {
+    megabytes(bytes) / time.as_secs_f64().max(0.001)
 }
 
 fn megabytes(bytes: u64) -> f64 {

@@ -1,37 +1,7 @@
-//! `cloudvigil`: the detection pipeline on a laptop or a host.
-
-mod analysis;
-mod arguments;
-mod commands;
-mod destination;
-mod ending;
-mod output;
-mod rules;
-mod sources;
-mod terminal;
-mod times;
+//! The program `cloudvigil`; what it does is in the library of the same name, which `bench` measures too.
 
 use std::process::ExitCode;
 
-use clap::Parser as _;
-
-use crate::arguments::Arguments;
-use crate::ending::Ending;
-
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
-    if arguments.verbose {
-        tracing_subscriber::fmt().with_writer(std::io::stderr).with_max_level(tracing_level()).init();
-    }
-    match commands::run(arguments.command) {
-        Ok(ending) => ending.into(),
-        Err(error) => {
-            terminal::error(&format!("{error:#}"));
-            Ending::Refused.into()
-        }
-    }
-}
-
-fn tracing_level() -> tracing_subscriber::filter::LevelFilter {
-    tracing_subscriber::filter::LevelFilter::DEBUG
+    cloudvigil::run(std::env::args_os())
 }
