@@ -18,7 +18,7 @@ pub struct Arguments {
     #[arg(long, value_name = "FILE")]
     report: PathBuf,
     /// The command line, from `cloudvigil`'s first argument on
-    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true)]
     words: Vec<OsString>,
 }
 

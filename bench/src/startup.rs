@@ -68,6 +68,7 @@ const FUNCTIONS: [(&str, &[(&str, &str)]); 4] = [
 ];
 
 #[derive(Args)]
+#[group(id = "startup")]
 pub struct Arguments {
     /// Where the functions' binaries are, such as target/release
     #[arg(long, value_name = "DIR")]

@@ -21,6 +21,7 @@ const MIB: u64 = 1024 * 1024;
 const HEAD: usize = 64 * 1024;
 
 #[derive(Args)]
+#[group(id = "throughput")]
 pub struct Arguments {
     /// Make this many MiB of each kind, uncompressed
     #[arg(long, value_name = "N", default_value_t = 128, value_parser = value_parser!(u64).range(1..=4096))]
