@@ -17,7 +17,7 @@ mod settle;
 mod windows;
 
 pub(crate) use contribution::{Contribution, RecordKey};
-pub(crate) use contributions::{BorrowedGroup, is_failed_call};
+pub(crate) use contributions::{BorrowedGroup, MAX_PARTITIONS, is_failed_call};
 pub use contributions::{Contributions, Partition, StoredContributions};
 pub(crate) use fold::MAX_RESOURCES;
 pub use fold::finding_in;

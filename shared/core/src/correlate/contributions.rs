@@ -1,7 +1,7 @@
 //! What the records of one object contribute, and how it is stored.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::hash::{BuildHasher, RandomState};
 
 use serde::{Deserialize, Serialize};
@@ -11,7 +11,7 @@ use super::contribution::{Contribution, RecordKey};
 use super::plan::Micros;
 use super::{Bucket, Group, digest, finding_in};
 use crate::detect::Catalogue;
-use crate::finding::{Evidence, Finding};
+use crate::finding::{Evidence, Finding, Level};
 use crate::record::{Facts, Record};
 
 /// How many contributions one stored item holds.
@@ -68,13 +68,25 @@ pub struct StoredContributions {
     thinned: u32,
 }
 
+/// To how many partitions one object contributes at most, those of critical rules apart, which have as many of their own.
+/// An attack from a million addresses makes a partition of each; what it can make cloudvigil store is this.
+pub(crate) const MAX_PARTITIONS: usize = 16_384;
+
 /// What the records of one object contribute.
+///
+/// Beyond [`MAX_PARTITIONS`] something is given up: of the lowest level that has any, the partition that came last. So a
+/// lower level gives way to a higher one, and nothing to another object's. What is given up is counted by rule.
 #[derive(Debug, Default)]
 pub struct Contributions {
     partitions: Vec<(Partition, StoredContributions)>,
     /// Where each partition is, by a hash of it: where two have the same one, after the other.
     places: HashMap<u64, Vec<usize>>,
     hashing: RandomState,
+    /// The partitions of each level, in the order in which they came.
+    by_level: BTreeMap<Level, Vec<usize>>,
+    given_up: BTreeMap<usize, u64>,
+    /// What is allowed beyond the budget.
+    beyond: usize,
 }
 
 /// A group whose names and values lie elsewhere, by name, each once.
@@ -112,28 +124,33 @@ pub(crate) fn is_failed_call(record: &Record<'_>) -> bool {
 }
 
 impl Contributions {
-    /// Adds one to the partition of a rule, a group and a bucket. What the finding says of the record is worked out only
-    /// where it is kept.
+    /// Adds one to the partition of a rule, by number and level, a group and a bucket. What the finding says of the record
+    /// is worked out only where it is kept.
     pub(crate) fn add(
         &mut self,
-        rule: usize,
+        (rule, level): (usize, Level),
         group: &BorrowedGroup<'_>,
         bucket: Bucket,
         new: Contribution,
         describe: impl FnOnce() -> (Evidence, Facts),
     ) {
-        let places = self.places.entry(self.hashing.hash_one((rule, group, bucket))).or_default();
-        let partitions = &mut self.partitions;
+        let hash = self.hash(rule, group, bucket);
+        let partitions = &self.partitions;
         let is_it = |place: &&usize| {
             let known = &partitions[**place].0;
             known.rule == rule && known.bucket == bucket && group.is(&known.group)
         };
-        let place = places.iter().find(is_it).copied().unwrap_or_else(|| {
-            partitions.push((Partition { rule, group: group.to_group(), bucket }, StoredContributions::default()));
-            places.push(partitions.len() - 1);
-            partitions.len() - 1
-        });
-        let stored = &mut partitions[place].1;
+        let known = self.places.get(&hash).and_then(|places| places.iter().find(is_it)).copied();
+        let Some(place) = known.or_else(|| self.room_for(level)) else {
+            *self.given_up.entry(rule).or_default() += 1;
+            return;
+        };
+        if known.is_none() {
+            self.partitions[place].0 = Partition { rule, group: group.to_group(), bucket };
+            self.places.entry(hash).or_default().push(place);
+            self.by_level.entry(level).or_default().push(place);
+        }
+        let stored = &mut self.partitions[place].1;
         stored.entries.push(new);
         // Which entries lie in hot windows is not known yet, so the kept ones are spread over all that came.
         if stored.seen.is_multiple_of(stored.stride()) {
@@ -144,6 +161,43 @@ impl Contributions {
             }
         }
         stored.seen += 1;
+    }
+
+    fn hash(&self, rule: usize, group: &BorrowedGroup<'_>, bucket: Bucket) -> u64 {
+        self.hashing.hash_one((rule, group, bucket))
+    }
+
+    /// An empty place for a new partition of this level; `None` where only higher levels could give way.
+    fn room_for(&mut self, level: Level) -> Option<usize> {
+        let critical = self.by_level.get(&Level::Critical).map_or(0, Vec::len);
+        let used = if level == Level::Critical { critical } else { self.partitions.len() - critical };
+        if used < MAX_PARTITIONS + self.beyond {
+            self.partitions
+                .push((Partition { rule: 0, group: Group::new(), bucket: None }, StoredContributions::default()));
+            return Some(self.partitions.len() - 1);
+        }
+        let mut lower = self.by_level.iter_mut().filter(|(lowest, places)| **lowest < level && !places.is_empty());
+        let place = lower.next().filter(|_| level < Level::Critical)?.1.pop()?;
+        let (partition, stored) = &mut self.partitions[place];
+        *self.given_up.entry(partition.rule).or_default() += stored.entries.len() as u64;
+        *stored = StoredContributions::default();
+        let values = partition.group.iter();
+        let values = values.map(|(name, value)| (name.as_str(), value.as_deref().map(Cow::Borrowed)));
+        let hash = self.hashing.hash_one((partition.rule, BorrowedGroup::new(values), partition.bucket));
+        if let Some(places) = self.places.get_mut(&hash) {
+            places.retain(|known| *known != place);
+        }
+        Some(place)
+    }
+
+    /// Makes room for so many more partitions of each kind: those that say what was given up.
+    pub(crate) fn allow_beyond(&mut self, partitions: usize) {
+        self.beyond = partitions;
+    }
+
+    /// The rules of which something was given up, by number, and how many contributions.
+    pub fn given_up(&self) -> impl Iterator<Item = (usize, u64)> {
+        self.given_up.iter().map(|(rule, count)| (*rule, *count))
     }
 
     /// The partitions and what this object contributes to each.

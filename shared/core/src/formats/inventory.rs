@@ -4,6 +4,7 @@
 //! "since":"<RFC 3339: when this configuration was first seen>", ...}`, and the fields of the type. The shape is ours;
 //! the crate `cloudvigil-inventory` writes it.
 
+use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde_json::{Map, Value};
 
@@ -85,6 +86,34 @@ impl Format for Inventory {
             resources: text(RESOURCE).into_iter().collect(),
         }
     }
+}
+
+/// What was seen, by cloudvigil itself.
+pub(crate) struct Seen<'s> {
+    /// The service.
+    pub(crate) service: &'s str,
+    /// The kind of resource.
+    pub(crate) kind: &'s str,
+    /// The resource.
+    pub(crate) resource: &'s str,
+    /// Since when it is as it is.
+    pub(crate) since: Timestamp,
+    /// The fields of the kind, an object.
+    pub(crate) more: Value,
+}
+
+/// The line that says it.
+pub(crate) fn line(seen: &Seen<'_>) -> String {
+    let mut line = Map::new();
+    line.insert(SCHEMA.to_owned(), Value::from(KNOWN_SCHEMA));
+    line.insert(SERVICE.to_owned(), Value::from(seen.service));
+    line.insert(TYPE.to_owned(), Value::from(seen.kind));
+    line.insert(RESOURCE.to_owned(), Value::from(seen.resource));
+    line.insert(SINCE.to_owned(), Value::from(seen.since.to_string()));
+    if let Value::Object(more) = &seen.more {
+        line.extend(more.clone());
+    }
+    Value::Object(line).to_string()
 }
 
 struct InventoryParser;

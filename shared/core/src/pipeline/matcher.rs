@@ -5,15 +5,17 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use memchr::memmem::{self, Finder};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{Damage, Entry, Match, Options, Report, SourceStats};
 use crate::correlate::{
-    BorrowedGroup, Contribution, Contributions, MAX_RESOURCES, RecordKey, bucket_of, digest, is_failed_call,
+    BorrowedGroup, Contribution, Contributions, MAX_PARTITIONS, MAX_RESOURCES, RecordKey, bucket_of, digest,
+    is_failed_call,
 };
 use crate::detect::{Catalogue, Found, Index, Rule, field_text};
 use crate::enrich::enrich;
 use crate::finding::Evidence;
+use crate::formats::inventory::{self, Inventory};
 use crate::formats::{Format, Framing, Gate, Key, Parsed, Parser};
 use crate::framing::Frame;
 use crate::record::{Facts, LogSource, Record};
@@ -92,6 +94,7 @@ impl<'c> Matcher<'c> {
     }
 
     pub(super) fn report(mut self, damage: Vec<Damage>) -> Report {
+        self.tell_what_was_given_up();
         self.stats.errors = damage.iter().map(ToString::to_string).collect();
         // Less than the whole never takes the place of what the whole has contributed.
         let object = if damage.is_empty() { self.object } else { format!("{}-damaged", self.object) };
@@ -102,6 +105,33 @@ impl<'c> Matcher<'c> {
             damage,
             matches: self.matches,
             contributions: self.contributions,
+        }
+    }
+
+    /// What the object contributed beyond its budget is a record like any other, so that a rule can say so.
+    fn tell_what_was_given_up(&mut self) {
+        let given_up: Vec<_> = self.contributions.given_up().collect();
+        if given_up.is_empty() {
+            return;
+        }
+        let rules: Vec<_> = given_up.iter().map(|(rule, _)| self.catalogue.rule(*rule).title.as_str()).collect();
+        let line = inventory::line(&inventory::Seen {
+            service: "cloudvigil",
+            kind: "state_saturated",
+            resource: &self.stats.source,
+            since: self.options.modified,
+            more: json!({
+                "given_up": given_up.iter().map(|(_, count)| count).sum::<u64>(),
+                "rules": rules,
+                "kept": MAX_PARTITIONS,
+            }),
+        });
+        self.options.matches = false;
+        self.contributions.allow_beyond(self.catalogue.rules().len());
+        if let Parsed::Record(record) =
+            Inventory.parser(&self.options.context()).parse_if(line.as_bytes(), &mut self.selector)
+        {
+            self.record(&Inventory, record, 0, None);
         }
     }
 
@@ -212,7 +242,7 @@ impl<'c> Matcher<'c> {
         let mut contribute = |rule: usize, leaf: usize, group: &BorrowedGroup<'_>, value: Option<i128>| {
             let bucket = bucket_of(time, catalogue.rule(rule).plan.timespan());
             let new = Contribution { time, key, leaf, weight, failed, value };
-            contributions.add(rule, group, bucket, new, describe);
+            contributions.add((rule, catalogue.rule(rule).level), group, bucket, new, describe);
         };
         for hit in hits {
             let rule = catalogue.rule(*hit);

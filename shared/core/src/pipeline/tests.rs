@@ -7,6 +7,7 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
 use super::*;
+use crate::correlate::Partition;
 use crate::detect::RuleFile;
 use crate::formats;
 
@@ -316,4 +317,68 @@ fn the_counters_balance_and_the_cut_changes_nothing_whatever_the_bytes() {
             Ok(())
         })
         .unwrap();
+}
+
+const BY_ADDRESS: &str = "
+title: Lowest
+id: lowest
+level: low
+logsource: {category: webserver}
+detection: {selection: {sc-status: 404}, condition: selection}
+---
+title: Higher
+id: higher
+level: high
+logsource: {category: webserver}
+detection: {selection: {sc-status: 403}, condition: selection}
+---
+title: Critical
+id: critical
+level: critical
+logsource: {category: webserver}
+detection: {selection: {cs-method: DEBUG}, condition: selection}
+---
+title: Saturated
+id: saturated
+level: high
+logsource: {product: aws, service: inventory}
+detection: {selection: {type: state_saturated}, condition: selection}
+";
+
+/// An attack from many addresses: low levels give way first, a critical finding never does, and it is said.
+#[test]
+fn what_is_beyond_the_budget_is_given_up_from_the_lowest_level_on_and_told() {
+    let (catalogue, problems) = Catalogue::load(vec![RuleFile { name: "x.yml".to_owned(), text: BY_ADDRESS.into() }]);
+    assert!(problems.is_empty(), "{problems:?}");
+    let budget = u32::try_from(crate::correlate::MAX_PARTITIONS).unwrap();
+    let mut log = String::new();
+    let mut line = |number: u32, method: &str, status: u16| {
+        let [_, a, b, c] = number.to_be_bytes();
+        let _ = writeln!(log, "10.{a}.{b}.{c} - - [01/Mar/2026:10:00:00 +0000] \"{method} / HTTP/1.1\" {status} 1");
+    };
+    for number in 0..budget + 1000 {
+        line(number, "GET", 404);
+    }
+    for number in 0..500 {
+        line(number, "GET", 403);
+        line(number, "DEBUG", 200);
+    }
+    let options = Options { modified: "2026-03-01T12:00:00Z".parse().unwrap(), ..Options::default() };
+    let pipeline = Pipeline::new(&catalogue, options);
+    let mut analysis = pipeline.analysis("access.log", "o".to_owned(), None);
+    analysis.push(log.as_bytes());
+    let report = analysis.finish();
+    assert_eq!(report.stats.parsed, u64::from(budget) + 2000, "its own record is not counted");
+    let count = |id: &str| {
+        let of = |partition: &Partition| catalogue.rule(partition.rule).id == id;
+        report.contributions.iter().filter(|(partition, _)| of(partition)).count()
+    };
+    // Room for the finding that says so is there in any case.
+    assert_eq!(
+        [count("lowest"), count("higher"), count("critical"), count("saturated")],
+        [crate::correlate::MAX_PARTITIONS - 500, 500, 500, 1]
+    );
+    let given_up: Vec<_> =
+        report.contributions.given_up().map(|(rule, count)| (catalogue.rule(rule).id.as_str(), count)).collect();
+    assert_eq!(given_up, [("lowest", 1500)]);
 }
