@@ -174,6 +174,7 @@ impl State {
         let asked_for = |event: &Value| match (&attribute["AttributeKey"], &attribute["AttributeValue"]) {
             (Value::String(key), value) if key == "EventSource" => event["eventSource"] == *value,
             (Value::String(key), value) if key == "EventName" => event["eventName"] == *value,
+            (Value::String(key), value) if key == "ReadOnly" => event["readOnly"] == (value == "true"),
             (Value::String(key), value) if key == "Username" => event["userIdentity"]["userName"] == *value,
             _ => attribute.is_null(),
         };

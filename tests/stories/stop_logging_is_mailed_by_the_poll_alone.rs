@@ -12,14 +12,14 @@ use crate::harness::emulator::{ACCOUNT, Emulator, REGION};
 use crate::harness::history_stub::HistoryStub;
 use crate::harness::story::Story;
 
-/// Harmless calls that are newer than the one that matters: two full pages, and some.
+/// Harmless changes that are newer than the one that matters: two full pages, and some.
 const NEWER: i64 = 120;
 
 pub fn story(story: &Story) -> Result<()> {
     let now = Timestamp::try_from(SystemTime::now())?.as_second();
     let mut events = vec![event(now - 600, "StopLogging", &json!({"name": "main"}))?];
     for number in 0..NEWER {
-        events.push(event(now - 300 - number, "DescribeTrails", &Value::Null)?);
+        events.push(event(now - 300 - number, "AddTags", &Value::Null)?);
     }
     let stub = HistoryStub::start(events)?;
     let emulator = Emulator::start(story, &[("AWS_ENDPOINT_URL_CLOUDTRAIL", &stub.endpoint())])?;
@@ -54,7 +54,7 @@ fn event(seconds: i64, name: &str, parameters: &Value) -> Result<(i64, Value)> {
         "eventVersion": "1.11", "userIdentity": user, "eventTime": time.to_string(),
         "eventSource": "cloudtrail.amazonaws.com", "eventName": name, "awsRegion": REGION,
         "sourceIPAddress": "203.0.113.9", "userAgent": "aws-cli/2.31.0", "requestParameters": parameters,
-        "responseElements": null, "requestID": format!("req-{seconds}"), "readOnly": name != "StopLogging",
+        "responseElements": null, "requestID": format!("req-{seconds}"), "readOnly": false,
         "eventID": format!("00000000-0000-4000-8000-{seconds:012}"), "eventType": "AwsApiCall",
         "managementEvent": true, "recipientAccountId": ACCOUNT, "eventCategory": "Management",
     });

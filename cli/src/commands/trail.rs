@@ -8,10 +8,10 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
 use cloudvigil_aws::Clients;
-use cloudvigil_aws::lookup::{LookupQuery, Pace, lookup};
+use cloudvigil_aws::lookup::{Pace, Questions, Reading, Tally};
 use cloudvigil_aws::regions::{Regions, enabled_regions};
 use cloudvigil_aws::trails::{Trail as TrailState, trails};
-use cloudvigil_core::detect::{Catalogue, Rule};
+use cloudvigil_core::detect::Rule;
 use cloudvigil_core::formats::{self, Format};
 use cloudvigil_core::pipeline::{Entry, Options, Pipeline, SourceStats};
 use cloudvigil_core::ports::{Clock, SystemClock};
@@ -56,10 +56,11 @@ pub fn run(arguments: &Trail) -> Result<Ending> {
         // Regions have histories and quotas of their own: none waits for another.
         let mut tasks = tokio::task::JoinSet::new();
         let pace = Arc::new(Pace::default());
+        let questions = Arc::new(Questions::of(&catalogue, Rule::is_about_tampering));
         for region in &regions.names {
             let (clients, pace, region) = (Arc::clone(&clients), Arc::clone(&pace), region.clone());
-            let queries = queries(&catalogue);
-            tasks.spawn(async move { history(&clients, region, &queries, (from, to), &pace).await });
+            let questions = Arc::clone(&questions);
+            tasks.spawn(async move { history(&clients, region, &questions, (from, to), &pace).await });
         }
         let mut found = tasks.join_all().await;
         found.sort_by(|one, other| one.region.cmp(&other.region));
@@ -109,11 +110,6 @@ fn format(name: &str) -> Result<&'static dyn Format> {
     formats::by_name(name).with_context(|| format!("this build does not know the format '{name}'"))
 }
 
-/// What is asked of each region's history.
-fn queries(catalogue: &Catalogue) -> Vec<LookupQuery> {
-    catalogue.event_queries(Rule::is_about_tampering).into_iter().map(LookupQuery::from).collect()
-}
-
 /// What a region's history has.
 struct History {
     region: String,
@@ -125,22 +121,27 @@ struct History {
 async fn history(
     clients: &Clients,
     region: String,
-    queries: &[LookupQuery],
+    questions: &Questions,
     (from, to): (Timestamp, Timestamp),
     pace: &Pace,
 ) -> History {
     let client = clients.cloudtrail_in(&region).await;
+    let mut reading = Reading::new(from, to, questions);
+    let mut tally = Tally::default();
     let mut events = BTreeMap::new();
     let mut errors = Vec::new();
-    for query in queries {
-        let looked = lookup(&client, query, from, to, pace, &mut |event| {
-            events.insert(event.id, event.event);
-        })
-        .await;
-        errors.extend(looked.error.map(|error| error.to_string()));
-        if looked.incomplete > 0 {
-            errors.push(format!("{} events came without an id or a record", looked.incomplete));
+    loop {
+        match reading.next_page(&client, questions, pace, &mut tally).await {
+            Ok(Some(more)) => events.extend(more.into_iter().map(|event| (event.id, event.event))),
+            Ok(None) => break,
+            Err(stopped) => {
+                errors.push(stopped.to_string());
+                break;
+            }
         }
+    }
+    if tally.incomplete > 0 {
+        errors.push(format!("{} events came without an id or a record", tally.incomplete));
     }
     History { region, events: events.into_iter().collect(), errors }
 }

@@ -1,6 +1,7 @@
 //! What every invocation needs, built once.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use cloudvigil_aws::{ListedKeys, S3Objects};
 use cloudvigil_core::ports::{ObjectStore, PublicKeys};
@@ -10,6 +11,8 @@ use cloudvigil_lambda::{Detector, Environment, EnvironmentError};
 pub const FUNCTION: &str = "trail-detector";
 /// How far back `LookupEvents` can look, in days.
 pub const HISTORY_DAYS: u32 = 90;
+/// How often the event history of a region is asked: the quota of two calls a second is shared with people who respond.
+const LOOKUP_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The function's ports and configuration.
 pub struct Context {
@@ -17,6 +20,8 @@ pub struct Context {
     pub detector: Detector,
     /// How far back the first sweep looks, in days.
     pub lookup_days: u32,
+    /// The time between two questions to a region's history.
+    pub lookup_interval: Duration,
     /// The buckets whose log files are verified: those that may be read.
     pub verified_buckets: Vec<String>,
     /// The buckets.
@@ -42,7 +47,8 @@ impl Context {
     fn on(detector: Detector) -> Self {
         let objects = Arc::new(S3Objects::new(Arc::clone(&detector.clients)));
         let keys = Arc::new(ListedKeys::new(Arc::clone(&detector.clients)));
-        Self { detector, lookup_days: 7, verified_buckets: Vec::new(), objects, keys }
+        let lookup_interval = LOOKUP_INTERVAL;
+        Self { detector, lookup_days: 7, lookup_interval, verified_buckets: Vec::new(), objects, keys }
     }
 
     /// A context for tests.

@@ -10,14 +10,14 @@ use cloudvigil_aws::regions::enabled_regions;
 use cloudvigil_aws::trails::trails;
 use cloudvigil_core::correlate::SettleError;
 use cloudvigil_core::formats;
-use cloudvigil_core::pipeline::{Entry, Report};
+use cloudvigil_core::pipeline::{Entry, Options, Pipeline, Report};
 use cloudvigil_core::ports::PortError;
 use cloudvigil_lambda::Counters;
 use serde_json::Value;
 use tokio::time::Instant;
 
 use crate::context::{Context, FUNCTION};
-use crate::{integrity, sweep, trail_status};
+use crate::{delivery, integrity, sweep, trail_status};
 
 /// What is kept of the invocation's time to settle what was read and to end in order.
 const RESERVE: Duration = Duration::from_secs(15);
@@ -60,11 +60,13 @@ async fn dispatch(event: &Value, left: Duration, context: &Context, counters: &m
     }
     let bytes = event.to_string().into_bytes();
     let entry = Entry { key: None, time: None, bytes: &bytes };
-    let report =
-        context.detector.pipeline().entries("eventbridge", formats::by_name("cloudtrail"), std::iter::once(entry));
+    let report = pipeline(context).entries("eventbridge", formats::by_name("cloudtrail"), std::iter::once(entry));
     // An event that the pipeline left in its envelope is none of CloudTrail's.
     if !event["detail"]["eventName"].is_string() {
         return Err(Failed::NoCloudTrailEvent);
+    }
+    if !report.matches.is_empty() {
+        delivery::note(&event["detail"], context).await?;
     }
     conclude(report, context, counters).await
 }
@@ -81,7 +83,7 @@ async fn poll(left: Duration, context: &Context, counters: &mut Counters) -> Res
     // The history can wait for the next poll; so can digests, but they are few.
     let share = Instant::now() + deadline.saturating_duration_since(Instant::now()) / 3;
     failures.extend(integrity::verify(&trails, &regions.names, share, context, counters).await);
-    failures.extend(sweep::sweep(&regions.names, deadline, context, counters).await);
+    failures.extend(sweep::sweep(&regions.names, &trails, deadline, context, counters).await);
     for failure in &failures {
         tracing::error!(failure, "a part of the poll failed");
     }
@@ -89,6 +91,12 @@ async fn poll(left: Duration, context: &Context, counters: &mut Counters) -> Res
         None => Ok(()),
         Some(first) => Err(Failed::Poll(failures.len(), first.clone())),
     }
+}
+
+/// The pipeline for events, which also tells which of them matched.
+pub fn pipeline(context: &Context) -> Pipeline<'_> {
+    let detector = &context.detector;
+    Pipeline::new(detector.catalogue(), Options { matches: true, ..detector.options.clone() })
 }
 
 /// Settles what a report contributes; what was wrong with its source is logged and counted.

@@ -1,8 +1,12 @@
 //! Watches the trails: `CloudTrail` events as they come, and on a schedule the event history and the trails' status.
 
 mod context;
+mod delivery;
 mod handler;
 mod integrity;
+mod lease;
+#[cfg(test)]
+mod stage;
 mod sweep;
 mod trail_status;
 

@@ -1,207 +1,240 @@
 //! The event history, region by region: what happened since the last sweep, whoever delivered it or not.
 //!
 //! `LookupEvents` lists the newest first, so time is cut into slices of a day, the oldest first, each read to its last
-//! page for every question that the rules pose. A region's watermark moves by whole slices: a sweep that runs out of
-//! time, or fails, goes on from there. Each sweep starts an hour before the watermark, since events arrive late; an event
-//! that comes twice counts once.
+//! page. A region's watermark moves by whole slices, and the place within a slice is kept beside it: a sweep that runs out
+//! of time, fails or dies is continued by the next one, page by page, so that it comes to an end however much there is.
+//! What a slice is asked for, and that a place is a time, is told in [`cloudvigil_aws::lookup::Reading`]. After a slice
+//! with so many changes that it was read question by question, which costs the same for a day as for a week, the next one
+//! may be a week long.
+//!
+//! Events are analysed as they are read, and never collected. They come late, so each sweep starts an hour before the
+//! time when what was read last was begun; an event that comes twice counts once.
+//!
+//! One sweep at a time: it holds a lease. What one region lacks is told at the end, and keeps no other from being read.
 
-use cloudvigil_aws::lookup::{Pace, lookup};
+mod place;
+mod summary;
+
+use cloudvigil_aws::lookup::{LookupEvent, Pace, Questions, Reading, Stopped};
+use cloudvigil_aws::trails::Trail;
 use cloudvigil_core::formats;
 use cloudvigil_core::pipeline::Entry;
-use cloudvigil_core::ports::PortResult;
 use cloudvigil_lambda::Counters;
 use futures::StreamExt;
 use jiff::{SignedDuration, Timestamp};
-use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
+use self::place::{Place, Slice};
+use self::summary::{Summary, Swept};
 use crate::context::{Context, HISTORY_DAYS};
-use crate::handler::{Failed, conclude};
+use crate::delivery::Expected;
+use crate::handler::{Failed, conclude, pipeline};
+use crate::lease::Lease;
 
-/// The state's partition of the watermarks; the sort key is the region.
-const WATERMARKS: &str = "trail-detector#watermark";
-const SCHEMA: u32 = 1;
-/// How far a sweep reaches back behind its watermark. Events are in the history within about 15 minutes.
+/// What is leased.
+const SWEEP: &str = "sweep";
+/// How long the lease lasts beyond the sweep's deadline: longer than the invocation.
+const LEASE_RESERVE: SignedDuration = SignedDuration::from_secs(60);
+/// How far a sweep reaches back behind what was read. Events are in the history within about 15 minutes.
 const OVERLAP: SignedDuration = SignedDuration::from_hours(1);
 /// The longest stretch that is read before the watermark moves.
 const SLICE: SignedDuration = SignedDuration::from_hours(24);
-/// How long a watermark is kept: longer than the history itself.
-const LIFETIME: SignedDuration = SignedDuration::from_hours(100 * 24);
-/// How many regions are read at once.
-const REGIONS_AT_ONCE: usize = 8;
+/// The same where it is read question by question.
+const LONG_SLICE: SignedDuration = SignedDuration::from_hours(7 * 24);
+/// How many regions are read at once: more than there are for most, since each has a pace of its own.
+const REGIONS_AT_ONCE: usize = 20;
 /// How far back the history goes: what lies before it cannot be looked up any more.
 const HISTORY: SignedDuration = SignedDuration::from_hours(24 * HISTORY_DAYS as i64);
-
-#[derive(Debug, Serialize, Deserialize)]
-struct Watermark {
-    schema: u32,
-    /// Everything before this was read to its end.
-    until: Timestamp,
-}
+/// How much is read, in bytes, before it is analysed: what a region takes in memory, give or take a page.
+const BATCH: usize = 512 * 1024;
+/// After so many pages the place is kept, in case that the invocation dies.
+const PAGES_UNKEPT: u64 = 30;
 
 /// Sweeps the regions, until `deadline`. Returns what failed; the rest was done.
-pub async fn sweep(regions: &[String], deadline: Instant, context: &Context, counters: &mut Counters) -> Vec<String> {
-    let pace = Pace::default().deadline(deadline);
-    let mut failures = Vec::new();
-    let mut starts = Vec::new();
-    for region in regions {
-        match start(region, context).await {
-            Ok((start, damage)) => {
-                failures.extend(damage);
-                starts.push((start, region));
-            }
-            Err(error) => failures.push(format!("sweep of {region}: {error}")),
-        }
-    }
-    // Who waits longest comes first, so that a sweep that is cut short leaves out another region each time.
-    starts.sort_unstable_by_key(|(start, _)| start.from);
-    let swept = starts.into_iter().map(|(start, region)| {
-        let pace = &pace;
-        async move {
-            let mut counters = Counters::default();
-            let result = sweep_region(region, start, pace, context, &mut counters).await;
-            (counters, result.err().map(|error| format!("sweep of {region}: {error}")))
-        }
-    });
-    let swept: Vec<_> = futures::stream::iter(swept).buffer_unordered(REGIONS_AT_ONCE).collect().await;
-    for (counted, failure) in swept {
-        *counters += counted;
-        failures.extend(failure);
-    }
-    failures
-}
-
-/// Where a region's sweep starts, and the version of the watermark that says so.
-struct Start {
-    from: Timestamp,
-    version: Option<u64>,
-}
-
-/// Reads a region's watermark. An unreadable one is a failure that is told, and the region is swept as if for the first
-/// time, which replaces it.
-async fn start(region: &str, context: &Context) -> PortResult<(Start, Option<String>)> {
-    let item = context.detector.state.get(WATERMARKS, region).await?;
-    let now = context.detector.clock.now();
-    let back = |by: SignedDuration| now.saturating_sub(by).unwrap_or(Timestamp::MIN);
-    let first = back(SignedDuration::from_hours(24 * i64::from(context.lookup_days)));
-    let Some(item) = item else { return Ok((Start { from: first, version: None }, None)) };
-    let read = serde_json::from_slice::<Watermark>(&item.body).map_err(|error| error.to_string());
-    let read = read.and_then(|watermark| match watermark.schema {
-        SCHEMA => Ok(watermark.until),
-        other => Err(format!("its schema is {other}; this version reads {SCHEMA}")),
-    });
-    let (from, damage) = match read {
-        Ok(until) => (until.saturating_sub(OVERLAP).unwrap_or(Timestamp::MIN).max(back(HISTORY)), None),
-        Err(reason) => {
-            let days = context.lookup_days;
-            (first, Some(format!("the watermark of {region} is unreadable, so {days} days are read again: {reason}")))
-        }
-    };
-    Ok((Start { from, version: Some(item.version) }, damage))
-}
-
-async fn sweep_region(
-    region: &str,
-    Start { mut from, mut version }: Start,
-    pace: &Pace,
+pub async fn sweep(
+    regions: &[String],
+    trails: &[Trail],
+    deadline: Instant,
     context: &Context,
     counters: &mut Counters,
-) -> Result<(), Failed> {
-    let detector = &context.detector;
-    let now = detector.clock.now();
-    let client = detector.clients.cloudtrail_in(region).await;
-    while from < now {
-        let to = from.saturating_add(SLICE).unwrap_or(Timestamp::MAX).min(now);
-        for query in detector.catalogue().event_queries(|_| true) {
-            let mut events = Vec::new();
-            let looked = lookup(&client, &query.into(), from, to, pace, &mut |event| events.push(event)).await;
-            counters.count("LookupPages", looked.pages);
-            counters.count("LookupRetries", looked.retries);
-            counters.count("LookupIncomplete", looked.incomplete);
-            let entries = events.iter().map(|event| Entry { key: None, time: None, bytes: event.event.as_bytes() });
-            let source = format!("cloudtrail:LookupEvents:{region}");
-            if !events.is_empty() {
-                let report = detector.pipeline().entries(&source, formats::by_name("cloudtrail"), entries);
-                conclude(report, context, counters).await?;
+) -> Vec<String> {
+    let left = SignedDuration::try_from(deadline.saturating_duration_since(Instant::now())).unwrap_or_default();
+    let now = context.detector.clock.now();
+    let lease_end = now.saturating_add(left.saturating_add(LEASE_RESERVE)).unwrap_or(Timestamp::MAX);
+    let lease = match Lease::take(SWEEP, lease_end, context).await {
+        Ok(Some(lease)) => lease,
+        Ok(None) => {
+            counters.count("SweepsOverlapped", 1);
+            tracing::info!("another sweep of the event history is under way; this one leaves it to that");
+            return Vec::new();
+        }
+        Err(error) => return vec![error.to_string()],
+    };
+    let mut summary = Summary::default();
+    let questions = Questions::of(context.detector.catalogue(), |_| true);
+    let pace = Pace::default().interval(context.lookup_interval).deadline(deadline);
+    let expected = Expected::load(trails, context).await;
+    let expected = expected.map_err(|error| summary.fail(format!("what EventBridge should deliver: {error}"))).ok();
+    let sweep = Sweep { context, questions, pace, expected };
+    sweep.regions(regions, &mut summary, counters).await;
+    if let Err(error) = lease.release(context).await {
+        // It runs out by itself.
+        summary.fail(format!("the lease on the sweep: {error}"));
+    }
+    summary.log();
+    summary.count(counters);
+    summary.failures()
+}
+
+/// What all regions share.
+struct Sweep<'a> {
+    context: &'a Context,
+    questions: Questions,
+    pace: Pace,
+    expected: Option<Expected<'a>>,
+}
+
+/// How the reading of a slice ended, if not by a failure.
+enum Ended {
+    Done,
+    CutShort,
+}
+
+impl Sweep<'_> {
+    async fn regions(&self, regions: &[String], summary: &mut Summary, counters: &mut Counters) {
+        let mut places = Vec::new();
+        for region in regions {
+            match Place::load(region, self.context).await {
+                Ok((place, damage)) => {
+                    if let Some(damage) = damage {
+                        summary.fail(damage);
+                    }
+                    places.push((place, region));
+                }
+                Err(error) => summary.add(region, &Swept::default(), Some(error.to_string())),
             }
-            match looked.error {
-                // The rest is the next sweep's.
-                Some(_) if looked.cut_short => {
-                    counters.count("SweepsCutShort", 1);
+        }
+        // Who waits longest comes first, so that a sweep that is cut short leaves out another region each time.
+        places.sort_unstable_by_key(|(place, _)| place.from);
+        let swept = places.into_iter().map(|(place, region)| async move {
+            let (mut swept, mut counters) = (Swept::default(), Counters::default());
+            let result = self.region(region, place, &mut swept, &mut counters).await;
+            (region, swept, counters, result.err().map(|error| error.to_string()))
+        });
+        let mut swept = futures::stream::iter(swept).buffer_unordered(REGIONS_AT_ONCE);
+        while let Some((region, swept, counted, failure)) = swept.next().await {
+            *counters += counted;
+            summary.add(region, &swept, failure);
+        }
+    }
+
+    async fn region(
+        &self,
+        region: &str,
+        mut place: Place,
+        swept: &mut Swept,
+        counters: &mut Counters,
+    ) -> Result<(), Failed> {
+        // The history knows whole seconds only.
+        let now = self.context.detector.clock.now();
+        let now = Timestamp::from_second(now.as_second()).unwrap_or(now);
+        while place.slice.is_some() || place.from < now {
+            let mut slice = place.slice.take().unwrap_or_else(|| {
+                let length = if place.busy { LONG_SLICE } else { SLICE };
+                let to = place.from.saturating_add(length).unwrap_or(Timestamp::MAX).min(now);
+                Slice { begun: now, reading: Reading::new(place.from, to, &self.questions) }
+            });
+            match self.slice(region, &mut place, &mut slice, swept, counters).await? {
+                Ended::CutShort => {
+                    swept.cut_short = true;
                     return Ok(());
                 }
-                Some(error) => return Err(error.into()),
-                None => {}
+                Ended::Done => {}
+            }
+            swept.slices += 1;
+            let to = slice.reading.to();
+            place.busy = slice.reading.is_one_by_one();
+            place.until = to;
+            place.from = to.min(slice.begun.saturating_sub(OVERLAP).unwrap_or(Timestamp::MIN));
+            if !place.keep(region, None, self.context).await? || to >= now {
+                break;
             }
         }
-        let body = serde_json::to_vec(&Watermark { schema: SCHEMA, until: to }).unwrap_or_default();
-        let expires = now.saturating_add(LIFETIME).unwrap_or(Timestamp::MAX);
-        if !detector.state.put_if(WATERMARKS, region, body, expires, version).await? {
-            // Another sweep of this region is under way, and keeps the watermark.
+        Ok(())
+    }
+
+    /// Reads a slice from where it stands, and keeps the place if that is not its end.
+    async fn slice(
+        &self,
+        region: &str,
+        place: &mut Place,
+        slice: &mut Slice,
+        swept: &mut Swept,
+        counters: &mut Counters,
+    ) -> Result<Ended, Failed> {
+        let client = self.context.detector.clients.cloudtrail_in(region).await;
+        let (mut events, mut bytes, mut kept_at) = (Vec::new(), 0, swept.tally.pages);
+        loop {
+            let page = slice.reading.next_page(&client, &self.questions, &self.pace, &mut swept.tally).await;
+            let ended = match page {
+                Ok(Some(page)) => {
+                    bytes += page.iter().map(|event| event.event.len()).sum::<usize>();
+                    events.extend(page);
+                    None
+                }
+                Ok(None) => Some(Ok(Ended::Done)),
+                Err(Stopped::CutShort(_)) => Some(Ok(Ended::CutShort)),
+                Err(Stopped::Failed(error)) => Some(Err(error)),
+            };
+            let unkept = swept.tally.pages - kept_at;
+            let is_to_keep = unkept >= PAGES_UNKEPT || unkept > 0 && !matches!(ended, None | Some(Ok(Ended::Done)));
+            if bytes >= BATCH || is_to_keep || ended.is_some() {
+                self.analyse(region, &std::mem::take(&mut events), swept, counters).await?;
+                bytes = 0;
+            }
+            if is_to_keep {
+                kept_at = swept.tally.pages;
+                if !place.keep(region, Some(slice), self.context).await? {
+                    return Ok(Ended::CutShort);
+                }
+            }
+            if let Some(ended) = ended {
+                return Ok(ended?);
+            }
+        }
+    }
+
+    async fn analyse(
+        &self,
+        region: &str,
+        events: &[LookupEvent],
+        swept: &mut Swept,
+        counters: &mut Counters,
+    ) -> Result<(), Failed> {
+        if events.is_empty() {
             return Ok(());
         }
-        version = detector.state.get(WATERMARKS, region).await?.map(|item| item.version);
-        from = to;
+        let source = format!("cloudtrail:LookupEvents:{region}");
+        let pipeline = pipeline(self.context);
+        let entries =
+            events.iter().map(|event| Entry { key: Some(&event.id), time: None, bytes: event.event.as_bytes() });
+        let report = pipeline.entries(&source, formats::by_name("cloudtrail"), entries);
+        let mut matched: Vec<u64> = report.matches.iter().map(|matched| matched.record).collect();
+        matched.dedup();
+        swept.matched += matched.len() as u64;
+        conclude(report, self.context, counters).await?;
+        let Some(expected) = &self.expected else { return Ok(()) };
+        let matched = (1..).zip(events).filter(|(number, _)| matched.binary_search(number).is_ok());
+        let absent = expected.absent(matched.map(|(_, event)| event), self.context).await?;
+        if !absent.is_empty() {
+            swept.seen_by_poll_alone += absent.len() as u64;
+            let entries = absent.iter().map(|line| Entry { key: None, time: None, bytes: line.as_bytes() });
+            let report = pipeline.entries(&source, formats::by_name("inventory"), entries);
+            conclude(report, self.context, counters).await?;
+        }
+        Ok(())
     }
-    Ok(())
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::Arc;
-
-    use cloudvigil_aws::Clients;
-    use cloudvigil_core::ports::Clock;
-    use cloudvigil_lambda::Detector;
-    use cloudvigil_local::{Collected, EmbeddedState};
-
-    use super::*;
-
-    struct At(&'static str);
-
-    impl Clock for At {
-        fn now(&self) -> Timestamp {
-            self.0.parse().unwrap()
-        }
-    }
-
-    /// Where a sweep on 31 March 2026 starts that finds this in the state.
-    async fn started(watermark: Option<&str>) -> (String, Option<String>) {
-        let clock: Arc<dyn Clock> = Arc::new(At("2026-03-31T12:00:00Z"));
-        let state = Arc::new(EmbeddedState::in_memory(Arc::clone(&clock)).unwrap());
-        let detector = Detector::new(Arc::new(Clients::new()), state, Arc::new(Collected::new()), clock);
-        let context = Context::for_test(detector);
-        if let Some(body) = watermark {
-            let body = body.as_bytes().to_vec();
-            context.detector.state.put(WATERMARKS, "eu-west-1", body, Timestamp::MAX).await.unwrap();
-        }
-        let (start, damage) = start("eu-west-1", &context).await.unwrap();
-        assert_eq!(start.version.is_some(), watermark.is_some());
-        (start.from.to_string(), damage)
-    }
-
-    #[tokio::test]
-    async fn a_region_that_was_not_swept_for_long_is_read_from_its_watermark() {
-        assert_eq!(started(None).await, ("2026-03-24T12:00:00Z".to_owned(), None));
-        for (until, from) in [
-            ("2026-03-31T11:00:00Z", "2026-03-31T10:00:00Z"),
-            // Longer ago than the first look back, and still within the history.
-            ("2026-03-01T11:00:00Z", "2026-03-01T10:00:00Z"),
-            // Older than the history.
-            ("2025-01-01T00:00:00Z", "2025-12-31T12:00:00Z"),
-            ("-009999-01-02T01:59:59Z", "2025-12-31T12:00:00Z"),
-        ] {
-            let watermark = format!(r#"{{"schema":1,"until":"{until}"}}"#);
-            assert_eq!(started(Some(&watermark)).await, (from.to_owned(), None), "{until}");
-        }
-    }
-
-    #[tokio::test]
-    async fn an_unreadable_watermark_is_told_and_the_region_is_read_as_if_for_the_first_time() {
-        for watermark in ["", "{}", r#"{"schema":2,"until":"2026-03-31T11:00:00Z"}"#] {
-            let (from, damage) = started(Some(watermark)).await;
-            assert_eq!(from, "2026-03-24T12:00:00Z");
-            assert!(damage.is_some_and(|damage| damage.contains("eu-west-1")), "{watermark}");
-        }
-    }
-}
+mod tests;

@@ -44,6 +44,10 @@ async fn stop_logging_is_a_critical_finding_that_says_who_and_where() {
     assert_eq!(finding.actor.as_deref(), Some("arn:aws:sts::123456789012:assumed-role/ops/mallory"));
     assert_eq!(finding.region.as_deref(), Some("eu-central-1"));
     assert!(!message.guidance.runbook.is_empty());
+    // By this the poll knows that EventBridge brought it.
+    let state = &context.detector.state;
+    let came = state.get("trail-detector#delivered", "11111111-1111-1111-1111-111111111111").await.unwrap();
+    assert!(came.is_some());
 }
 
 #[tokio::test]

@@ -3,6 +3,10 @@
 //! It is read off the rules' conditions, so a new rule is delivered and looked up without a second list. What cannot be
 //! read off (a rule that names neither a call nor a service) is seen in log files alone, but for the root user's doings,
 //! which `LookupEvents` can be asked for.
+//!
+//! `LookupEvents` can be asked in two ways, which cost differently: question by question
+//! ([`Catalogue::event_queries`]), or for everything that changes something and for the little that the rules want
+//! besides ([`Catalogue::event_queries_beside_changes`]).
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -31,6 +35,12 @@ impl EventName {
             Self::Exact(exact) => exact == name,
             Self::Prefix(prefix) => name.starts_with(prefix.as_str()),
         }
+    }
+
+    /// Whether every call that is meant is known to change something.
+    fn changes(&self) -> bool {
+        let (Self::Exact(name) | Self::Prefix(name)) = self;
+        CHANGES.iter().any(|verb| name.starts_with(verb))
     }
 
     fn exact(&self) -> Option<String> {
@@ -68,12 +78,12 @@ pub enum EventQuery {
     Root,
 }
 
-/// Services with so few changing calls that asking for all of them is cheaper than asking name by name.
-const QUIET: [&str; 20] = [
+/// Services with so few calls that asking for all of them is cheaper than asking name by name. `CloudTrail` is none of
+/// them: whoever asks for its event history fills it.
+const QUIET: [&str; 19] = [
     "access-analyzer.amazonaws.com",
     "account.amazonaws.com",
     "auditmanager.amazonaws.com",
-    "cloudtrail.amazonaws.com",
     "config.amazonaws.com",
     "detective.amazonaws.com",
     "guardduty.amazonaws.com",
@@ -90,6 +100,56 @@ const QUIET: [&str; 20] = [
     "securitylake.amazonaws.com",
     "vpc-lattice.amazonaws.com",
     "wafv2.amazonaws.com",
+];
+
+/// How the names of calls begin that change something, so that `CloudTrail` records them with `readOnly: false`. Of
+/// other names it is not known.
+const CHANGES: [&str; 45] = [
+    "Accept",
+    "Add",
+    "Archive",
+    "Associate",
+    "Attach",
+    "Authorize",
+    "BatchDelete",
+    "BatchDisable",
+    "BatchEnable",
+    "BatchPut",
+    "BatchUpdate",
+    "Cancel",
+    "ConsoleLogin",
+    "Create",
+    "Decline",
+    "Delete",
+    "Deregister",
+    "Detach",
+    "Disable",
+    "Disassociate",
+    "Enable",
+    "Import",
+    "Invite",
+    "Leave",
+    "Modify",
+    "Purge",
+    "Put",
+    "Reboot",
+    "Register",
+    "Remove",
+    "Replace",
+    "Reset",
+    "Retire",
+    "Revoke",
+    "Run",
+    "Schedule",
+    "Set",
+    "StartLogging",
+    "Stop",
+    "Subscribe",
+    "Tag",
+    "Terminate",
+    "Unsubscribe",
+    "Untag",
+    "Update",
 ];
 
 impl Catalogue {
@@ -109,6 +169,34 @@ impl Catalogue {
                     queries.insert(EventQuery::Root);
                 }
                 None => {}
+            }
+        }
+        queries
+    }
+
+    /// What `LookupEvents` must be asked for besides all events that change something, so that every one of `these` rules
+    /// sees its events: calls that may change nothing, and the root user's.
+    ///
+    /// Of a service that a rule names without any call, only what changes something is seen.
+    pub fn event_queries_beside_changes(&self, these: impl Fn(&Rule) -> bool) -> BTreeSet<EventQuery> {
+        let mut queries = BTreeSet::new();
+        for wanted in self.wanted_events(these) {
+            match &wanted.names {
+                None if wanted.root => {
+                    queries.insert(EventQuery::Root);
+                }
+                None => {}
+                Some(names) => {
+                    for name in names.iter().filter(|name| !name.changes()) {
+                        match (name, &wanted.sources) {
+                            (EventName::Exact(name), _) => queries.extend([EventQuery::Name(name.clone())]),
+                            (EventName::Prefix(_), Some(sources)) => {
+                                queries.extend(sources.iter().cloned().map(EventQuery::Source));
+                            }
+                            (EventName::Prefix(_), None) => {}
+                        }
+                    }
+                }
             }
         }
         queries
@@ -278,14 +366,37 @@ mod tests {
 
     #[test]
     fn quiet_services_are_asked_for_whole_and_others_by_name() {
-        let tampering =
-            "{a: {eventSource: cloudtrail.amazonaws.com, eventName: [StopLogging, DeleteTrail]}, condition: a}";
-        assert_eq!(queries(tampering), [EventQuery::Source("cloudtrail.amazonaws.com".to_owned())]);
+        let quiet =
+            "{a: {eventSource: guardduty.amazonaws.com, eventName: [DeleteDetector, CreateFilter]}, condition: a}";
+        assert_eq!(queries(quiet), [EventQuery::Source("guardduty.amazonaws.com".to_owned())]);
         let noisy = "{a: {eventSource: iam.amazonaws.com}, b: {eventName: CreateAccessKey}, c: {x: y}, condition: a and b and not c}";
         assert_eq!(queries(noisy), [EventQuery::Name("CreateAccessKey".to_owned())]);
         assert_eq!(queries("{a: {userIdentity.type: Root}, condition: a}"), [EventQuery::Root]);
         assert_eq!(queries("{a: {eventName|startswith: Put}, condition: a}"), []);
         assert_eq!(queries("{a: {eventName|contains: Put}, condition: a}"), []);
+    }
+
+    #[test]
+    fn beside_all_changes_only_what_may_change_nothing_is_asked_for() {
+        let beside = |detection: &str| {
+            catalogue(detection).event_queries_beside_changes(|_| true).into_iter().collect::<Vec<_>>()
+        };
+        assert_eq!(beside("{a: {eventSource: guardduty.amazonaws.com, eventName: DeleteDetector}, condition: a}"), []);
+        let secret = "{a: {eventSource: secretsmanager.amazonaws.com, eventName: [GetSecretValue, PutSecretValue]}, condition: a}";
+        assert_eq!(beside(secret), [EventQuery::Name("GetSecretValue".to_owned())]);
+        let prefix = "{a: {eventSource: lambda.amazonaws.com, eventName|startswith: [GetFunction, DeleteFunction]}, condition: a}";
+        assert_eq!(beside(prefix), [EventQuery::Source("lambda.amazonaws.com".to_owned())]);
+        assert_eq!(beside("{a: {userIdentity.type: Root}, condition: a}"), [EventQuery::Root]);
+        assert_eq!(beside("{a: {userIdentity.type: Root, eventName: DeleteTrail}, condition: a}"), []);
+    }
+
+    #[test]
+    fn the_built_in_rules_want_little_beside_changes() {
+        let (catalogue, problems) = Catalogue::built_in();
+        assert!(problems.is_empty(), "{problems:?}");
+        let beside = catalogue.event_queries_beside_changes(|_| true);
+        // Each costs a call for every region and poll: a name that is here although it changes something lacks its verb.
+        assert_eq!(beside.into_iter().collect::<Vec<_>>(), [EventQuery::Root]);
     }
 
     #[test]
