@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Everything that can be said of the template without AWS: sam validate, cfn-lint, checkov, and our own checks.
+# Everything that can be said of the templates without AWS: sam validate, cfn-lint, checkov, and our own checks.
 # Needs python3 and pip (22.3 or later); installs the rest, at pinned versions, once, beside what cargo builds.
 set -euo pipefail
 
@@ -41,7 +41,7 @@ run() {
 }
 
 # The checks depend on nothing but these files, so what has passed need not be checked again.
-state=$(cd "$infra" && cat template.yaml .checkov.yaml requirements*.txt check* | sha256sum)
+state=$(cd "$infra" && cat template.yaml region.yaml .checkov.yaml requirements*.txt check* | sha256sum)
 if [ "$(cat "$cache/passed" 2>/dev/null)" = "$state" ]; then
     echo "infra: unchanged since every check passed"
     exit 0
@@ -53,12 +53,13 @@ venv checkov requirements-checkov.txt
 cd "$infra"
 # checkov leaves out what a condition is false for, so it sees the template with everything switched on.
 sed "s/Default: 'false'/Default: 'true'/" template.yaml > "$cache/everything.yaml"
+cp region.yaml "$cache/region.yaml"
 pids=()
-run 'own checks' "$cache/sam/bin/python" check_template.py template.yaml & pids+=($!)
+run 'own checks' "$cache/sam/bin/python" check_template.py template.yaml region.yaml & pids+=($!)
 run 'own checks see what they are for' "$cache/sam/bin/python" check_template_test.py & pids+=($!)
-run 'cfn-lint' "$cache/sam/bin/cfn-lint" template.yaml & pids+=($!)
+run 'cfn-lint' "$cache/sam/bin/cfn-lint" template.yaml region.yaml & pids+=($!)
 run 'sam validate' "$cache/sam/bin/sam" validate --lint --template template.yaml & pids+=($!)
-run 'checkov' "$cache/checkov/bin/checkov" --file "$cache/everything.yaml" --config-file .checkov.yaml & pids+=($!)
+run 'checkov' "$cache/checkov/bin/checkov" --file "$cache/everything.yaml" "$cache/region.yaml" --config-file .checkov.yaml & pids+=($!)
 failed=0
 for pid in "${pids[@]}"; do wait "$pid" || failed=1; done
 [ $failed = 0 ] && printf '%s\n' "$state" > "$cache/passed"

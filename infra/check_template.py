@@ -1,6 +1,6 @@
-"""Checks of the template that no linter makes: the traps that are known to lose messages in silence.
+"""Checks of a template that no linter makes: the traps that are known to lose messages in silence.
 
-    python check_template.py template.yaml
+    python check_template.py template.yaml region.yaml
 
 Prints one line a problem, with the file's line number, and exits with 1 if there is any.
 """
@@ -272,8 +272,12 @@ def topics(t):
     for name, topic in t.of("AWS::SNS::Topic"):
         if t.resources.get(target(topic.get("KmsMasterKeyId")), {}).get("Type") != "AWS::KMS::Key":
             yield t.resources[name].line, f"{name} needs a key of the stack"
+    forwarded = set()
+    for _, rule in t.of("AWS::Events::Rule"):
+        if "CloudWatch Alarm State Change" in rule["EventPattern"].get("detail-type", []):
+            forwarded |= {target(resource) for resource in rule["EventPattern"].get("resources", [])}
     for name, alarm in t.of("AWS::CloudWatch::Alarm"):
-        if "OperationsTopic" not in [target(action) for action in alarm.get("AlarmActions", [])]:
+        if "OperationsTopic" not in [target(action) for action in alarm.get("AlarmActions", [])] and name not in forwarded:
             yield t.resources[name].line, f"{name} tells nobody"
 
 
@@ -296,12 +300,14 @@ def problems(text):
     return sorted({found for check in CHECKS for found in check(template)})
 
 
-def main(path):
-    found = problems(pathlib.Path(path).read_text(encoding="utf-8"))
-    for line, what in found:
-        print(f"{path}:{line}: {what}")
-    return 1 if found else 0
+def main(paths):
+    failed = 0
+    for path in paths:
+        for line, what in problems(pathlib.Path(path).read_text(encoding="utf-8")):
+            print(f"{path}:{line}: {what}")
+            failed = 1
+    return failed
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1]))
+    sys.exit(main(sys.argv[1:]))

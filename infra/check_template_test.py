@@ -1,11 +1,13 @@
-"""Breaks the real template in the ways that the checks are for, and expects each to be seen."""
+"""Breaks the real templates in the ways that the checks are for, and expects each to be seen."""
 
 import pathlib
 import unittest
 
 from check_template import problems
 
-TEMPLATE = (pathlib.Path(__file__).parent / "template.yaml").read_text(encoding="utf-8")
+INFRA = pathlib.Path(__file__).parent
+TEMPLATE = (INFRA / "template.yaml").read_text(encoding="utf-8")
+REGION = (INFRA / "region.yaml").read_text(encoding="utf-8")
 
 # What is broken: (the template's text, what it becomes, what must be said).
 BREAKS = {
@@ -30,18 +32,27 @@ BREAKS = {
     "silent_alarm": ("      AlarmActions: [!Ref OperationsTopic]\n", "", "tells nobody"),
     "missing_alarm": ("MetricName: Throttles", "MetricName: Duration", "alarms on Errors and Throttles"),
 }
+# The same for what another region has.
+REGION_BREAKS = {
+    "silent_alarm": ("        resources: [!GetAtt EventDeadLettersAlarm.Arn]\n", "", "tells nobody"),
+    "wildcard_action": ("Action: events:PutEvents", "Action: events:*", "allows events:*"),
+    "forged_events": ("source: [{prefix: aws.}]", "source: [{prefix: a}]", "anybody can put"),
+    "rule_without_dlq": ("          DeadLetterConfig: {Arn: !GetAtt EventDeadLetters.Arn}\n  TrailRuleEc2:", "  TrailRuleEc2:", "without a dead-letter queue"),
+}
 
 
 class CheckTemplate(unittest.TestCase):
-    def test_the_template_has_no_problem(self):
+    def test_the_templates_have_no_problem(self):
         self.assertEqual(problems(TEMPLATE), [])
+        self.assertEqual(problems(REGION), [])
 
     def test_every_break_is_seen(self):
-        for name, (good, bad, said) in BREAKS.items():
-            with self.subTest(name):
-                self.assertTrue(good in TEMPLATE, f"the template no longer has {good!r}")
-                found = problems(TEMPLATE.replace(good, bad, 1))
-                self.assertTrue(any(said in what for _, what in found), found)
+        for template, breaks in ((TEMPLATE, BREAKS), (REGION, REGION_BREAKS)):
+            for name, (good, bad, said) in breaks.items():
+                with self.subTest(name):
+                    self.assertTrue(good in template, f"the template no longer has {good!r}")
+                    found = problems(template.replace(good, bad, 1))
+                    self.assertTrue(any(said in what for _, what in found), found)
 
     def test_anchors_are_refused(self):
         with self.assertRaises(SystemExit):

@@ -1,5 +1,7 @@
-//! The template's `EventBridge` rules are generated from the detection rules: this test is the generator, and fails
-//! where the template is not what it would write. To write it: `CLOUDVIGIL_WRITE=1 cargo test -p trail-detector`.
+//! The templates' `EventBridge` rules are generated from the detection rules: this test is the generator, and fails
+//! where a template is not what it would write. To write them: `CLOUDVIGIL_WRITE=1 cargo test -p trail-detector`.
+//!
+//! The stack's own region has them with the function for a target, every other region with the bus of that region.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic, also outside of its #[test] function")]
 
@@ -17,7 +19,26 @@ const END: &str = "  # END generated\n";
 /// <https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-quota.html>.
 const MAX_PATTERN: usize = 2_048;
 
-/// One rule of the template: calls of one service.
+/// The templates, each with what its rules' targets begin with.
+const TEMPLATES: [(&str, &str); 2] = [
+    (
+        "template.yaml",
+        "        - Id: trail-detector
+          Arn: !GetAtt TrailDetector.Arn
+",
+    ),
+    (
+        "region.yaml",
+        "        - Id: home
+          Arn: !Sub 'arn:${AWS::Partition}:events:${HomeRegion}:${AWS::AccountId}:event-bus/default'
+          RoleArn: !GetAtt ForwardRole.Arn
+",
+    ),
+];
+/// The largest template that `CloudFormation` takes without a bucket, in bytes: what the README deploys so.
+const MAX_TEMPLATE: usize = 51_200;
+
+/// One rule of a template: calls of one service.
 struct EventRule {
     service: String,
     source: String,
@@ -42,7 +63,7 @@ impl EventRule {
         self.source == source && self.names.iter().any(|wanted| wanted.matches(name))
     }
 
-    fn resource(&self) -> String {
+    fn resource(&self, target: &str) -> String {
         let mut capital = self.service.clone();
         capital.get_mut(..1).map(str::make_ascii_uppercase).unwrap();
         let in_yaml = |name: &EventName| match name {
@@ -66,9 +87,7 @@ impl EventRule {
           eventSource: [{source}]
           eventName: [{names}]
       Targets:
-        - Id: trail-detector
-          Arn: !GetAtt TrailDetector.Arn
-          RetryPolicy: {{MaximumRetryAttempts: 185, MaximumEventAgeInSeconds: 86400}}
+{target}          RetryPolicy: {{MaximumRetryAttempts: 185, MaximumEventAgeInSeconds: 86400}}
           DeadLetterConfig: {{Arn: !GetAtt EventDeadLetters.Arn}}
 "
         )
@@ -166,21 +185,24 @@ fn a_service_with_many_calls_is_cut_into_patterns_that_fit() {
 
 #[test]
 #[allow(clippy::disallowed_methods, reason = "the variable is this test's own switch")]
-fn the_template_has_these_rules() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../infra/template.yaml");
-    let template = fs::read_to_string(&path).unwrap();
-    let (before, rest) = template.split_once(BEGIN).expect("the template's generated part begins");
-    let (_, after) = rest.split_once(END).expect("the template's generated part ends");
-    let mut generated = String::from(before);
-    generated.push_str(BEGIN);
-    for rule in event_rules(&wanted()) {
-        write!(generated, "{}", rule.resource()).unwrap();
-    }
-    generated.push_str(END);
-    generated.push_str(after);
-    if std::env::var("CLOUDVIGIL_WRITE").is_ok() {
-        fs::write(&path, &generated).unwrap();
-    } else {
-        assert!(template == generated, "infra/template.yaml is not up to date: see the head of this file");
+fn the_templates_have_these_rules() {
+    for (name, target) in TEMPLATES {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../infra").join(name);
+        let template = fs::read_to_string(&path).unwrap();
+        let (before, rest) = template.split_once(BEGIN).expect("the template's generated part begins");
+        let (_, after) = rest.split_once(END).expect("the template's generated part ends");
+        let mut generated = String::from(before);
+        generated.push_str(BEGIN);
+        for rule in event_rules(&wanted()) {
+            write!(generated, "{}", rule.resource(target)).unwrap();
+        }
+        generated.push_str(END);
+        generated.push_str(after);
+        if std::env::var("CLOUDVIGIL_WRITE").is_ok() {
+            fs::write(&path, &generated).unwrap();
+        } else {
+            assert!(template == generated, "infra/{name} is not up to date: see the head of this file");
+        }
+        assert!(name != "region.yaml" || generated.len() <= MAX_TEMPLATE, "{} bytes", generated.len());
     }
 }
