@@ -13,6 +13,7 @@ mod permission_taken_away_is_loud;
 mod poisoned_object_hurts_no_other;
 mod stop_logging_is_mailed;
 mod stop_logging_is_mailed_by_the_poll_alone;
+mod sweep_seen_by_poll_alone;
 
 /// Every story, each named as its module. The first one says whether the ground holds.
 pub const ALL: &[(&str, Body)] = &[
@@ -21,6 +22,7 @@ pub const ALL: &[(&str, Body)] = &[
     ("permission_taken_away_is_loud", permission_taken_away_is_loud::story),
     ("stop_logging_is_mailed", stop_logging_is_mailed::story),
     ("stop_logging_is_mailed_by_the_poll_alone", stop_logging_is_mailed_by_the_poll_alone::story),
+    ("sweep_seen_by_poll_alone", sweep_seen_by_poll_alone::story),
     ("injection_in_a_log_object_is_mailed", injection_in_a_log_object_is_mailed::story),
     ("brute_force_in_a_log_group_is_mailed_once", brute_force_in_a_log_group_is_mailed_once::story),
     ("exposed_instance_is_mailed_once", exposed_instance_is_mailed_once::story),
