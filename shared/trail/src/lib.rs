@@ -1,7 +1,19 @@
-//! The health of `CloudTrail` itself: what it delivered is still what lies in the bucket.
+//! The health of `CloudTrail` itself: it records what it did, and what it delivered is still what lies in the bucket.
 //!
-//! Every hour `CloudTrail` writes a digest file for each trail and region: the hashes of the log files that it delivered,
-//! the hash and the signature of the digest before, all of it signed
+//! **State.** A trail's configuration is compared with the one that was seen last, so that a change is found although no
+//! event tells of it, and its finding says in words what is no longer recorded, and what to run to undo it.
+//!
+//! | need | module |
+//! | --- | --- |
+//! | a trail as it was seen | [`state`] |
+//! | what it records, and what it does no more, in words | [`coverage`] |
+//! | what to run to have it as it was | [`undo`] |
+//! | what became of it, as lines that rules judge | [`changes`] |
+//! | the trails as they were seen last | [`snapshots`] |
+//! | what all trails together leave out | [`gaps`] |
+//!
+//! **Digests.** Every hour `CloudTrail` writes a digest file for each trail and region: the hashes of the log files that
+//! it delivered, the hash and the signature of the digest before, all of it signed
 //! (<https://docs.aws.amazon.com/awscloudtrail/latest/userguide/cloudtrail-log-file-custom-validation.html>). So whoever
 //! changes or removes a log file has to change its digest, and cannot sign it; and a digest that is gone is named by the
 //! next one.
@@ -22,14 +34,20 @@
 #![warn(missing_docs)]
 
 pub mod chain;
+pub mod changes;
 mod content;
+pub mod coverage;
 mod digest;
+pub mod gaps;
 pub mod keys;
 mod name;
 pub mod places;
 pub mod record;
 mod ring;
+pub mod snapshots;
+pub mod state;
 pub mod summary;
+pub mod undo;
 pub mod unlisted;
 pub mod walk;
 pub mod watch;

@@ -24,6 +24,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::chain::Chain;
+use crate::gaps::partition;
 
 /// The version of the inventory line's shape.
 const SCHEMA: u32 = 1;
@@ -97,11 +98,7 @@ impl<'p> Place<'p> {
     }
 
     fn resource(&self, region: &str) -> String {
-        let partition = match region {
-            region if region.starts_with("cn-") => "aws-cn",
-            region if region.starts_with("us-gov-") => "aws-us-gov",
-            _ => "aws",
-        };
+        let partition = partition(region);
         self.bucket.map_or_else(|| self.key.to_owned(), |bucket| format!("arn:{partition}:s3:::{bucket}/{}", self.key))
     }
 }

@@ -1,3 +1,5 @@
+use std::collections::BTreeSet;
+
 use serde_json::json;
 
 use super::*;
@@ -160,6 +162,66 @@ fn advanced_selectors() {
     let both = ["true", "false"]
         .map(|value| json!({"fieldSelectors": [management, {"field": "readOnly", "equals": [value]}]}));
     assert_eq!(selectors(&json!({"advancedEventSelectors": both})).as_deref(), Some("all"));
+}
+
+#[test]
+fn selectors_add_up_and_never_to_more_than_they_record() {
+    let set = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<BTreeSet<_>>();
+    let writes = |selectors: &[Value]| Recording::of(&json!({"EventSelectors": selectors})).unwrap().writes;
+    let but = |names: &[&str]| json!({"ReadWriteType": "All", "ExcludeManagementEventSources": names});
+    assert_eq!(writes(&[but(&["kms", "rdsdata"])]), Share::Except(set(&["kms", "rdsdata"])));
+    assert_eq!(writes(&[but(&["kms", "rdsdata"]), but(&["kms"])]), Share::Except(set(&["kms"])));
+    assert_eq!(writes(&[but(&["kms"]), but(&["rdsdata"])]), Share::All);
+    let advanced = |fields: &[Value]| {
+        let mut all = vec![json!({"Field": "eventCategory", "Equals": ["Management"]})];
+        all.extend_from_slice(fields);
+        json!({"FieldSelectors": all})
+    };
+    let writes = |selectors: &[Value]| Recording::of(&json!({"AdvancedEventSelectors": selectors})).unwrap().writes;
+    let only = |names: &[&str]| advanced(&[json!({"Field": "eventSource", "Equals": names})]);
+    let but = |names: &[&str]| advanced(&[json!({"Field": "eventSource", "NotEquals": names})]);
+    let by_name = advanced(&[json!({"Field": "eventName", "StartsWith": ["Put"]})]);
+    assert_eq!(writes(&[only(&["iam"]), only(&["sts"])]), Share::Only(set(&["iam", "sts"])));
+    assert_eq!(writes(&[but(&["kms"]), only(&["kms"])]), Share::All);
+    assert_eq!(writes(&[but(&["kms"]), by_name.clone()]), Share::Except(set(&["kms"])));
+    assert_eq!(writes(&[only(&["iam"]), by_name]), Share::Partly);
+}
+
+#[test]
+fn data_events_have_their_type_and_their_conditions() {
+    let conditions = |selectors: &Value| {
+        let others = Recording::of(selectors).unwrap().others;
+        let line = |(others, conditions): (Others, BTreeSet<String>)| {
+            let conditions = conditions.into_iter().collect::<Vec<_>>().join("|");
+            format!("{} {} {:?}: {conditions}", others.category, others.of, others.access)
+        };
+        others.into_iter().map(line).collect::<Vec<_>>()
+    };
+    let basic = json!({"eventSelectors": [{"readWriteType": "WriteOnly", "dataResources": [
+        {"type": "AWS::S3::Object", "values": ["arn:aws:s3:::"]},
+        {"type": "AWS::Lambda::Function", "values": ["arn:aws:lambda:eu-west-1:1:function:a", "arn:aws:lambda"]},
+    ]}]});
+    assert_eq!(
+        conditions(&basic),
+        [
+            "Data AWS::Lambda::Function Write: |resources.ARN is arn:aws:lambda:eu-west-1:1:function:a",
+            "Data AWS::S3::Object Write: ",
+        ]
+    );
+    let advanced = json!({"advancedEventSelectors": [{"fieldSelectors": [
+        {"field": "eventCategory", "equals": ["Data"]}, {"field": "resources.type", "equals": ["AWS::S3::Object"]},
+        {"field": "readOnly", "equals": ["false"]}, {"field": "resources.ARN", "notStartsWith": ["arn:aws:s3:::logs/"]},
+    ]}, {"fieldSelectors": [
+        {"field": "eventCategory", "equals": ["NetworkActivity"]}, {"field": "eventSource", "equals": ["s3.amazonaws.com"]},
+        {"field": "readOnly", "equals": ["true"]},
+    ]}]});
+    assert_eq!(
+        conditions(&advanced),
+        [
+            "Data AWS::S3::Object Write: resources.ARN does not start with arn:aws:s3:::logs/",
+            "NetworkActivity s3.amazonaws.com Read: ",
+        ]
+    );
 }
 
 #[test]
