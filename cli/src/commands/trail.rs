@@ -10,7 +10,7 @@ use anyhow::{Context as _, Result};
 use cloudvigil_aws::Clients;
 use cloudvigil_aws::lookup::{Pace, Questions, Reading, Tally};
 use cloudvigil_aws::regions::{Regions, enabled_regions};
-use cloudvigil_aws::trails::{Trail as TrailState, trails};
+use cloudvigil_aws::trails::{Seen, Trail as TrailState, trails};
 use cloudvigil_core::detect::Rule;
 use cloudvigil_core::formats::{self, Format};
 use cloudvigil_core::pipeline::{Entry, Options, Pipeline, SourceStats};
@@ -52,7 +52,7 @@ pub fn run(arguments: &Trail) -> Result<Ending> {
         run.failed(&format!("{error}; only {} was looked at", regions.names.join(", ")));
     }
     let pipeline = Pipeline::new(&catalogue, Options { modified: to, ..Options::default() });
-    let (found, (trails, errors)) = runtime.block_on(async {
+    let (found, Seen { trails, errors, .. }) = runtime.block_on(async {
         // Regions have histories and quotas of their own: none waits for another.
         let mut tasks = tokio::task::JoinSet::new();
         let pace = Arc::new(Pace::default());
@@ -77,13 +77,13 @@ pub fn run(arguments: &Trail) -> Result<Ending> {
         report.stats.errors.extend(errors);
         run.take(Ok(report));
     }
-    for error in &errors {
+    for (_, error) in &errors {
         run.failed(error);
     }
     let records: Vec<Value> = trails.iter().map(|trail| trail.to_inventory(None)).collect();
     for (trail, record) in trails.iter().zip(&records) {
-        for error in [trail.status.as_ref().err(), trail.management_writes.as_ref().err()].into_iter().flatten() {
-            run.failed(&format!("trail {} in {}: {error}: {}", trail.name, trail.home_region, error.message));
+        for (region, look) in trail.failed_looks() {
+            run.failed(&format!("trail {} in {region}: {look}: {}", trail.name, look.message));
         }
         let line = record.to_string();
         let entry = Entry { key: Some(&trail.arn), time: None, bytes: line.as_bytes() };
@@ -181,7 +181,7 @@ fn health(trails: &[TrailState], complete: bool, shown: bool, writer: &mut dyn W
             Cell::new(if trail.multi_region { "all" } else { "home" }),
             Cell::new(logging),
             Cell::new(delivery),
-            Cell::new(trail.management_writes.as_ref().map_or_else(unknown, |writes| writes.as_str().to_owned())),
+            Cell::new(trail.management_writes().map_or_else(unknown, |writes| writes.as_str().to_owned())),
         ]);
     }
     writeln!(writer, "{sheet}")

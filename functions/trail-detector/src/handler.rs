@@ -68,7 +68,11 @@ async fn dispatch(event: &Value, left: Duration, context: &Context, counters: &m
     if !report.matches.is_empty() {
         delivery::note(&event["detail"], context).await?;
     }
-    conclude(report, context, counters).await
+    conclude(report, context, counters).await?;
+    if let Some(region) = trail_status::changed_in(event) {
+        trail_status::look_at_once(region, context, counters).await;
+    }
+    Ok(())
 }
 
 async fn poll(left: Duration, context: &Context, counters: &mut Counters) -> Result<(), Failed> {
@@ -76,14 +80,13 @@ async fn poll(left: Duration, context: &Context, counters: &mut Counters) -> Res
     let deadline = Instant::now() + left.saturating_sub(RESERVE);
     let mut failures = Vec::new();
     let regions = enabled_regions(&context.detector.clients).await?;
-    failures.extend(regions.error.map(|error| error.to_string()));
-    let (trails, errors) = trails(&context.detector.clients, &regions.names).await;
-    failures.extend(errors.iter().map(ToString::to_string));
-    failures.extend(trail_status::check(&trails, context, counters).await);
+    failures.extend(regions.error.as_ref().map(ToString::to_string));
+    let seen = trails(&context.detector.clients, &regions.names).await;
+    failures.extend(trail_status::check(&seen, regions.error.is_none(), context, counters).await);
     // The history can wait for the next poll; so can digests, but they are few.
     let share = Instant::now() + deadline.saturating_duration_since(Instant::now()) / 3;
-    failures.extend(integrity::verify(&trails, &regions.names, share, context, counters).await);
-    failures.extend(sweep::sweep(&regions.names, &trails, deadline, context, counters).await);
+    failures.extend(integrity::verify(&seen.trails, &regions.names, share, context, counters).await);
+    failures.extend(sweep::sweep(&regions.names, &seen.trails, deadline, context, counters).await);
     for failure in &failures {
         tracing::error!(failure, "a part of the poll failed");
     }

@@ -108,11 +108,12 @@ mod bucket;
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
     use std::sync::Arc;
     use std::time::Duration;
 
     use cloudvigil_aws::Clients;
-    use cloudvigil_aws::trails::{ManagementWrites, TrailStatus};
+    use cloudvigil_aws::trails::{Selectors, TrailStatus};
     use cloudvigil_core::ports::Clock;
     use cloudvigil_lambda::Detector;
     use cloudvigil_local::{Collected, EmbeddedState};
@@ -137,13 +138,18 @@ mod tests {
             account: Some(ACCOUNT.to_owned()),
             multi_region: true,
             organization: false,
+            global_services: true,
+            insights: false,
             s3_bucket: Some(BUCKET.to_owned()),
             s3_prefix: None,
             log_group: None,
+            log_role: None,
+            sns_topic: None,
             kms_key: None,
             validation: true,
             status: Ok(TrailStatus::default()),
-            management_writes: Ok(ManagementWrites::All),
+            elsewhere: BTreeMap::new(),
+            selectors: Ok(Selectors::untouched()),
         }
     }
 

@@ -1,10 +1,17 @@
-//! The trails' status: a trail that does not log is found although no event ever says so.
+//! The trails' state: one that does not log, or that records less than it did, is found although no event ever says so.
+//!
+//! Each poll looks at all trails. A call that tampers with a trail makes this look at the trails of its region at once, so
+//! that the finding about the call, which says who did it, is followed within seconds by one that says what was lost.
 
-use cloudvigil_aws::trails::{CouldNotLook, Trail};
+use cloudvigil_aws::trails::{CouldNotLook, Seen, Trail, TrailStatus, trails};
 use cloudvigil_core::formats;
 use cloudvigil_core::pipeline::Entry;
 use cloudvigil_core::ports::{Failure, PortResult};
 use cloudvigil_lambda::Counters;
+use cloudvigil_trail::changes::{Change, explain_stopped};
+use cloudvigil_trail::gaps::gaps;
+use cloudvigil_trail::snapshots;
+use cloudvigil_trail::state::TrailState;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -12,11 +19,23 @@ use serde_json::Value;
 use crate::context::Context;
 use crate::handler::{Failed, conclude};
 
-/// The state's partition of when a trail was first seen as it is, where AWS does not say; the sort key is its ARN.
+/// The state's partition of when something was first seen as it is, where AWS does not say; the sort key is its ARN.
 const FIRST_SEEN: &str = "trail-detector#first-seen";
 const SCHEMA: u32 = 1;
-/// How long that is remembered after the trail was last seen.
+/// How long that is remembered after it was last seen.
 const LIFETIME: SignedDuration = SignedDuration::from_hours(100 * 24);
+/// How often a trail that records nothing is told again.
+const REMINDER: SignedDuration = SignedDuration::from_hours(24);
+/// Calls that change a trail in what [`snapshots`] compares.
+const CHANGING: [&str; 7] = [
+    "CreateTrail",
+    "DeleteTrail",
+    "PutEventSelectors",
+    "PutInsightSelectors",
+    "StartLogging",
+    "StopLogging",
+    "UpdateTrail",
+];
 
 #[derive(Serialize, Deserialize)]
 struct FirstSeen {
@@ -26,63 +45,186 @@ struct FirstSeen {
     condition: Value,
 }
 
-/// Checks whether each trail is alive. Returns what failed; the rest was done.
-pub async fn check(trails: &[Trail], context: &Context, counters: &mut Counters) -> Vec<String> {
-    let mut failures = Vec::new();
+/// Checks whether each trail is alive, records what it did, and whether something is recorded by none: that only if
+/// `everywhere` was looked. Returns what failed; the rest was done.
+pub async fn check(seen: &Seen, everywhere: bool, context: &Context, counters: &mut Counters) -> Vec<String> {
+    let mut failures: Vec<String> = seen.errors.iter().map(|(_, error)| error.to_string()).collect();
+    counters.count("RegionsNotLooked", seen.errors.len() as u64);
+    failures.extend(compare(seen, context, counters).await);
     let mut lines = Vec::new();
-    for trail in trails {
-        failures.extend(unforeseen(trail).map(|look| format!("{}: {look}", trail.arn)));
-        match since(trail, context).await {
-            Ok(since) => lines.push(trail.to_inventory(Some(since)).to_string()),
+    for trail in &seen.trails {
+        let hidden = failed_looks(trail).filter(|look| is_foreseen(trail, look)).count();
+        counters.count("TrailLooksRefused", hidden as u64);
+        failures.extend(unforeseen(trail).map(|(region, look)| format!("{} in {region}: {look}", trail.arn)));
+        match (own_line(trail, context).await, region_lines(trail, context).await) {
+            (Ok(own), Ok(regions)) => lines.extend(std::iter::once(own).chain(regions)),
+            (Err(error), _) | (_, Err(error)) => failures.push(error.to_string()),
+        }
+    }
+    counters.count("Trails", seen.trails.len() as u64);
+    // A region that did not tell its trails may be the home of one that reaches all of them.
+    if everywhere && seen.errors.is_empty() {
+        match without_trail(seen, context).await {
+            Ok(line) => lines.extend(line),
             Err(error) => failures.push(error.to_string()),
         }
     }
-    counters.count("Trails", lines.len() as u64);
-    if let Err(error) = analyse(&lines, context, counters).await {
+    if let Err(error) = analyse("cloudtrail:GetTrailStatus", &lines, context, counters).await {
         failures.push(error.to_string());
     }
     failures
 }
 
+/// A trail's own line.
+async fn own_line(trail: &Trail, context: &Context) -> PortResult<String> {
+    let since = since(trail, context).await?;
+    let dead = |status: &TrailStatus| !status.is_logging || status.latest_delivery_error.is_some();
+    let is_dead = trail.status.as_ref().is_ok_and(dead);
+    let since = if is_dead { reminded(since, context.detector.clock.now()) } else { since };
+    let mut line = trail.to_inventory(Some(since));
+    explain_stopped(&mut line);
+    Ok(line.to_string())
+}
+
+/// What other regions say of a trail.
+async fn region_lines(trail: &Trail, context: &Context) -> PortResult<Vec<String>> {
+    let seen = |(region, status): (&String, &Result<TrailStatus, CouldNotLook>)| {
+        Some((region.clone(), status.as_ref().ok()?.latest_delivery_error.clone()?.into()))
+    };
+    let failing: serde_json::Map<String, Value> = trail.elsewhere.iter().filter_map(seen).collect();
+    // That nothing fails is kept too: the next failure is a new one.
+    let since = first_seen(&format!("{}#regions", trail.arn), failing.into(), context).await?;
+    let since = reminded(since, context.detector.clock.now());
+    Ok(trail.regions_to_inventory(Some(since)).map(|line| line.to_string()).collect())
+}
+
+/// Whether an event of `EventBridge` tells of a call that has changed a trail, and where.
+pub fn changed_in(event: &Value) -> Option<&str> {
+    let detail = &event["detail"];
+    let is_change = detail["eventSource"] == "cloudtrail.amazonaws.com"
+        && detail["eventName"].as_str().is_some_and(|name| CHANGING.contains(&name))
+        && detail["errorCode"].is_null();
+    is_change.then(|| detail["awsRegion"].as_str()).flatten()
+}
+
+/// Looks at the trails of the region of a call that has changed one. What fails is logged and left to the next poll: the
+/// call itself has its finding already.
+pub async fn look_at_once(region: &str, context: &Context, counters: &mut Counters) {
+    let mut seen = trails(&context.detector.clients, &[region.to_owned()]).await;
+    // Of others only shadows show here.
+    seen.trails.retain(|trail| trail.home_region == region);
+    let mut failures: Vec<String> = seen.errors.iter().map(|(_, error)| error.to_string()).collect();
+    failures.extend(compare(&seen, context, counters).await);
+    for trail in seen.trails.iter().filter(|trail| trail.status.as_ref().is_ok_and(|status| !status.is_logging)) {
+        let told = match own_line(trail, context).await {
+            Ok(line) => analyse("cloudtrail:GetTrailStatus", &[line], context, counters).await,
+            Err(error) => Err(error.into()),
+        };
+        failures.extend(told.err().map(|error| error.to_string()));
+    }
+    counters.count("TrailLooksFailed", failures.len() as u64);
+    for failure in failures {
+        tracing::warn!(failure, "what a call took from a trail is left to the next poll");
+    }
+}
+
+/// Compares trails with what they were. Returns what failed.
+async fn compare(seen: &Seen, context: &Context, counters: &mut Counters) -> Vec<String> {
+    let detector = &context.detector;
+    let (state, now) = (detector.state.as_ref(), detector.clock.now());
+    let mut failures = Vec::new();
+    let compared = match snapshots::compare(&states(seen), &seen.regions, state, now).await {
+        Ok(compared) => compared,
+        Err(error) => return vec![error.to_string()],
+    };
+    failures.extend(compared.errors.iter().cloned());
+    counters.count("TrailChanges", compared.changes.len() as u64);
+    let lines: Vec<String> = compared.changes.iter().map(Change::to_line).collect();
+    match analyse("cloudtrail:DescribeTrails", &lines, context, counters).await {
+        // What was found is safe.
+        Ok(()) => failures.extend(compared.commit(state).await.err().map(|error| error.to_string())),
+        Err(error) => failures.push(error.to_string()),
+    }
+    failures
+}
+
+fn states(seen: &Seen) -> Vec<TrailState> {
+    seen.trails.iter().filter_map(|trail| TrailState::of_line(&trail.to_inventory(None))).collect()
+}
+
+/// The account's own line, if it has no trail, or regions without one.
+async fn without_trail(seen: &Seen, context: &Context) -> PortResult<Option<String>> {
+    let gaps = gaps(&states(seen), &seen.regions);
+    if !gaps.no_trail && gaps.regions.is_empty() {
+        return Ok(None);
+    }
+    let clients = &context.detector.clients;
+    let (account, region) = (clients.account_id().await?, clients.region().await?);
+    let line = |since| gaps.to_inventory(&account, &region, &seen.regions, since);
+    let Some(condition) = line(None) else { return Ok(None) };
+    let since = first_seen(&account, condition, context).await?;
+    Ok(line(Some(since)).map(|line| line.to_string()))
+}
+
 /// The looks at a trail that failed.
 fn failed_looks(trail: &Trail) -> impl Iterator<Item = &CouldNotLook> {
-    [trail.status.as_ref().err(), trail.management_writes.as_ref().err()].into_iter().flatten()
+    trail.failed_looks().map(|(_, look)| look)
 }
 
-/// Those that should not have. An organization's trail belongs to another account, whose members may not look at it.
-fn unforeseen(trail: &Trail) -> impl Iterator<Item = &CouldNotLook> {
-    failed_looks(trail).filter(|look| !(look.failure == Failure::Denied && trail.organization))
+/// Those that should not have.
+fn unforeseen(trail: &Trail) -> impl Iterator<Item = (&str, &CouldNotLook)> {
+    trail.failed_looks().filter(|(_, look)| !is_foreseen(trail, look))
 }
 
-async fn analyse(lines: &[String], context: &Context, counters: &mut Counters) -> Result<(), Failed> {
+/// An organization's trail belongs to another account, whose members may not look at it.
+fn is_foreseen(trail: &Trail, look: &CouldNotLook) -> bool {
+    look.failure == Failure::Denied && trail.organization
+}
+
+async fn analyse(source: &str, lines: &[String], context: &Context, counters: &mut Counters) -> Result<(), Failed> {
     if lines.is_empty() {
         return Ok(());
     }
     let entries = lines.iter().map(|line| Entry { key: None, time: None, bytes: line.as_bytes() });
-    let report =
-        context.detector.pipeline().entries("cloudtrail:GetTrailStatus", formats::by_name("inventory"), entries);
+    let report = context.detector.pipeline().entries(source, formats::by_name("inventory"), entries);
     conclude(report, context, counters).await
 }
 
 /// Since when a trail is as it is: the same from poll to poll, so that one stop is one finding, and another after the
 /// trail has changed, so that a stop after a recovery is a finding of its own.
 async fn since(trail: &Trail, context: &Context) -> PortResult<Timestamp> {
-    let state = context.detector.state.as_ref();
-    let now = context.detector.clock.now();
-    let seen = state.get(FIRST_SEEN, &trail.arn).await?;
-    let seen: Option<FirstSeen> = seen.and_then(|item| serde_json::from_slice(&item.body).ok());
     if failed_looks(trail).any(|look| look.failure == Failure::Transient) {
         // How it is could not be seen this time, which says nothing of a change.
-        return Ok(trail.since().or(seen.map(|seen| seen.since)).unwrap_or(now));
+        let seen = read(&trail.arn, context).await?.map(|seen| seen.since);
+        return Ok(trail.since().or(seen).unwrap_or_else(|| context.detector.clock.now()));
     }
-    let condition = condition(trail);
+    let first = first_seen(&trail.arn, condition(trail), context).await?;
+    Ok(trail.since().unwrap_or(first))
+}
+
+/// The time under which it is told that a trail records nothing: since when it is so, and then each day anew, which makes
+/// it another finding.
+fn reminded(since: Timestamp, now: Timestamp) -> Timestamp {
+    let days = now.duration_since(since).as_secs().max(0) / REMINDER.as_secs();
+    since.saturating_add(SignedDuration::from_secs(days * REMINDER.as_secs())).unwrap_or(since)
+}
+
+async fn read(resource: &str, context: &Context) -> PortResult<Option<FirstSeen>> {
+    let seen = context.detector.state.get(FIRST_SEEN, resource).await?;
+    Ok(seen.and_then(|item| serde_json::from_slice(&item.body).ok()))
+}
+
+/// Since when something is in a condition, which is kept for the next poll.
+async fn first_seen(resource: &str, condition: Value, context: &Context) -> PortResult<Timestamp> {
+    let now = context.detector.clock.now();
+    let seen = read(resource, context).await?;
     let seen = seen.filter(|seen| seen.schema == SCHEMA && seen.condition == condition);
     let first = FirstSeen { schema: SCHEMA, since: seen.map_or(now, |seen| seen.since), condition };
     let expires = now.saturating_add(LIFETIME).unwrap_or(Timestamp::MAX);
     // Serialising texts, numbers and JSON does not fail; an empty body would read as one that was never written.
     let body = serde_json::to_vec(&first).unwrap_or_default();
-    state.put(FIRST_SEEN, &trail.arn, body, expires).await?;
-    Ok(trail.since().unwrap_or(first.since))
+    context.detector.state.put(FIRST_SEEN, resource, body, expires).await?;
+    Ok(first.since)
 }
 
 /// The trail without the times of its deliveries, which move although nothing has changed.
@@ -95,98 +237,4 @@ fn condition(trail: &Trail) -> Value {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::{Arc, Mutex};
-
-    use cloudvigil_aws::Clients;
-    use cloudvigil_aws::trails::{ManagementWrites, TrailStatus};
-    use cloudvigil_core::ports::Clock;
-    use cloudvigil_lambda::Detector;
-    use cloudvigil_local::{Collected, EmbeddedState};
-
-    use super::*;
-
-    /// A clock that stands until it is set.
-    struct Set(Mutex<Timestamp>);
-
-    impl Clock for Set {
-        fn now(&self) -> Timestamp {
-            *self.0.lock().unwrap()
-        }
-    }
-
-    fn trail(delivery_error: Option<&str>, delivered: &str) -> Trail {
-        let status = TrailStatus {
-            is_logging: true,
-            latest_delivery_error: delivery_error.map(str::to_owned),
-            latest_delivery_time: delivered.parse().ok(),
-            ..TrailStatus::default()
-        };
-        Trail {
-            arn: "arn:aws:cloudtrail:eu-west-1:111122223333:trail/main".to_owned(),
-            name: "main".to_owned(),
-            home_region: "eu-west-1".to_owned(),
-            account: Some("111122223333".to_owned()),
-            multi_region: true,
-            organization: false,
-            s3_bucket: Some("logs".to_owned()),
-            s3_prefix: None,
-            log_group: None,
-            kms_key: None,
-            validation: true,
-            status: Ok(status),
-            management_writes: Ok(ManagementWrites::All),
-        }
-    }
-
-    #[test]
-    fn a_look_that_is_denied_is_told_but_at_a_trail_of_the_organization() {
-        let denied = |action| CouldNotLook {
-            failure: Failure::Denied,
-            code: "AccessDenied".to_owned(),
-            action,
-            message: "no".to_owned(),
-        };
-        let now = "2026-03-01T10:00:00Z";
-        let no_status = Trail { status: Err(denied("cloudtrail:GetTrailStatus")), ..trail(None, now) };
-        let no_selectors = Trail { management_writes: Err(denied("cloudtrail:GetEventSelectors")), ..trail(None, now) };
-        let told = |trail: &Trail| unforeseen(trail).map(|look| look.action).collect::<Vec<_>>();
-        assert!(told(&trail(None, now)).is_empty());
-        assert_eq!(told(&no_status), ["cloudtrail:GetTrailStatus"]);
-        assert_eq!(told(&no_selectors), ["cloudtrail:GetEventSelectors"]);
-        assert!(told(&Trail { organization: true, ..no_selectors }).is_empty());
-    }
-
-    #[tokio::test]
-    async fn a_failure_that_comes_back_after_a_recovery_is_a_new_one() {
-        let clock = Arc::new(Set(Mutex::new(Timestamp::UNIX_EPOCH)));
-        let state = Arc::new(EmbeddedState::in_memory(clock.clone()).unwrap());
-        let detector =
-            Detector::new(Arc::new(Clients::new()), state, Arc::new(Collected::new()), Arc::clone(&clock) as _);
-        let context = Context::for_test(detector);
-        let mut seen = Vec::new();
-        for (now, error) in [
-            ("2026-03-01T10:00:00Z", Some("AccessDenied")),
-            ("2026-03-01T11:00:00Z", Some("AccessDenied")),
-            ("2026-03-01T12:00:00Z", None),
-            ("2026-03-01T13:00:00Z", None),
-            ("2026-03-01T14:00:00Z", Some("AccessDenied")),
-        ] {
-            *clock.0.lock().unwrap() = now.parse().unwrap();
-            seen.push(since(&trail(error, now), &context).await.unwrap().to_string());
-        }
-        let throttled = CouldNotLook {
-            failure: Failure::Transient,
-            code: "Throttling".to_owned(),
-            action: "cloudtrail:GetTrailStatus",
-            message: "Rate exceeded".to_owned(),
-        };
-        let unseen = Trail { status: Err(throttled), ..trail(None, "2026-03-01T14:00:00Z") };
-        *clock.0.lock().unwrap() = "2026-03-01T15:00:00Z".parse().unwrap();
-        assert_eq!(since(&unseen, &context).await.unwrap().to_string(), "2026-03-01T14:00:00Z");
-        let [first, second, healthy, still, again] = seen.as_slice() else { panic!("{seen:?}") };
-        assert_eq!((first.as_str(), second), ("2026-03-01T10:00:00Z", first));
-        assert_eq!((healthy.as_str(), still), ("2026-03-01T12:00:00Z", healthy));
-        assert_eq!(again, "2026-03-01T14:00:00Z");
-    }
-}
+mod tests;

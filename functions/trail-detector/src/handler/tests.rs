@@ -4,15 +4,19 @@ use cloudvigil_aws::Clients;
 use cloudvigil_core::ports::SystemClock;
 use cloudvigil_lambda::Detector;
 use cloudvigil_local::{Collected, EmbeddedState};
+use cloudvigil_stub::{Reply, Stub};
 use serde_json::json;
 
 use super::*;
 
-fn stage() -> (Context, Arc<Collected>) {
+fn stage() -> (Context, Arc<Collected>, Stub) {
     let findings = Arc::new(Collected::new());
     let state = Arc::new(EmbeddedState::in_memory(Arc::new(SystemClock)).unwrap());
-    let detector = Detector::new(Arc::new(Clients::new()), state, findings.clone(), Arc::new(SystemClock));
-    (Context::for_test(detector), findings)
+    // An account without trails.
+    let stub = Stub::with(|_| Reply::json(&json!({"trailList": []})));
+    let clients = stub.clients(Clients::with_config);
+    let detector = Detector::new(clients, state, findings.clone(), Arc::new(SystemClock));
+    (Context::for_test(detector), findings, stub)
 }
 
 fn stop_logging(id: &str, role: Option<&str>) -> Value {
@@ -33,7 +37,7 @@ fn stop_logging(id: &str, role: Option<&str>) -> Value {
 
 #[tokio::test]
 async fn stop_logging_is_a_critical_finding_that_says_who_and_where() {
-    let (context, findings) = stage();
+    let (context, findings, _stub) = stage();
     let event = stop_logging("11111111-1111-1111-1111-111111111111", None);
     handle(event.clone(), Duration::from_secs(9), &context).await.unwrap();
     handle(event, Duration::from_secs(9), &context).await.unwrap();
@@ -52,7 +56,7 @@ async fn stop_logging_is_a_critical_finding_that_says_who_and_where() {
 
 #[tokio::test]
 async fn tampering_by_its_own_role_is_seen_all_the_same() {
-    let (mut context, findings) = stage();
+    let (mut context, findings, _stub) = stage();
     let own = "arn:aws:iam::123456789012:role/cloudvigil-notifier";
     context.detector.options.own_roles = vec![own.to_owned()];
     let event = stop_logging("22222222-2222-2222-2222-222222222222", Some(own));
@@ -62,7 +66,7 @@ async fn tampering_by_its_own_role_is_seen_all_the_same() {
 
 #[tokio::test]
 async fn another_event_is_an_error_and_never_a_crash() {
-    let (context, findings) = stage();
+    let (context, findings, _stub) = stage();
     for event in [json!(null), json!({}), json!({"task": "dance"}), json!({"detail": 7}), json!({"detail": {"a": 1}})] {
         assert!(handle(event, Duration::ZERO, &context).await.is_err());
     }

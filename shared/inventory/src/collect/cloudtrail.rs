@@ -2,8 +2,7 @@
 
 use async_trait::async_trait;
 use cloudvigil_aws::Clients;
-use cloudvigil_aws::trails::{CouldNotLook, Trail, trails};
-use cloudvigil_core::ports::PortError;
+use cloudvigil_aws::trails::{CouldNotLook, Seen, Trail, trails};
 use serde_json::Value;
 
 use super::{Collected, Collector, Place};
@@ -42,12 +41,13 @@ impl Collector for CloudTrail {
     }
 
     async fn collect(&self, clients: &Clients, place: &Place) -> Collected {
-        let (trails, errors) = trails(clients, &place.regions).await;
+        let Seen { trails, errors, .. } = trails(clients, &place.regions).await;
         let mut collected = Collected::default();
         if errors.is_empty() {
             collected.complete.extend(place.regions.iter().map(|region| (region.clone(), "trail")));
         }
-        collected.failures.extend(errors.iter().map(|error| unlisted(error, place)));
+        let unlisted = |(region, error): &(String, _)| Failure::of_port("cloudtrail:DescribeTrails", region, error);
+        collected.failures.extend(errors.iter().map(unlisted));
         for trail in &trails {
             collected.failures.extend(unseen(trail).map(|(failure, _)| Failure { affected: 1, ..failure }));
             collected.resources.push(resource(trail));
@@ -71,32 +71,24 @@ fn resource(trail: &Trail) -> Resource {
     resource.with("owner_account", trail.account.clone())
 }
 
-/// What could not be looked at of a trail, and the fields that are missing for it.
+/// What could not be looked at of a trail at home, and the fields that are missing for it.
 fn unseen(trail: &Trail) -> impl Iterator<Item = (Failure, &'static [&'static str])> {
     let failure = |blind: &CouldNotLook| {
         Failure::new(blind.action, &trail.home_region, &blind.code, blind.message.as_str(), blind.failure)
     };
     let status = trail.status.as_ref().err().map(|blind| (failure(blind), STATUS.as_slice()));
-    let selectors = trail.management_writes.as_ref().err();
-    let selectors = selectors.map(|blind| (failure(blind), ["management_writes"].as_slice()));
+    let selectors = trail.selectors.as_ref().err();
+    let selectors = selectors.map(|blind| (failure(blind), ["management_writes", "selectors"].as_slice()));
     status.into_iter().chain(selectors)
-}
-
-/// A region whose trails could not be listed.
-fn unlisted(error: &PortError, place: &Place) -> Failure {
-    // The error names its region among its words, as what it is about.
-    let mut words = error.what.split_whitespace();
-    let region = words.find(|word| place.regions.iter().any(|region| region == word)).unwrap_or(&place.region);
-    Failure::of_port("cloudtrail:DescribeTrails", region, error)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use cloudvigil_aws::error::AwsError;
-    use cloudvigil_aws::trails::{ManagementWrites, TrailStatus};
+    use cloudvigil_aws::trails::{Selectors, TrailStatus};
     use cloudvigil_core::ports::Failure as Kind;
     use serde_json::json;
+    use std::collections::BTreeMap;
 
     fn trail() -> Trail {
         Trail {
@@ -106,13 +98,18 @@ mod tests {
             account: Some("111122223333".to_owned()),
             multi_region: true,
             organization: true,
+            global_services: true,
+            insights: false,
             s3_bucket: Some("logs".to_owned()),
             s3_prefix: None,
             log_group: None,
+            log_role: None,
+            sns_topic: None,
             kms_key: None,
             validation: true,
             status: Ok(TrailStatus { is_logging: true, ..TrailStatus::default() }),
-            management_writes: Ok(ManagementWrites::All),
+            elsewhere: BTreeMap::new(),
+            selectors: Ok(Selectors::untouched()),
         }
     }
 
@@ -138,21 +135,5 @@ mod tests {
         assert_eq!(blind.fields["is_logging"], Value::Null);
         assert!(blind.unseen.contains(&"is_logging"));
         assert_eq!(blind.could_not_look, ["AccessDenied: cloudtrail:GetTrailStatus"]);
-    }
-
-    #[test]
-    fn a_region_whose_trails_cannot_be_listed_is_named() {
-        let said = AwsError { code: "AccessDeniedException".to_owned(), message: "no".to_owned() };
-        let what = "list the trails in eu-west-1 (cloudtrail:DescribeTrails)";
-        let place = Place {
-            account: "123456789012".to_owned(),
-            region: "us-east-1".to_owned(),
-            regions: vec!["us-east-1".to_owned(), "eu-west-1".to_owned()],
-        };
-        let failure = unlisted(&PortError::new(Kind::Denied, what, said), &place);
-        assert_eq!(
-            (failure.region.as_str(), failure.why().as_str()),
-            ("eu-west-1", "AccessDenied: cloudtrail:DescribeTrails")
-        );
     }
 }
