@@ -48,7 +48,7 @@ pub fn story(story: &Story) -> Result<()> {
     ensure!(mails.len() == 1, "mailed {} times, not once: {mails:?}", mails.len());
     let log = cloudvigil.log("trail-detector")?;
     let summary = log.iter().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    let summary = summary.filter(|line| line["message"] == "the event history was swept").last();
+    let summary = summary.filter(|line| line["message"] == "the event history was swept").next_back();
     let summary = summary.context("the sweep says what it did")?;
     ensure!(summary["regions_failed"] == "{}" && summary["events_seen_by_poll_alone"] == 1, "{summary}");
     Ok(())
