@@ -47,8 +47,8 @@ pub fn story(story: &Story) -> Result<()> {
     let mails = cloudvigil.mails(is_it)?;
     ensure!(mails.len() == 1, "mailed {} times, not once: {mails:?}", mails.len());
     let log = cloudvigil.log("trail-detector")?;
-    let summary = log.iter().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    let summary = summary.filter(|line| line["message"] == "the event history was swept").next_back();
+    let mut summary = log.iter().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let summary = summary.rfind(|line| line["message"] == "the event history was swept");
     let summary = summary.context("the sweep says what it did")?;
     ensure!(summary["regions_failed"] == "{}" && summary["events_seen_by_poll_alone"] == 1, "{summary}");
     Ok(())

@@ -162,7 +162,7 @@ fn records(trail: &Trail, region: &str, time: Timestamp) -> bool {
     let Ok(status) = &trail.status else { return false };
     let before = |time: Timestamp| time.saturating_sub(SETTLING).unwrap_or(Timestamp::MIN);
     (trail.multi_region || trail.home_region == region)
-        && trail.management_writes == Ok(ManagementWrites::All)
+        && trail.management_writes() == Ok(ManagementWrites::All)
         && status.started.is_some_and(|started| started <= before(time))
         && (status.is_logging || status.stopped.is_some_and(|stopped| time <= before(stopped)))
 }
@@ -190,6 +190,8 @@ fn line(id: &str, event: &Value, trail: &Trail) -> Value {
 
 #[cfg(test)]
 mod tests {
+    use cloudvigil_aws::trails::Selectors;
+
     use super::*;
     use crate::stage::{Stage, trail};
 
@@ -276,7 +278,10 @@ mod tests {
         }
         let elsewhere = Trail { multi_region: false, ..trail() };
         assert!(absent(&stage, elsewhere, &event).await.is_empty());
-        let blind = Trail { management_writes: Ok(ManagementWrites::Partly), ..trail() };
+        let excluding = json!({"EventSelectors": [{
+            "ReadWriteType": "All", "IncludeManagementEvents": true, "ExcludeManagementEventSources": ["kms.amazonaws.com"],
+        }]});
+        let blind = Trail { selectors: Ok(Selectors::written(excluding)), ..trail() };
         assert!(absent(&stage, blind, &event).await.is_empty());
     }
 

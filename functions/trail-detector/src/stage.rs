@@ -1,10 +1,11 @@
 //! For tests: a context on an embedded state, a stubbed CloudTrail and a clock that stands until it is set.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use cloudvigil_aws::Clients;
-use cloudvigil_aws::trails::{ManagementWrites, Trail, TrailStatus};
+use cloudvigil_aws::trails::{Selectors, Trail, TrailStatus};
 use cloudvigil_core::ports::Clock;
 use cloudvigil_lambda::Detector;
 use cloudvigil_local::{Collected, EmbeddedState};
@@ -71,12 +72,17 @@ pub fn trail() -> Trail {
         account: Some("111122223333".to_owned()),
         multi_region: true,
         organization: false,
+        global_services: true,
+        insights: false,
         s3_bucket: Some("logs".to_owned()),
         s3_prefix: None,
         log_group: None,
+        log_role: None,
+        sns_topic: None,
         kms_key: None,
         validation: true,
         status: Ok(status),
-        management_writes: Ok(ManagementWrites::All),
+        elsewhere: BTreeMap::new(),
+        selectors: Ok(Selectors::untouched()),
     }
 }

@@ -42,6 +42,11 @@ impl Selectors {
         }]}))
     }
 
+    /// Those that are written in the API's shape.
+    pub fn written(selectors: Value) -> Self {
+        Self(selectors)
+    }
+
     /// Those that a service answered with.
     pub(super) fn of(answer: &GetEventSelectorsOutput) -> Self {
         let advanced = answer.advanced_event_selectors();
