@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use cloudvigil_aws::S3Objects;
 use cloudvigil_core::ports::ObjectStore;
+use cloudvigil_core::silence::Ears;
 use cloudvigil_lambda::{Detector, Environment, EnvironmentError};
 
 use crate::refused::Refused;
@@ -24,6 +25,8 @@ pub struct Context {
     pub own_prefixes: Vec<String>,
     /// What was refused for being cloudvigil's own.
     pub refused: Refused,
+    /// What hears the sources, so that their silence is noticed.
+    pub ears: Ears,
 }
 
 impl Context {
@@ -38,6 +41,7 @@ impl Context {
             own_log_groups: environment.list("OWN_LOG_GROUPS"),
             own_prefixes: environment.list("OWN_PREFIXES"),
             refused: Refused::default(),
+            ears: Ears::default(),
         })
     }
 }

@@ -10,7 +10,9 @@ use aws_lambda_events::event::sqs::{SqsBatchResponse, SqsEvent, SqsMessage};
 use cloudvigil_core::correlate::SettleError;
 use cloudvigil_core::pipeline::{Damage, Report};
 use cloudvigil_core::ports::{ObjectId, PortError};
+use cloudvigil_core::silence::Source;
 use cloudvigil_lambda::Counters;
+use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::context::{Context, FUNCTION};
@@ -73,7 +75,12 @@ async fn dispatch(event: Value, context: &Context, counters: &mut Counters) -> R
         // The payload's own reader borrows from the text.
         let event: LogsEvent = serde_json::from_str(&event.to_string()).map_err(unexpected)?;
         match subscription::analyse(&event.aws_logs.data, context) {
-            Delivery::Analysed(report) => conclude(*report, context, counters).await?,
+            Delivery::Analysed(report) => {
+                if let Some((source, at)) = subscription::heard(&event.aws_logs.data) {
+                    hear(&source, at, context).await;
+                }
+                conclude(*report, context, counters).await?;
+            }
             Delivery::Own(events) => counters.refused += events,
             Delivery::Control => {}
         }
@@ -120,7 +127,17 @@ async fn analyse(id: &ObjectId, context: &Context, counters: &mut Counters) -> R
         return Ok(());
     }
     let report = context.detector.pipeline().object(context.objects.as_ref(), id).await?;
+    hear(&Source::of_object(&id.bucket, &id.key), context.detector.clock.now(), context).await;
     conclude(report, context, counters).await
+}
+
+/// Notes that a source was heard. If that fails, the records themselves are worth more: it is logged, and the next object
+/// or delivery says it again.
+async fn hear(source: &Source, at: Timestamp, context: &Context) {
+    let detector = &context.detector;
+    if let Err(error) = context.ears.hear(source, at, detector.state.as_ref(), detector.clock.now()).await {
+        tracing::warn!(%source, %error, "it could not be noted that a source was heard");
+    }
 }
 
 /// Settles what a report contributes, then says what was wrong with its source.

@@ -4,6 +4,7 @@
 use aws_lambda_events::event::cloudwatch_logs::{LogData, LogEntry};
 use cloudvigil_core::formats;
 use cloudvigil_core::pipeline::{Entry, Options, Pipeline, Report};
+use cloudvigil_core::silence::{Kind, Source};
 use jiff::Timestamp;
 
 use crate::context::Context;
@@ -31,6 +32,14 @@ pub fn analyse(data: &LogData, context: &Context) -> Delivery {
     let source = format!("{}:{}", data.log_group, data.log_stream);
     let pipeline = Pipeline::new(context.detector.catalogue(), options);
     Delivery::Analysed(Box::new(pipeline.entries(&source, None, data.log_events.iter().map(entry))))
+}
+
+/// The source of a delivery, and the time of its latest event.
+pub fn heard(data: &LogData) -> Option<(Source, Timestamp)> {
+    let latest = data.log_events.iter().map(|event| event.timestamp).max()?;
+    let account = Some(data.owner.clone()).filter(|owner| !owner.is_empty());
+    let source = Source { kind: Kind::LogGroup, resource: data.log_group.clone(), account, region: None };
+    Some((source, Timestamp::from_millisecond(latest).ok()?))
 }
 
 fn entry(event: &LogEntry) -> Entry<'_> {

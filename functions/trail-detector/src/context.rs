@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use cloudvigil_aws::{ListedKeys, S3Objects};
 use cloudvigil_core::ports::{ObjectStore, PublicKeys};
+use cloudvigil_core::silence::Ears;
 use cloudvigil_lambda::{Detector, Environment, EnvironmentError};
+use jiff::SignedDuration;
 
 /// The name under which this function counts.
 pub const FUNCTION: &str = "trail-detector";
@@ -13,6 +15,10 @@ pub const FUNCTION: &str = "trail-detector";
 pub const HISTORY_DAYS: u32 = 90;
 /// How often the event history of a region is asked: the quota of two calls a second is shared with people who respond.
 const LOOKUP_INTERVAL: Duration = Duration::from_secs(1);
+
+/// How often it is written that a trail delivered. A region with a trail is polled in vain a thousand times before it
+/// falls silent.
+const HEARD_EVERY: SignedDuration = SignedDuration::from_hours(1);
 
 /// The function's ports and configuration.
 pub struct Context {
@@ -24,6 +30,10 @@ pub struct Context {
     pub lookup_interval: Duration,
     /// The buckets whose log files are verified: those that may be read.
     pub verified_buckets: Vec<String>,
+    /// The shortest silence of a log source that is told.
+    pub silence_floor: SignedDuration,
+    /// What hears the trails' deliveries.
+    pub ears: Ears,
     /// The buckets.
     pub objects: Arc<dyn ObjectStore>,
     /// CloudTrail's public keys.
@@ -40,7 +50,9 @@ impl Context {
         }
         let detector = Detector::from_environment(environment)?;
         let verified_buckets = environment.list("VERIFIED_BUCKETS");
-        Ok(Self { lookup_days, verified_buckets, ..Self::on(detector) })
+        let hours = environment.number("SILENCE_HOURS", "the hours of the shortest silence that is told", 24_u32)?;
+        let silence_floor = SignedDuration::from_hours(hours.into());
+        Ok(Self { lookup_days, verified_buckets, silence_floor, ..Self::on(detector) })
     }
 
     /// A context that verifies no bucket.
@@ -48,7 +60,10 @@ impl Context {
         let objects = Arc::new(S3Objects::new(Arc::clone(&detector.clients)));
         let keys = Arc::new(ListedKeys::new(Arc::clone(&detector.clients)));
         let lookup_interval = LOOKUP_INTERVAL;
-        Self { detector, lookup_days: 7, lookup_interval, verified_buckets: Vec::new(), objects, keys }
+        let silence_floor = SignedDuration::from_hours(24);
+        let ears = Ears::with_spacing(HEARD_EVERY);
+        let verified_buckets = Vec::new();
+        Self { detector, lookup_days: 7, lookup_interval, verified_buckets, silence_floor, ears, objects, keys }
     }
 
     /// A context for tests.

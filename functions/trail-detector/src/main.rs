@@ -5,6 +5,7 @@ mod delivery;
 mod handler;
 mod integrity;
 mod lease;
+mod silence;
 #[cfg(test)]
 mod stage;
 mod sweep;

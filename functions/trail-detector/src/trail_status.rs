@@ -181,7 +181,8 @@ fn is_foreseen(trail: &Trail, look: &CouldNotLook) -> bool {
     look.failure == Failure::Denied && trail.organization
 }
 
-async fn analyse(source: &str, lines: &[String], context: &Context, counters: &mut Counters) -> Result<(), Failed> {
+/// Analyses inventory lines, and settles what they contribute.
+pub async fn analyse(source: &str, lines: &[String], context: &Context, counters: &mut Counters) -> Result<(), Failed> {
     if lines.is_empty() {
         return Ok(());
     }

@@ -19,3 +19,4 @@ pub mod ocsf;
 pub mod pipeline;
 pub mod ports;
 pub mod record;
+pub mod silence;

@@ -1,17 +1,19 @@
 use std::collections::{BTreeMap, HashMap};
 use std::io::Write;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
 use cloudvigil_aws::Clients;
-use cloudvigil_core::ports::{Chunks, Failure, Object, ObjectStore, PortResult, SystemClock};
+use cloudvigil_core::ports::{Chunks, Clock, Failure, Object, ObjectStore, PortResult, SystemClock};
+use cloudvigil_core::silence::{Ears, listen};
 use cloudvigil_lambda::Detector;
 use cloudvigil_local::{Collected, EmbeddedState};
 use flate2::Compression;
 use flate2::write::GzEncoder;
+use jiff::SignedDuration;
 
 use super::*;
 
@@ -60,6 +62,7 @@ fn stage(objects: &[(&'static str, Vec<u8>)]) -> Stage {
         own_log_groups: vec!["/cloudvigil/test/notifier".to_owned()],
         own_prefixes: vec!["logs/cloudvigil/".to_owned()],
         refused: crate::refused::Refused::default(),
+        ears: Ears::default(),
     };
     Stage { context, findings }
 }
@@ -169,4 +172,52 @@ async fn an_event_of_another_kind_is_an_error_that_says_what_was_expected() {
         let error = handle(event, &stage.context).await.unwrap_err().to_string();
         assert!(error.contains("`awslogs`"), "{error}");
     }
+}
+
+/// A clock that a test moves.
+struct Moved(Mutex<Timestamp>);
+
+impl Clock for Moved {
+    fn now(&self) -> Timestamp {
+        *self.0.lock().unwrap()
+    }
+}
+
+#[tokio::test]
+async fn a_log_group_and_a_prefix_that_bring_nothing_any_more_are_missed() {
+    let clock = Arc::new(Moved(Mutex::new("2026-03-01T10:00:00Z".parse().unwrap())));
+    let store = Arc::new(EmbeddedState::in_memory(clock.clone()).unwrap());
+    let mut stage = stage(&[("web/2026/03/01/a.gz", gzip(INJECTION)), ("web/2026/03/02/b.gz", gzip(INJECTION))]);
+    let findings = Arc::clone(&stage.findings);
+    stage.context.detector =
+        Detector::new(Arc::new(Clients::new()), store.clone(), findings, Arc::clone(&clock) as Arc<dyn Clock>);
+    for minute in 0..30 * 60 {
+        // Every minute for thirty hours, the events of a moment ago; a prefix of which each day has its own folder.
+        *clock.0.lock().unwrap() += SignedDuration::from_mins(1);
+        if minute % 10 == 0 {
+            let mut event = delivery("/servers/auth", &["hello"]);
+            let data = json!({"messageType": "DATA_MESSAGE", "owner": "123456789012", "logGroup": "/servers/auth",
+                "logStream": "host-1", "subscriptionFilters": ["all"], "logEvents":
+                [{"id": minute.to_string(), "timestamp": clock.now().as_millisecond() - 2000, "message": "hello"}]});
+            event["awslogs"]["data"] = json!(BASE64_STANDARD.encode(gzip(&data.to_string())));
+            handle(event, &stage.context).await.unwrap();
+            let key = if minute < 900 { "web/2026/03/01/a.gz" } else { "web/2026/03/02/b.gz" };
+            handle(batch(&[key]), &stage.context).await.unwrap();
+        }
+    }
+    let floor = SignedDuration::from_hours(2);
+    let news = async || listen(store.as_ref(), floor, clock.now()).await.unwrap();
+    assert_eq!((news().await.sources, news().await.lines.len()), (2, 0));
+    *clock.0.lock().unwrap() += SignedDuration::from_hours(3);
+    let silent = news().await;
+    let names: Vec<_> = silent.lines.iter().map(|line| (&line["type"], &line["resource"], &line["source"])).collect();
+    let kind = json!("source_silent");
+    assert_eq!(
+        names,
+        [
+            (&kind, &json!("/servers/auth"), &json!("log_group")),
+            (&kind, &json!("s3://logs/web"), &json!("bucket_prefix")),
+        ]
+    );
+    assert_eq!((&silent.lines[0]["usual_gap"], &silent.lines[0]["account"]), (&json!("10m"), &json!("123456789012")));
 }

@@ -286,3 +286,33 @@ async fn a_region_that_cannot_deliver_is_told_and_a_quiet_one_is_not() {
     let [finding] = findings.as_slice() else { panic!("{findings:?}") };
     assert_eq!((finding.title.as_str(), finding.region.as_deref()), ("Trail cannot deliver", Some("us-east-1")));
 }
+
+#[tokio::test]
+async fn a_trail_that_delivers_no_more_in_a_region_is_told_once_and_so_is_its_return() {
+    let account = Account::new();
+    let mut told = Vec::new();
+    for hour in 1..=100 {
+        account.pass(1);
+        let delivered = match hour {
+            // Every hour, then for two days nothing.
+            41..90 => 40,
+            hour => hour,
+        };
+        let seconds = 1_772_359_200 + delivered * 3600;
+        account.set("/elsewhere", json!({"IsLogging": true, "LatestDeliveryTime": seconds}));
+        let seen = trails(&account.context.detector.clients, &["eu-west-1", "us-east-1"].map(str::to_owned)).await;
+        let before = account.findings.sorted();
+        let failures = crate::silence::check(&seen.trails, &account.context, &mut Counters::default()).await;
+        assert!(failures.is_empty(), "{failures:?}");
+        let new = account.findings.sorted().into_iter().filter(|message| !before.contains(message));
+        told.extend(new.map(|message| (hour, message.finding.title, message.finding.region)));
+    }
+    let region = Some("us-east-1".to_owned());
+    assert_eq!(
+        told,
+        [
+            (65, "Log source fell silent".to_owned(), region.clone()),
+            (90, "Log source is heard again".to_owned(), region),
+        ]
+    );
+}
