@@ -23,8 +23,9 @@ pub fn story(story: &Story) -> Result<()> {
     let cloudvigil = Cloudvigil::deploy(story, &emulator, &[("CreateTrail", "true"), ("LogBucket", "logs")])?;
     let tap = Tap::open(&cloudvigil)?;
 
-    // What happens, by the words that its mail has: an object, a call, a delivery of log events.
-    let happened = ["198.51.100.41", "StopLogging", "198.51.100.42"];
+    // What happens, by the words that its mail has: an object, a call, a delivery of log events. That the trail no longer
+    // logs is a finding of its own, which speaks of the call too.
+    let happened = ["198.51.100.41", "Trail logging stopped", "198.51.100.42"];
     root.put_object("logs", "web.log.gz", &gzipped(&access_log_with_injection("198.51.100.41", "192.0.2.10")?)?)?;
     emulator.user("mallory")?.cloudtrail("StopLogging", &json!({"Name": "cloudvigil-trail"}))?;
     let delivery = subscription_delivery("198.51.100.42")?;
