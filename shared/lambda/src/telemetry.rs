@@ -21,6 +21,10 @@ const QUIET: [(&str, LevelFilter); 6] = [
 /// Starts the diagnostics, at the level that `AWS_LAMBDA_LOG_LEVEL` names, else `info`. Calling it again does nothing.
 ///
 /// Values of fields are escaped by the JSON that they stand in.
+#[allow(
+    clippy::disallowed_methods,
+    reason = "diagnostics start before the environment is read, and tell what is wrong with it"
+)]
 pub fn init() {
     let filter = filter(std::env::var(LEVEL).ok().as_deref());
     let lines = tracing_subscriber::fmt::layer().json().flatten_event(true).with_current_span(true);
