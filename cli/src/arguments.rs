@@ -242,6 +242,10 @@ pub struct Trail {
     #[arg(long, value_name = "REGION")]
     pub region: Vec<String>,
 
+    /// Remember the trails in this file, and tell what has changed since the last time
+    #[arg(long, value_name = "FILE")]
+    pub state: Option<PathBuf>,
+
     /// How it is written
     #[arg(long, value_enum, default_value_t = TextOutput::Table)]
     pub output: TextOutput,

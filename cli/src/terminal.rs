@@ -2,10 +2,12 @@
 
 use std::fmt::Write as _;
 use std::io::{IsTerminal as _, Write as _};
+use std::time::Duration;
 
 use cloudvigil_core::finding::Level;
 use comfy_table::presets::NOTHING;
 use comfy_table::{Attribute, Cell, Color, ContentArrangement, LineStyle, Table};
+use indicatif::{ProgressBar, ProgressStyle};
 
 /// How wide tables are where nobody looks at a terminal.
 const WIDTH: u16 = 140;
@@ -64,6 +66,20 @@ fn say(kind: &str, color: Color, text: &str) {
 /// The one line that always goes to the standard error.
 pub fn summary(text: &str) {
     let _ = writeln!(std::io::stderr(), "{text}");
+}
+
+/// A bar of so many things, such as `sources`, on the standard error, if it is a terminal.
+pub fn progress(total: usize, things: &str) -> ProgressBar {
+    if !std::io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let bar = ProgressBar::new(total as u64);
+    let template = format!("{{spinner}} {{wide_bar}} {{pos}}/{{len}} {things} {{elapsed}}");
+    if let Ok(style) = ProgressStyle::with_template(&template) {
+        bar.set_style(style);
+    }
+    bar.enable_steady_tick(Duration::from_millis(200));
+    bar
 }
 
 /// Whether colours are wanted on the standard output: a terminal, and no `NO_COLOR`.

@@ -1,12 +1,10 @@
 //! `cloudvigil scan`.
 
 use std::collections::{BTreeMap, HashSet};
-use std::io::IsTerminal as _;
 use std::num::NonZeroUsize;
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use cloudvigil_core::detect::{Catalogue, Rule};
@@ -15,7 +13,6 @@ use cloudvigil_core::formats;
 use cloudvigil_core::pipeline::{Options, Pipeline, Report, Stats};
 use cloudvigil_core::ports::{Clock, SystemClock};
 use cloudvigil_local::EmbeddedState;
-use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::analysis::{self, Run};
 use crate::arguments::{FindingsOutput, Scan, ScanOutput};
@@ -48,7 +45,7 @@ pub fn run(arguments: &Scan) -> Result<Ending> {
     }
 
     let all = sources::list(&arguments.paths, &own, runtime.handle());
-    let bar = progress(all.len());
+    let bar = terminal::progress(all.len(), "sources");
     let matches = arguments.output == ScanOutput::Matches;
     // Rules of one's own are tried on what was logged: how often would they have fired?
     let mut fired = (matches && !arguments.rules.rules.is_empty()).then(|| Fired::new(&catalogue));
@@ -190,17 +187,4 @@ fn write_stats(stats: &Stats, mut to: Destination) -> Result<()> {
         writeln!(writer)
     })?;
     to.flush().map(drop)
-}
-
-/// A bar on the standard error, if it is a terminal.
-fn progress(sources: usize) -> ProgressBar {
-    if !std::io::stderr().is_terminal() {
-        return ProgressBar::hidden();
-    }
-    let bar = ProgressBar::new(sources as u64);
-    if let Ok(style) = ProgressStyle::with_template("{spinner} {wide_bar} {pos}/{len} sources {elapsed}") {
-        bar.set_style(style);
-    }
-    bar.enable_steady_tick(Duration::from_millis(200));
-    bar
 }

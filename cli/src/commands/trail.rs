@@ -1,22 +1,26 @@
-//! `cloudvigil trail`: who tampered with logging, and is every trail alive?
+//! `cloudvigil trail`: is every trail alive, what does none of them record, and who tampered with logging?
 
+mod health;
+mod history;
 mod verify;
 
-use std::collections::BTreeMap;
-use std::io::Write;
+use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
 use cloudvigil_aws::Clients;
-use cloudvigil_aws::lookup::{Pace, Questions, Reading, Tally};
 use cloudvigil_aws::regions::{Regions, enabled_regions};
-use cloudvigil_aws::trails::{Seen, Trail as TrailState, trails};
-use cloudvigil_core::detect::Rule;
+use cloudvigil_aws::trails::{Seen, trails};
+use cloudvigil_core::detect::Catalogue;
+use cloudvigil_core::finding::Message;
 use cloudvigil_core::formats::{self, Format};
 use cloudvigil_core::pipeline::{Entry, Options, Pipeline, SourceStats};
 use cloudvigil_core::ports::{Clock, SystemClock};
 use cloudvigil_local::EmbeddedState;
-use comfy_table::Cell;
+use cloudvigil_trail::changes::{Change, explain_stopped};
+use cloudvigil_trail::gaps::{Gaps, gaps};
+use cloudvigil_trail::snapshots::{Compared, compare};
+use cloudvigil_trail::state::TrailState;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
@@ -24,8 +28,9 @@ use crate::analysis::{self, Finished, Run};
 use crate::arguments::{FindingsOutput, TextOutput, Trail, TrailCommand};
 use crate::destination::Destination;
 use crate::ending::Ending;
-use crate::terminal::{self, Sheet};
 use crate::{output, rules};
+
+use self::history::{History, histories, tells_of_events};
 
 /// Runs it.
 pub fn run(arguments: &Trail) -> Result<Ending> {
@@ -34,8 +39,9 @@ pub fn run(arguments: &Trail) -> Result<Ending> {
     }
     let catalogue = rules::load(&arguments.rules)?;
     let events = format("cloudtrail")?;
-    let inventory = format("inventory")?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let remembered =
+        arguments.state.as_deref().map(|path| EmbeddedState::open(path, Arc::clone(&clock))).transpose()?;
     let state = EmbeddedState::in_memory(Arc::clone(&clock))?;
     let runtime = analysis::runtime()?;
     let clients = Arc::new(Clients::new());
@@ -52,56 +58,57 @@ pub fn run(arguments: &Trail) -> Result<Ending> {
         run.failed(&format!("{error}; only {} was looked at", regions.names.join(", ")));
     }
     let pipeline = Pipeline::new(&catalogue, Options { modified: to, ..Options::default() });
-    let (found, Seen { trails, errors, .. }) = runtime.block_on(async {
-        // Regions have histories and quotas of their own: none waits for another.
-        let mut tasks = tokio::task::JoinSet::new();
-        let pace = Arc::new(Pace::default());
-        let questions = Arc::new(Questions::of(&catalogue, Rule::is_about_tampering));
-        for region in &regions.names {
-            let (clients, pace, region) = (Arc::clone(&clients), Arc::clone(&pace), region.clone());
-            let questions = Arc::clone(&questions);
-            tasks.spawn(async move { history(&clients, region, &questions, (from, to), &pace).await });
-        }
-        let mut found = tasks.join_all().await;
-        found.sort_by(|one, other| one.region.cmp(&other.region));
+    let (found, seen) = runtime.block_on(async {
+        let found = histories(&clients, &regions.names, &catalogue, (from, to)).await;
         (found, trails(&clients, &regions.names).await)
     });
-    for History { region, events: lines, errors } in found {
-        let name = format!("cloudtrail history of {region}");
+    for History { source, events: lines, errors } in found {
         if lines.is_empty() {
-            run.take(Err(SourceStats { source: name, errors, ..SourceStats::default() }));
+            run.take(Err(SourceStats { source, errors, ..SourceStats::default() }));
             continue;
         }
         let entries = lines.iter().map(|(id, event)| Entry { key: Some(id), time: None, bytes: event.as_bytes() });
-        let mut report = pipeline.entries(&name, Some(events), entries);
+        let mut report = pipeline.entries(&source, Some(events), entries);
         report.stats.errors.extend(errors);
         run.take(Ok(report));
     }
-    for (_, error) in &errors {
+
+    let mut look = Look::of(seen);
+    for (_, error) in &look.seen.errors {
         run.failed(error);
     }
-    let records: Vec<Value> = trails.iter().map(|trail| trail.to_inventory(None)).collect();
-    for (trail, record) in trails.iter().zip(&records) {
-        for (region, look) in trail.failed_looks() {
-            run.failed(&format!("trail {} in {region}: {look}: {}", trail.name, look.message));
+    for trail in &look.seen.trails {
+        // What a member may not know of its organization's trail is said where it is shown.
+        for (region, error) in trail.failed_looks().filter(|(_, look)| !trail.is_foreseen(look)) {
+            run.failed(&format!("trail {} in {region}: {error}: {}", trail.name, error.message));
         }
-        let line = record.to_string();
-        let entry = Entry { key: Some(&trail.arn), time: None, bytes: line.as_bytes() };
-        run.take(Ok(pipeline.entries("trails", Some(inventory), std::iter::once(entry))));
+    }
+    let compared = match &remembered {
+        Some(remembered) => Some(runtime.block_on(compare(&look.states, &look.seen.regions, remembered, to))?),
+        None => None,
+    };
+    for error in compared.iter().flat_map(|compared| &compared.errors) {
+        run.failed(error);
+    }
+    look.is_first = compared.as_ref().is_some_and(|compared| compared.is_first);
+    look.changes = compared.as_ref().map(|compared| compared.changes.clone());
+    let lines = look.lines(runtime.block_on(account(&clients, &look, &regions, &mut run)).as_ref(), to);
+    let entries = lines.iter().map(|line| Entry { key: None, time: None, bytes: line.as_bytes() });
+    if !lines.is_empty() {
+        run.take(Ok(pipeline.entries("trails", Some(format("inventory")?), entries)));
     }
 
     let mut finished = run.finish(arguments.min_level);
     let mut to = Destination::open(None)?;
     let written = match arguments.output {
-        TextOutput::Json => write_json(&finished, &records, &regions.names, &mut to),
-        TextOutput::Table => {
-            let shown = to.is_shown();
-            to.write(|writer| health(&trails, finished.is_complete(), shown, writer)).and_then(|_| {
-                output::findings(FindingsOutput::Table, &finished.messages, finished.is_complete(), &catalogue, &mut to)
-            })
-        }
+        TextOutput::Json => write_json(&finished, &look, &mut to),
+        TextOutput::Table => write_table(&finished, &look, arguments.days, &catalogue, &mut to),
     };
     written.map_or_else(|error| finished.fail(&error), drop);
+    if let (Some(compared), Some(remembered)) = (compared, &remembered) {
+        remember(&compared, remembered, arguments.state.as_deref(), &runtime)
+            .unwrap_or_else(|error| finished.fail(&error));
+    }
     finished.tell();
     Ok(finished.ending(arguments.fail_on))
 }
@@ -110,79 +117,111 @@ fn format(name: &str) -> Result<&'static dyn Format> {
     formats::by_name(name).with_context(|| format!("this build does not know the format '{name}'"))
 }
 
-/// What a region's history has.
-struct History {
-    region: String,
-    /// Ids and events, each once.
-    events: Vec<(String, String)>,
-    errors: Vec<String>,
+/// What was seen of the trails, and what follows from it.
+struct Look {
+    seen: Seen,
+    states: Vec<TrailState>,
+    gaps: Gaps,
+    /// What has become of them since the last time, if that is remembered.
+    changes: Option<Vec<Change>>,
+    /// Whether nothing was remembered before.
+    is_first: bool,
 }
 
-async fn history(
-    clients: &Clients,
-    region: String,
-    questions: &Questions,
-    (from, to): (Timestamp, Timestamp),
-    pace: &Pace,
-) -> History {
-    let client = clients.cloudtrail_in(&region).await;
-    let mut reading = Reading::new(from, to, questions);
-    let mut tally = Tally::default();
-    let mut events = BTreeMap::new();
-    let mut errors = Vec::new();
-    loop {
-        match reading.next_page(&client, questions, pace, &mut tally).await {
-            Ok(Some(more)) => events.extend(more.into_iter().map(|event| (event.id, event.event))),
-            Ok(None) => break,
-            Err(stopped) => {
-                errors.push(stopped.to_string());
-                break;
-            }
+impl Look {
+    fn of(seen: Seen) -> Self {
+        let states: Vec<TrailState> =
+            seen.trails.iter().filter_map(|trail| TrailState::of_line(&trail.to_inventory(None))).collect();
+        let gaps = gaps(&states, &seen.regions);
+        Self { seen, states, gaps, changes: None, is_first: false }
+    }
+
+    /// The trails' own inventory lines.
+    fn records(&self) -> Vec<Value> {
+        let record = |trail: &cloudvigil_aws::trails::Trail| {
+            let mut line = trail.to_inventory(trail.since());
+            explain_stopped(&mut line);
+            line
+        };
+        self.seen.trails.iter().map(record).collect()
+    }
+
+    /// Everything that rules judge: the trails, their other regions, their changes, the account.
+    fn lines(&self, account: Option<&(String, String)>, now: Timestamp) -> Vec<String> {
+        let mut lines: Vec<String> = self.records().iter().map(ToString::to_string).collect();
+        let others = self.seen.trails.iter().flat_map(|trail| trail.regions_to_inventory(None));
+        lines.extend(others.map(|line| line.to_string()));
+        lines.extend(self.changes.iter().flatten().map(Change::to_line));
+        if let Some((account, region)) = account {
+            let line = self.gaps.to_inventory(account, region, &self.seen.regions, Some(now));
+            lines.extend(line.map(|line| line.to_string()));
+        }
+        lines
+    }
+}
+
+/// The account and its region, if something is to be said of the account as a whole: only if all of it was looked at.
+async fn account(clients: &Clients, look: &Look, regions: &Regions, run: &mut Run<'_>) -> Option<(String, String)> {
+    let is_whole = regions.error.is_none() && look.seen.errors.is_empty();
+    if !is_whole || !look.gaps.no_trail && look.gaps.regions.is_empty() {
+        return None;
+    }
+    match (clients.account_id().await, clients.region().await) {
+        (Ok(account), Ok(region)) => Some((account, region)),
+        (Err(error), _) | (_, Err(error)) => {
+            run.failed(&error);
+            None
         }
     }
-    if tally.incomplete > 0 {
-        errors.push(format!("{} events came without an id or a record", tally.incomplete));
-    }
-    History { region, events: events.into_iter().collect(), errors }
 }
 
-fn write_json(finished: &Finished, trails: &[Value], regions: &[String], to: &mut Destination) -> Result<bool> {
+/// Keeps how the trails are now, for the next time: what was found has been shown.
+fn remember(
+    compared: &Compared,
+    state: &EmbeddedState,
+    file: Option<&Path>,
+    runtime: &tokio::runtime::Runtime,
+) -> Result<()> {
+    let written = runtime.block_on(compared.commit(state));
+    written.with_context(|| format!("cannot remember the trails in {}", file.unwrap_or(Path::new("?")).display()))
+}
+
+fn write_json(finished: &Finished, look: &Look, to: &mut Destination) -> Result<bool> {
     let findings: Vec<_> = finished.messages.iter().map(|message| &message.finding).collect();
-    let document = json!({"regions": regions, "trails": trails, "findings": findings, "stats": finished.stats});
+    let failed: Vec<&String> = look.seen.errors.iter().map(|(region, _)| region).collect();
+    let elsewhere: Vec<Value> = look.seen.trails.iter().flat_map(|trail| trail.regions_to_inventory(None)).collect();
+    let document = json!({
+        "regions": look.seen.regions,
+        "regions_not_looked_at": failed,
+        "trails": look.records(),
+        "trail_regions": elsewhere,
+        "not_covered": look.gaps.sentences,
+        "changes": look.changes,
+        "findings": findings,
+        "stats": finished.stats,
+    });
     Ok(to.write(|writer| output::json::value(&document, writer))? && to.flush()?)
 }
 
-/// A row for each trail.
-fn health(trails: &[TrailState], complete: bool, shown: bool, writer: &mut dyn Write) -> std::io::Result<()> {
-    if trails.is_empty() {
-        let why = if complete { "There is no trail." } else { "No trail could be seen; see the errors." };
-        return writeln!(writer, "{why}\n");
-    }
-    let mut sheet =
-        Sheet::new(&["Trail", "Home region", "Regions", "Logging", "Last delivery (UTC)", "Writes recorded"], shown);
-    for trail in trails {
-        let unknown = |_| "could not look".to_owned();
-        let (logging, delivery) = match &trail.status {
-            Err(_) => ("could not look".to_owned(), "could not look".to_owned()),
-            Ok(status) => {
-                let time = status
-                    .latest_delivery_time
-                    .map_or_else(|| "never".to_owned(), |time| time.strftime("%Y-%m-%d %H:%M:%S").to_string());
-                let error = status
-                    .latest_delivery_error
-                    .as_ref()
-                    .map(|error| format!("\nfails: {}", terminal::short(error, 60)));
-                (if status.is_logging { "yes" } else { "NO" }.to_owned(), time + &error.unwrap_or_default())
-            }
-        };
-        sheet.row(vec![
-            Cell::new(terminal::line(&trail.name)),
-            Cell::new(terminal::line(&trail.home_region)),
-            Cell::new(if trail.multi_region { "all" } else { "home" }),
-            Cell::new(logging),
-            Cell::new(delivery),
-            Cell::new(trail.management_writes().map_or_else(unknown, |writes| writes.as_str().to_owned())),
-        ]);
-    }
-    writeln!(writer, "{sheet}")
+fn write_table(
+    finished: &Finished,
+    look: &Look,
+    days: u16,
+    catalogue: &Catalogue,
+    to: &mut Destination,
+) -> Result<bool> {
+    let (events, states): (Vec<Message>, Vec<Message>) = finished.messages.iter().cloned().partition(tells_of_events);
+    let (shown, complete) = (to.is_shown(), finished.is_complete());
+    let mut going = to.write(|writer| {
+        health::trails(&look.seen, shown, writer)?;
+        health::gaps(&look.gaps, &look.states, &look.seen, writer)?;
+        if let Some(changes) = &look.changes {
+            health::changes(changes, look.is_first, writer)?;
+        }
+        health::heading("FINDINGS ABOUT THE TRAILS", writer)
+    })?;
+    going = going && output::findings(FindingsOutput::Table, &states, complete, catalogue, to)?;
+    let last = if days == 1 { "THE LAST DAY".to_owned() } else { format!("THE LAST {days} DAYS") };
+    going = going && to.write(|writer| health::heading(&format!("\nTAMPERING WITH LOGGING, {last}"), writer))?;
+    Ok(going && output::findings(FindingsOutput::Table, &events, complete, catalogue, to)?)
 }

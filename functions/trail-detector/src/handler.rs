@@ -70,7 +70,7 @@ async fn dispatch(event: &Value, left: Duration, context: &Context, counters: &m
     }
     conclude(report, context, counters).await?;
     if let Some(region) = trail_status::changed_in(event) {
-        trail_status::look_at_once(region, context, counters).await;
+        Box::pin(trail_status::look_at_once(region, context, counters)).await;
     }
     Ok(())
 }
@@ -82,7 +82,8 @@ async fn poll(left: Duration, context: &Context, counters: &mut Counters) -> Res
     let regions = enabled_regions(&context.detector.clients).await?;
     failures.extend(regions.error.as_ref().map(ToString::to_string));
     let seen = trails(&context.detector.clients, &regions.names).await;
-    failures.extend(trail_status::check(&seen, regions.error.is_none(), context, counters).await);
+    // Boxed, for all that it asks makes it a large future.
+    failures.extend(Box::pin(trail_status::check(&seen, regions.error.is_none(), context, counters)).await);
     failures.extend(silence::check(&seen.trails, context, counters).await);
     // The history can wait for the next poll; so can digests, but they are few.
     let share = Instant::now() + deadline.saturating_duration_since(Instant::now()) / 3;

@@ -3,7 +3,9 @@
 //! Each poll looks at all trails. A call that tampers with a trail makes this look at the trails of its region at once, so
 //! that the finding about the call, which says who did it, is followed within seconds by one that says what was lost.
 
-use cloudvigil_aws::trails::{CouldNotLook, Seen, Trail, TrailStatus, trails};
+use std::collections::{BTreeMap, BTreeSet};
+
+use cloudvigil_aws::trails::{CouldNotLook, Seen, Trail, TrailStatus, bucket, trails};
 use cloudvigil_core::formats;
 use cloudvigil_core::pipeline::Entry;
 use cloudvigil_core::ports::{Failure, PortResult};
@@ -14,7 +16,7 @@ use cloudvigil_trail::snapshots;
 use cloudvigil_trail::state::TrailState;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::context::Context;
 use crate::handler::{Failed, conclude};
@@ -37,6 +39,9 @@ const CHANGING: [&str; 7] = [
     "UpdateTrail",
 ];
 
+/// Buckets by name, as trails' lines have them.
+type Buckets = BTreeMap<String, Value>;
+
 #[derive(Serialize, Deserialize)]
 struct FirstSeen {
     schema: u32,
@@ -50,10 +55,12 @@ struct FirstSeen {
 pub async fn check(seen: &Seen, everywhere: bool, context: &Context, counters: &mut Counters) -> Vec<String> {
     let mut failures: Vec<String> = seen.errors.iter().map(|(_, error)| error.to_string()).collect();
     counters.count("RegionsNotLooked", seen.errors.len() as u64);
-    failures.extend(compare(seen, context, counters).await);
+    let (buckets, failed) = buckets(&seen.trails, context, counters).await;
+    failures.extend(failed);
+    failures.extend(compare(seen, &buckets, context, counters).await);
     let mut lines = Vec::new();
     for trail in &seen.trails {
-        let hidden = failed_looks(trail).filter(|look| is_foreseen(trail, look)).count();
+        let hidden = failed_looks(trail).filter(|look| trail.is_foreseen(look)).count();
         counters.count("TrailLooksRefused", hidden as u64);
         failures.extend(unforeseen(trail).map(|(region, look)| format!("{} in {region}: {look}", trail.arn)));
         match (own_line(trail, context).await, region_lines(trail, context).await) {
@@ -114,7 +121,7 @@ pub async fn look_at_once(region: &str, context: &Context, counters: &mut Counte
     // Of others only shadows show here.
     seen.trails.retain(|trail| trail.home_region == region);
     let mut failures: Vec<String> = seen.errors.iter().map(|(_, error)| error.to_string()).collect();
-    failures.extend(compare(&seen, context, counters).await);
+    failures.extend(compare(&seen, &Buckets::new(), context, counters).await);
     for trail in seen.trails.iter().filter(|trail| trail.status.as_ref().is_ok_and(|status| !status.is_logging)) {
         let told = match own_line(trail, context).await {
             Ok(line) => analyse("cloudtrail:GetTrailStatus", &[line], context, counters).await,
@@ -128,12 +135,59 @@ pub async fn look_at_once(region: &str, context: &Context, counters: &mut Counte
     }
 }
 
+/// The buckets that trails deliver to, by name, as members of the trails' lines; and what failed. A bucket that may not be
+/// looked at, as it is another account's, is told as a part of the inventory that is not known.
+async fn buckets(trails: &[Trail], context: &Context, counters: &mut Counters) -> (Buckets, Vec<String>) {
+    let (mut found, mut lines, mut failures) = (Buckets::new(), Vec::new(), Vec::new());
+    let names: BTreeSet<&str> = trails.iter().filter_map(|trail| trail.s3_bucket.as_deref()).collect();
+    for name in names {
+        let looks: Vec<CouldNotLook> = match Box::pin(bucket(&context.detector.clients, name)).await {
+            Ok(Some(bucket)) => {
+                found.insert(name.to_owned(), bucket.to_inventory());
+                bucket.failed_looks().cloned().collect()
+            }
+            Ok(None) => {
+                found.insert(name.to_owned(), json!({"gone": true}));
+                Vec::new()
+            }
+            Err(look) => vec![look],
+        };
+        for look in looks {
+            counters.count("TrailBucketsNotLooked", 1);
+            if look.is_transient() {
+                failures.push(format!("bucket {name}: {look}: {}", look.message));
+                continue;
+            }
+            match not_looked(name, &look, context).await {
+                Ok(line) => lines.push(line),
+                Err(error) => failures.push(error.to_string()),
+            }
+        }
+    }
+    let told = analyse("trail buckets", &lines, context, counters).await;
+    failures.extend(told.err().map(|error| error.to_string()));
+    (found, failures)
+}
+
+/// A look at a bucket that failed, as the inventory's line of a collection.
+async fn not_looked(bucket: &str, look: &CouldNotLook, context: &Context) -> PortResult<String> {
+    let resource = format!("arn:aws:s3:::{bucket}#{}", look.action);
+    let line = |since: Option<Timestamp>| {
+        json!({
+            "schema": 1, "service": "s3", "type": "collection", "resource": resource, "since": since,
+            "action": look.action, "code": look.code, "affected": 1, "could_not_look": look.to_string(),
+        })
+    };
+    let since = first_seen(&resource, line(None), context).await?;
+    Ok(line(Some(since)).to_string())
+}
+
 /// Compares trails with what they were. Returns what failed.
-async fn compare(seen: &Seen, context: &Context, counters: &mut Counters) -> Vec<String> {
+async fn compare(seen: &Seen, buckets: &Buckets, context: &Context, counters: &mut Counters) -> Vec<String> {
     let detector = &context.detector;
     let (state, now) = (detector.state.as_ref(), detector.clock.now());
     let mut failures = Vec::new();
-    let compared = match snapshots::compare(&states(seen), &seen.regions, state, now).await {
+    let compared = match snapshots::compare(&states(seen, buckets), &seen.regions, state, now).await {
         Ok(compared) => compared,
         Err(error) => return vec![error.to_string()],
     };
@@ -148,13 +202,20 @@ async fn compare(seen: &Seen, context: &Context, counters: &mut Counters) -> Vec
     failures
 }
 
-fn states(seen: &Seen) -> Vec<TrailState> {
-    seen.trails.iter().filter_map(|trail| TrailState::of_line(&trail.to_inventory(None))).collect()
+fn states(seen: &Seen, buckets: &Buckets) -> Vec<TrailState> {
+    let state = |trail: &Trail| {
+        let mut line = trail.to_inventory(None);
+        if let Some(bucket) = trail.s3_bucket.as_ref().and_then(|name| buckets.get(name)) {
+            line["bucket"] = bucket.clone();
+        }
+        TrailState::of_line(&line)
+    };
+    seen.trails.iter().filter_map(state).collect()
 }
 
 /// The account's own line, if it has no trail, or regions without one.
 async fn without_trail(seen: &Seen, context: &Context) -> PortResult<Option<String>> {
-    let gaps = gaps(&states(seen), &seen.regions);
+    let gaps = gaps(&states(seen, &Buckets::new()), &seen.regions);
     if !gaps.no_trail && gaps.regions.is_empty() {
         return Ok(None);
     }
@@ -173,12 +234,7 @@ fn failed_looks(trail: &Trail) -> impl Iterator<Item = &CouldNotLook> {
 
 /// Those that should not have.
 fn unforeseen(trail: &Trail) -> impl Iterator<Item = (&str, &CouldNotLook)> {
-    trail.failed_looks().filter(|(_, look)| !is_foreseen(trail, look))
-}
-
-/// An organization's trail belongs to another account, whose members may not look at it.
-fn is_foreseen(trail: &Trail, look: &CouldNotLook) -> bool {
-    look.failure == Failure::Denied && trail.organization
+    trail.failed_looks().filter(|(_, look)| !trail.is_foreseen(look))
 }
 
 /// Analyses inventory lines, and settles what they contribute.

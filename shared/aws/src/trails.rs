@@ -6,6 +6,7 @@
 //! are asked for in every region where it shows, since each speaks of its own alone. What may not be looked at is told by
 //! a [`CouldNotLook`], and is never the same as a trail that does not log.
 
+mod bucket;
 mod selectors;
 
 use std::collections::BTreeMap;
@@ -19,6 +20,7 @@ use futures::StreamExt as _;
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
+pub use self::bucket::{TrailBucket, bucket};
 pub use self::selectors::{ManagementWrites, Selectors};
 use crate::Clients;
 use crate::error::{explain, port_error};
@@ -257,6 +259,11 @@ impl Trail {
         let others =
             self.elsewhere.iter().filter_map(|(region, status)| Some((region.as_str(), status.as_ref().err()?)));
         home.chain(others)
+    }
+
+    /// Whether a look had to fail: an organization's trail belongs to another account, whose members may not look at it.
+    pub fn is_foreseen(&self, look: &CouldNotLook) -> bool {
+        look.failure == Failure::Denied && self.organization
     }
 
     /// The trail as an inventory line, which rules check. `since`: since when it is known to be as it is.

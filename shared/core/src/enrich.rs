@@ -29,6 +29,7 @@ use serde_json::{Map, Value};
 pub use self::networks::{Exposure, exposure};
 pub use self::policies::is_public;
 pub use self::selectors::{Access, Others, Recording, Share, management_events};
+pub use self::tamper::lets_services_write;
 pub(crate) use self::web::{Headers, is_suspicious};
 use crate::record::Record;
 

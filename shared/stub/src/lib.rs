@@ -132,6 +132,11 @@ impl Stub {
         Arc::new(with_config(config))
     }
 
+    /// Its address, for a process that is told of it by `AWS_ENDPOINT_URL`.
+    pub fn endpoint(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
     /// What it was asked so far, in order.
     pub fn requests(&self) -> Vec<Request> {
         self.requests.lock().unwrap().clone()

@@ -19,6 +19,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
+use crate::bucket::{Difference, difference};
 use crate::coverage::{gained, lost, unrecorded};
 use crate::state::TrailState;
 use crate::undo::{create, start, undo};
@@ -102,6 +103,11 @@ impl Change {
         Self { summary, ..self }
     }
 
+    /// The trail's name.
+    pub fn trail(&self) -> &str {
+        &self.trail
+    }
+
     /// The inventory line.
     pub fn to_line(&self) -> String {
         // Serialising texts, times and JSON does not fail; an empty line is none.
@@ -117,8 +123,11 @@ pub fn changes(before: &TrailState, after: &TrailState, now: Timestamp) -> Vec<C
         (Some(true), Some(true)) => changes.extend(interruption(before, after)),
         _ => {}
     }
-    let lost = lost(before, after);
-    let gained = gained(before, after);
+    let mut lost = lost(before, after);
+    let mut gained = gained(before, after);
+    let of_bucket = of_bucket(before, after);
+    lost.extend(of_bucket.lost);
+    gained.extend(of_bucket.gained);
     let change = match (lost.is_empty(), gained.is_empty()) {
         (true, true) => return changes,
         (true, false) => Kind::CoverageGained,
@@ -127,10 +136,19 @@ pub fn changes(before: &TrailState, after: &TrailState, now: Timestamp) -> Vec<C
     let change = Change { lost, gained, ..Change::new(after, change, now) };
     // What was lost by switching it off is told by the state itself.
     let still_on = TrailState { is_logging: before.is_logging, ..after.clone() };
-    let undo = if change.lost.is_empty() { Vec::new() } else { undo(before, &still_on) };
+    let mut undo = if change.lost.is_empty() { Vec::new() } else { undo(before, &still_on) };
+    undo.extend(of_bucket.undo);
     let (before, after) = differing(before, after);
     changes.push(Change { undo, before, after, ..change }.summed_up());
     changes
+}
+
+/// What became of the trail's bucket, if it is the same one.
+fn of_bucket(before: &TrailState, after: &TrailState) -> Difference {
+    match (&after.s3_bucket, &before.bucket, &after.bucket) {
+        (Some(name), Some(had), Some(has)) if before.s3_bucket == after.s3_bucket => difference(name, had, has),
+        _ => Difference::default(),
+    }
 }
 
 /// A trail that was there `before`, and is gone.

@@ -6,6 +6,7 @@
 //! | need | module |
 //! | --- | --- |
 //! | a trail as it was seen | [`state`] |
+//! | its bucket as it was seen | [`bucket`] |
 //! | what it records, and what it does no more, in words | [`coverage`] |
 //! | what to run to have it as it was | [`undo`] |
 //! | what became of it, as lines that rules judge | [`changes`] |
@@ -33,6 +34,7 @@
 
 #![warn(missing_docs)]
 
+pub mod bucket;
 pub mod chain;
 pub mod changes;
 mod content;

@@ -35,6 +35,8 @@ struct Snapshot {
 pub struct Compared {
     /// What has, in the order of the ARNs.
     pub changes: Vec<Change>,
+    /// Whether nothing was known of any trail before.
+    pub is_first: bool,
     /// Snapshots that could not be read: these trails are taken as new.
     pub errors: Vec<String>,
     writes: Vec<(Snapshot, Option<u64>)>,
@@ -51,7 +53,9 @@ pub async fn compare(
     let mut compared = Compared::default();
     let mut known = BTreeMap::new();
     let mut versions = BTreeMap::new();
-    for (arn, item) in state.query(SNAPSHOTS).await? {
+    let items = state.query(SNAPSHOTS).await?;
+    compared.is_first = items.is_empty();
+    for (arn, item) in items {
         versions.insert(arn.clone(), item.version);
         match serde_json::from_slice::<Snapshot>(&item.body) {
             Ok(snapshot) if snapshot.schema == SCHEMA => {

@@ -5,6 +5,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::bucket::BucketState;
+
 /// A trail. It is read from the trail's inventory line, whose names its fields have; what could not be looked at is
 /// `None` where the line has null.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -57,6 +59,9 @@ pub struct TrailState {
     /// When it was last switched off.
     #[serde(default)]
     pub stopped: Option<Timestamp>,
+    /// Its bucket, if that was looked at.
+    #[serde(default)]
+    pub bucket: Option<BucketState>,
     /// `{"EventSelectors": [...]}` or `{"AdvancedEventSelectors": [...]}`.
     #[serde(default)]
     pub selectors: Option<Value>,
@@ -78,11 +83,18 @@ impl TrailState {
     pub fn or_as_before(self, before: &Self) -> Self {
         let seen = self.is_logging.is_some();
         let status = |now, before| if seen { now } else { before };
+        // Of another bucket nothing was known before.
+        let bucket_before = before.bucket.as_ref().filter(|_| before.s3_bucket == self.s3_bucket);
+        let bucket = match (self.bucket, bucket_before) {
+            (Some(now), Some(before)) => Some(now.or_as_before(before)),
+            (now, before) => now.or_else(|| before.cloned()),
+        };
         Self {
             is_logging: self.is_logging.or(before.is_logging),
             started: status(self.started, before.started),
             stopped: status(self.stopped, before.stopped),
             selectors: self.selectors.or_else(|| before.selectors.clone()),
+            bucket,
             ..self
         }
     }

@@ -358,3 +358,59 @@ async fn an_unreadable_snapshot_is_told_and_replaced() {
         assert!(compare(&[with(&[])], &[], &state, now).await.unwrap().errors.is_empty());
     }
 }
+
+#[test]
+fn what_keeps_the_log_files_safe_in_their_bucket_is_compared_too() {
+    let policy = |effect: &str| {
+        json!({"Version": "2012-10-17", "Statement": [
+            {"Effect": "Allow", "Principal": {"Service": "cloudtrail.amazonaws.com"}, "Action": "s3:PutObject",
+                "Resource": "arn:aws:s3:::logs/AWSLogs/*"},
+            {"Effect": effect, "Principal": "*", "Action": "s3:PutObject", "Resource": "arn:aws:s3:::logs/*"},
+        ]})
+    };
+    let bucket = |bucket: &Value| with(&[("bucket", bucket.clone())]);
+    let safe =
+        json!({"policy": policy("Allow").to_string(), "expires_after_days": null, "public_access_blocked": true});
+    let before = bucket(&safe);
+    let with_one = |name: &str, value: Value| {
+        let mut changed = safe.clone();
+        changed[name] = value;
+        lost(&before, &bucket(&changed))
+    };
+    let (sentences, undo) = with_one("policy", json!(policy("Deny").to_string()));
+    assert_eq!(sentences, ["The policy of the bucket logs no longer lets CloudTrail write"]);
+    assert!(undo[0].starts_with("aws s3api put-bucket-policy --bucket logs --policy '{\"Statement\""), "{undo:?}");
+    let pretty = serde_json::to_string_pretty(&policy("Allow")).unwrap();
+    assert!(with_one("policy", json!(pretty)).0.is_empty(), "written anew, it says the same");
+    assert_eq!(
+        with_one("expires_after_days", json!(1)),
+        (
+            vec!["What lies in the bucket logs is deleted after 1 day instead of never".to_owned()],
+            vec!["aws s3api delete-bucket-lifecycle --bucket logs".to_owned()],
+        )
+    );
+    let (sentences, undo) = with_one("public_access_blocked", json!(false));
+    assert_eq!(sentences, ["Public access to the bucket logs is no longer blocked"]);
+    assert!(undo[0].contains("--public-access-block-configuration BlockPublicAcls=true,"));
+    let gone = bucket(&json!({"gone": true}));
+    let (sentences, undo) = lost(&before, &gone);
+    assert_eq!(sentences, ["The bucket logs is gone, and with it what was delivered"]);
+    assert_eq!(undo.len(), 2);
+    let open = bucket(&json!({"policy": null, "expires_after_days": 1, "public_access_blocked": false}));
+    let back = changes(&open, &before, at(0));
+    assert_eq!((back.len(), back[0].change, back[0].gained.len()), (1, Kind::CoverageGained, 3));
+}
+
+#[tokio::test]
+async fn a_bucket_that_may_not_be_looked_at_is_as_it_was() {
+    let mut looks = Looks::new();
+    let bucket = |bucket: Value| with(&[("bucket", bucket)]);
+    looks.look(&[bucket(json!({"expires_after_days": 400, "public_access_blocked": true}))], &[]).await;
+    assert!(looks.look(&[with(&[])], &[]).await.is_empty());
+    assert!(looks.look(&[bucket(json!({"policy": null}))], &[]).await.is_empty(), "a first look at something");
+    let change = looks.look(&[bucket(json!({"expires_after_days": 30, "policy": null}))], &[]).await;
+    assert_eq!(change[0].lost, ["What lies in the bucket logs is deleted after 30 days instead of after 400 days"]);
+    let elsewhere = with(&[("s3_bucket", json!("other")), ("bucket", json!({"public_access_blocked": false}))]);
+    let change = looks.look(&[elsewhere], &[]).await;
+    assert_eq!(change[0].lost, ["Log files go to the bucket other instead of logs"]);
+}

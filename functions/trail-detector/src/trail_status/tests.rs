@@ -1,4 +1,3 @@
-use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use cloudvigil_aws::Clients;
@@ -8,7 +7,6 @@ use cloudvigil_core::ports::Clock;
 use cloudvigil_lambda::Detector;
 use cloudvigil_local::{Collected, EmbeddedState};
 use cloudvigil_stub::{Reply, Request, Stub};
-use serde_json::json;
 
 use super::*;
 
@@ -122,7 +120,18 @@ fn answer(request: &Request, trail: &Value) -> Reply {
         "GetTrailStatus" if request.headers.contains("/eu-west-1/") => Reply::json(&trail["status"]),
         "GetTrailStatus" => Reply::json(&trail["elsewhere"]),
         "GetEventSelectors" => Reply::json(&trail["selectors"]),
-        // The rest is not CloudTrail's: GetCallerIdentity.
+        // The rest is not CloudTrail's: S3's, by the bucket's name, and GetCallerIdentity.
+        _ if request.path.contains("location") => Reply::ok("<LocationConstraint>eu-west-1</LocationConstraint>"),
+        _ if request.path.starts_with("/logs") => {
+            let question = request.path.rsplit('?').next().unwrap_or_default();
+            let answer = trail["bucket"]
+                .as_object()
+                .and_then(|bucket| bucket.iter().find(|(name, _)| question.starts_with(name.as_str())));
+            answer.map_or_else(
+                || Reply::status(403, "<Error><Code>AccessDenied</Code></Error>"),
+                |(_, answer)| Reply::ok(answer.as_str().unwrap_or_default()),
+            )
+        }
         _ => Reply::ok(
             "<GetCallerIdentityResponse><GetCallerIdentityResult><Account>111122223333</Account>\
              </GetCallerIdentityResult></GetCallerIdentityResponse>",
@@ -138,6 +147,13 @@ impl Account {
             "status": {"IsLogging": true, "StartLoggingTime": 1_772_000_000},
             "elsewhere": {"IsLogging": true},
             "selectors": {"EventSelectors": [{"ReadWriteType": "All"}]},
+            "bucket": {
+                "policy": r#"{"Statement":[]}"#,
+                "lifecycle": "<LifecycleConfiguration></LifecycleConfiguration>",
+                "publicAccessBlock": "<PublicAccessBlockConfiguration><BlockPublicAcls>true</BlockPublicAcls>\
+                    <IgnorePublicAcls>true</IgnorePublicAcls><BlockPublicPolicy>true</BlockPublicPolicy>\
+                    <RestrictPublicBuckets>true</RestrictPublicBuckets></PublicAccessBlockConfiguration>",
+            },
         })));
         let answers = Arc::clone(&trail);
         let stub = Stub::with(move |request| answer(request, &answers.lock().unwrap()));
@@ -315,4 +331,25 @@ async fn a_trail_that_delivers_no_more_in_a_region_is_told_once_and_so_is_its_re
             (90, "Log source is heard again".to_owned(), region),
         ]
     );
+}
+
+#[tokio::test]
+async fn what_keeps_log_files_safe_is_compared_and_what_may_not_be_looked_at_is_told_once() {
+    let account = Account::new();
+    assert!(account.titles().await.is_empty());
+    let lifecycle = "<LifecycleConfiguration><Rule><Status>Enabled</Status><Filter><Prefix></Prefix></Filter>\
+                     <Expiration><Days>1</Days></Expiration></Rule></LifecycleConfiguration>";
+    account.set("/bucket/lifecycle", json!(lifecycle));
+    let (failures, findings) = account.look().await;
+    assert!(failures.is_empty(), "{failures:?}");
+    assert_eq!(
+        findings[0].group["summary"].as_deref(),
+        Some("What lies in the bucket logs is deleted after 1 day instead of never")
+    );
+    account.set("/bucket", json!({}));
+    account.pass(1);
+    let titles = account.titles().await;
+    assert_eq!(titles, ["Part of the inventory could not be looked at"; 3]);
+    account.pass(1);
+    assert!(account.titles().await.is_empty());
 }

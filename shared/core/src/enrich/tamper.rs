@@ -35,6 +35,13 @@ const WRITE_OBJECTS: [&str; 2] = ["s3:PutObject", "s3:GetBucketAcl"];
 /// What a service needs to encrypt them.
 const USE_KEY: [&str; 3] = ["kms:GenerateDataKey", "kms:Encrypt", "kms:Decrypt"];
 
+/// Whether a bucket's policy, as an object or as its JSON text, lets the services write that deliver logs.
+pub fn lets_services_write(policy: &Value) -> bool {
+    let lets =
+        |policy: &Value| policy::lets_a_service(policy, "s3:PutObject") && !policy::denies(policy, &WRITE_OBJECTS);
+    policy::parsed(policy).is_some_and(|policy| lets(&policy))
+}
+
 /// Adds what there is to say about a `CloudTrail` event.
 pub(super) fn enrich(event: &Value, derived: &mut Map<String, Value>) {
     let text = |name: &str| event.get(name).and_then(Value::as_str).unwrap_or_default();
