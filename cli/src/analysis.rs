@@ -7,9 +7,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex, PoisonError, mpsc};
 
 use anyhow::{Context as _, Result};
-use cloudvigil_core::correlate::{Closing, Settler};
+use cloudvigil_core::correlate::{Closing, Held, Partition, Settler};
 use cloudvigil_core::detect::Catalogue;
-use cloudvigil_core::finding::{Finding, Level, Message};
+use cloudvigil_core::finding::{self, Finding, Level, Message};
 use cloudvigil_core::pipeline::{Pipeline, Report, SourceStats, Stats};
 use cloudvigil_core::ports::{Clock, StateStore};
 use cloudvigil_local::Collected;
@@ -112,46 +112,44 @@ impl Taken {
 /// Collects what the reports of a run come to: counters, errors, findings.
 pub struct Run<'a> {
     catalogue: &'a Catalogue,
-    state: &'a dyn StateStore,
+    contributed: Contributed<'a>,
     clock: &'a dyn Clock,
     runtime: &'a Handle,
-    collected: Collected,
-    touched: BTreeSet<cloudvigil_core::correlate::Partition>,
     sources: Vec<SourceStats>,
     /// What failed apart from any one source.
     errors: Vec<String>,
     keeps_findings: bool,
 }
 
+/// Where contributions are kept until everything is read.
+enum Contributed<'a> {
+    /// With those of other runs: here is what this one touched.
+    State(&'a dyn StateStore, BTreeSet<Partition>),
+    /// Nowhere else.
+    Memory(Held),
+}
+
 impl<'a> Run<'a> {
-    /// A run that has read nothing yet. Without `keeps_findings` it only counts.
+    /// A run that has read nothing yet; its findings are those of the state with what it reads, or, without a state, of
+    /// what it reads alone. Without `keeps_findings` it only counts.
     pub fn new(
         catalogue: &'a Catalogue,
-        state: &'a dyn StateStore,
+        state: Option<&'a dyn StateStore>,
         clock: &'a dyn Clock,
         runtime: &'a Handle,
         keeps_findings: bool,
     ) -> Self {
         Self {
             catalogue,
-            state,
+            contributed: match state {
+                Some(state) => Contributed::State(state, BTreeSet::new()),
+                None => Contributed::Memory(Held::default()),
+            },
             clock,
             runtime,
-            collected: Collected::new(),
-            touched: BTreeSet::new(),
             sources: Vec::new(),
             errors: Vec::new(),
             keeps_findings,
-        }
-    }
-
-    fn settler(&self) -> Settler<'_> {
-        Settler {
-            catalogue: self.catalogue,
-            state: self.state,
-            sink: &self.collected,
-            clock: self.clock,
-            closing: Closing::EndOfInput,
         }
     }
 
@@ -162,10 +160,18 @@ impl<'a> Run<'a> {
             Err(stats) => return self.sources.push(stats),
         };
         self.sources.push(report.stats);
-        if self.keeps_findings && !report.contributions.is_empty() {
-            match self.runtime.block_on(self.settler().put(&report.object, report.contributions)) {
-                Ok(touched) => self.touched.extend(touched),
-                Err(error) => self.errors.push(error.to_string()),
+        if !self.keeps_findings || report.contributions.is_empty() {
+            return;
+        }
+        match &mut self.contributed {
+            Contributed::Memory(held) => held.take(self.catalogue, report.contributions),
+            Contributed::State(state, touched) => {
+                let nobody = Collected::new();
+                let settler = settler(self.catalogue, *state, &nobody, self.clock);
+                match self.runtime.block_on(settler.put(&report.object, report.contributions)) {
+                    Ok(more) => touched.extend(more),
+                    Err(error) => self.errors.push(error.to_string()),
+                }
             }
         }
     }
@@ -177,16 +183,40 @@ impl<'a> Run<'a> {
 
     /// Settles the findings, and leaves out those below `min_level`.
     pub fn finish(mut self, min_level: Level) -> Finished {
-        if let Err(error) = self.runtime.block_on(self.settler().settle(&self.touched)) {
-            self.errors.push(error.to_string());
-        }
-        let mut messages: Vec<Message> = self.collected.into_sorted();
+        let mut messages: Vec<Message> = match &self.contributed {
+            Contributed::Memory(held) => {
+                held.findings(self.catalogue).map(|finding| message(finding, self.catalogue)).collect()
+            }
+            Contributed::State(state, touched) => {
+                let collected = Collected::new();
+                let settler = settler(self.catalogue, *state, &collected, self.clock);
+                if let Err(error) = self.runtime.block_on(settler.settle(touched)) {
+                    self.errors.push(error.to_string());
+                }
+                collected.into_sorted()
+            }
+        };
         messages.retain(|message| message.finding.level >= min_level);
         messages.sort_by(|one, other| sort_key(&one.finding).cmp(&sort_key(&other.finding)));
         let mut stats: Stats = self.sources.into_iter().collect();
         stats.total.errors += self.errors.len() as u64;
         Finished { messages, stats, errors: self.errors }
     }
+}
+
+/// A finding with its rule's words.
+fn message(finding: Finding, catalogue: &Catalogue) -> Message {
+    let guidance = catalogue.by_id(&finding.rule).map(|rule| rule.guidance.clone()).unwrap_or_default();
+    Message { schema: finding::SCHEMA, finding, guidance }
+}
+
+fn settler<'s>(
+    catalogue: &'s Catalogue,
+    state: &'s dyn StateStore,
+    sink: &'s Collected,
+    clock: &'s dyn Clock,
+) -> Settler<'s> {
+    Settler { catalogue, state, sink, clock, closing: Closing::EndOfInput }
 }
 
 /// By first time, then id; findings without a time come last.

@@ -1,16 +1,20 @@
 //! Numbers that look random and are the same on every machine and in every release.
 
 /// [SplitMix64](https://prng.di.unimi.it/splitmix64.c).
-pub struct Random(u64);
+pub struct Random {
+    state: u64,
+    /// Those who attack just now: the last part of the address, and how often it still comes.
+    attackers: [(u32, u32); 4],
+}
 
 impl Random {
     pub fn new(seed: u64) -> Self {
-        Self(seed)
+        Self { state: seed, attackers: Default::default() }
     }
 
     pub fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
+        self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.state;
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         mixed ^ (mixed >> 31)
@@ -37,9 +41,16 @@ impl Random {
         format!("198.{}.{}.{}", 18 + self.below(2), self.below(256), self.below(256))
     }
 
-    /// One of few addresses: attackers come again.
+    /// The address of one of those who attack just now. Each comes some hundred times, as real ones do, then another
+    /// takes its place.
     pub fn hostile_address(&mut self) -> String {
-        format!("203.0.113.{}", self.below(256))
+        let at = self.below(4) as usize;
+        let (mut address, mut left) = self.attackers[at];
+        if left == 0 {
+            (address, left) = (self.below(256), 50 + self.below(400));
+        }
+        self.attackers[at] = (address, left - 1);
+        format!("203.0.113.{address}")
     }
 
     pub fn port(&mut self) -> u32 {

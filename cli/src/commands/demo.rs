@@ -71,7 +71,7 @@ pub fn run(arguments: &Demo) -> Result<Ending> {
         .into_iter()
         .map(|id| Source { name: id.source.clone(), input: Input::Object(store.clone(), id) })
         .collect();
-    let mut run = Run::new(&catalogue, state.as_ref(), clock.as_ref(), runtime.handle(), true);
+    let mut run = Run::new(&catalogue, None, clock.as_ref(), runtime.handle(), true);
     let pipeline = Pipeline::new(&catalogue, Options { modified: clock.now(), ..Options::default() });
     let jobs = std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get);
     analysis::in_order(&sources, &pipeline, jobs, runtime.handle(), |outcome| {

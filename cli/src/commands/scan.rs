@@ -11,7 +11,7 @@ use cloudvigil_core::detect::{Catalogue, Rule};
 use cloudvigil_core::finding::Message;
 use cloudvigil_core::formats;
 use cloudvigil_core::pipeline::{Options, Pipeline, Report, Stats};
-use cloudvigil_core::ports::{Clock, SystemClock};
+use cloudvigil_core::ports::{Clock, StateStore, SystemClock};
 use cloudvigil_local::EmbeddedState;
 
 use crate::analysis::{self, Run};
@@ -33,10 +33,7 @@ pub fn run(arguments: &Scan) -> Result<Ending> {
     destination::check(&[file, stats_file, arguments.state.as_deref()], &inputs(arguments))?;
     let runtime = analysis::runtime()?;
     let mut own = OwnFiles::default();
-    let state = match &arguments.state {
-        Some(path) => EmbeddedState::open(path, Arc::clone(&clock))?,
-        None => EmbeddedState::in_memory(Arc::clone(&clock))?,
-    };
+    let state = arguments.state.as_deref().map(|path| EmbeddedState::open(path, Arc::clone(&clock))).transpose()?;
     let mut to = Destination::open(file)?;
     let stats_to = stats_file.map(|path| Destination::open(Some(path))).transpose()?;
     [file, stats_file].into_iter().flatten().for_each(|path| own.add(path));
@@ -51,7 +48,8 @@ pub fn run(arguments: &Scan) -> Result<Ending> {
     let mut fired = (matches && !arguments.rules.rules.is_empty()).then(|| Fired::new(&catalogue));
     // Matches alone need no findings.
     let keeps_findings = !matches || fired.is_some() || report.fail_on.is_some() || arguments.state.is_some();
-    let mut run = Run::new(&catalogue, &state, clock.as_ref(), runtime.handle(), keeps_findings);
+    let kept = state.as_ref().map(|state| state as &dyn StateStore);
+    let mut run = Run::new(&catalogue, kept, clock.as_ref(), runtime.handle(), keeps_findings);
     let mut nobody_reads = false;
     let mut write_error = None;
     let pipeline = Pipeline::new(&catalogue, options);

@@ -42,7 +42,6 @@ pub fn run(arguments: &Trail) -> Result<Ending> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let remembered =
         arguments.state.as_deref().map(|path| EmbeddedState::open(path, Arc::clone(&clock))).transpose()?;
-    let state = EmbeddedState::in_memory(Arc::clone(&clock))?;
     let runtime = analysis::runtime()?;
     let clients = Arc::new(Clients::new());
     let regions = match arguments.region.as_slice() {
@@ -53,7 +52,7 @@ pub fn run(arguments: &Trail) -> Result<Ending> {
     // Whole seconds: the history knows no others.
     let to = Timestamp::from_second(clock.now().as_second()).unwrap_or_default();
     let from = to - SignedDuration::from_hours(24 * i64::from(arguments.days));
-    let mut run = Run::new(&catalogue, &state, clock.as_ref(), runtime.handle(), true);
+    let mut run = Run::new(&catalogue, None, clock.as_ref(), runtime.handle(), true);
     if let Some(error) = &regions.error {
         run.failed(&format!("{error}; only {} was looked at", regions.names.join(", ")));
     }

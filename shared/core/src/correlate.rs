@@ -12,6 +12,8 @@
 mod contribution;
 mod contributions;
 mod fold;
+mod held;
+mod packed;
 pub mod plan;
 mod settle;
 mod windows;
@@ -21,6 +23,7 @@ pub(crate) use contributions::{BorrowedGroup, MAX_PARTITIONS, is_failed_call};
 pub use contributions::{Contributions, Partition, StoredContributions};
 pub(crate) use fold::MAX_RESOURCES;
 pub use fold::finding_in;
+pub use held::Held;
 pub use settle::{Closing, SETTLED, SettleError, Settler, settled};
 
 use std::collections::BTreeMap;

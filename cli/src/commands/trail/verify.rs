@@ -10,7 +10,7 @@ use cloudvigil_aws::{Clients, ListedKeys, S3Objects};
 use cloudvigil_core::formats::Format;
 use cloudvigil_core::pipeline::{Entry, Options, Pipeline, SourceStats};
 use cloudvigil_core::ports::{Clock, ObjectStore, PublicKeys, SystemClock};
-use cloudvigil_local::{EmbeddedState, Files};
+use cloudvigil_local::Files;
 use cloudvigil_trail::chain::{Listing, listing};
 use cloudvigil_trail::unlisted::unlisted;
 use cloudvigil_trail::{KeyRing, Places, Scope, Summary, Walk};
@@ -41,11 +41,10 @@ pub fn run(arguments: &TrailVerify) -> Result<Ending> {
     let keys = keys(&arguments.keys, &clients)?;
     let in_s3 = arguments.path.starts_with(S3);
     let store: Box<dyn ObjectStore> = if in_s3 { Box::new(S3Objects::new(clients)) } else { Box::new(Files) };
-    let state = EmbeddedState::in_memory(Arc::clone(&clock))?;
     let runtime = analysis::runtime()?;
 
     let pipeline = Pipeline::new(&catalogue, Options { modified: clock.now(), ..Options::default() });
-    let mut run = Run::new(&catalogue, &state, clock.as_ref(), runtime.handle(), true);
+    let mut run = Run::new(&catalogue, None, clock.as_ref(), runtime.handle(), true);
     let (objects, errors) = match runtime.block_on(store.list(&arguments.path)) {
         Ok(listed) => listed,
         Err(error) => (Vec::new(), vec![error]),

@@ -2,8 +2,7 @@
 
 use std::fmt;
 
-use serde::de::{Error, SeqAccess, Visitor};
-use serde::ser::SerializeTuple;
+use serde::de::{Error, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use sha2::{Digest, Sha256};
 
@@ -23,7 +22,17 @@ impl RecordKey {
     /// By the position in the object that this is the key of. Positions are consecutive, and the keys of objects are
     /// spread over 128 bits: no two objects' ranges meet.
     pub(crate) fn at(self, position: u64) -> Self {
-        Self(u128::from_be_bytes(self.0).wrapping_add(u128::from(position)).to_be_bytes())
+        Self((self.number().wrapping_add(u128::from(position))).to_be_bytes())
+    }
+
+    /// The key as a number, in which the positions of an object follow one another.
+    pub(super) fn number(self) -> u128 {
+        u128::from_be_bytes(self.0)
+    }
+
+    /// The key of a number.
+    pub(super) fn of_number(number: u128) -> Self {
+        Self(number.to_be_bytes())
     }
 }
 
@@ -78,54 +87,6 @@ pub(crate) struct Contribution {
     pub value: Option<i128>,
 }
 
-/// Stored as `[time, key, leaf, weight, failed, value]`, without the last two where they say nothing; the value as
-/// decimal digits, since JSON's numbers do not hold 128 bits.
-impl Serialize for Contribution {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let length = if self.value.is_some() { 6 } else { 4 + usize::from(self.failed) };
-        let mut tuple = serializer.serialize_tuple(length)?;
-        tuple.serialize_element(&self.time)?;
-        tuple.serialize_element(&self.key)?;
-        tuple.serialize_element(&self.leaf)?;
-        tuple.serialize_element(&self.weight)?;
-        if length > 4 {
-            tuple.serialize_element(&self.failed)?;
-        }
-        if let Some(value) = self.value {
-            tuple.serialize_element(&value.to_string())?;
-        }
-        tuple.end()
-    }
-}
-
-impl<'de> Deserialize<'de> for Contribution {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Parts;
-
-        impl<'de> Visitor<'de> for Parts {
-            type Value = Contribution;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a contribution: time, key, leaf, weight, and perhaps whether it failed and a value")
-            }
-
-            fn visit_seq<A: SeqAccess<'de>>(self, mut parts: A) -> Result<Contribution, A::Error> {
-                let missing = |at| A::Error::invalid_length(at, &self);
-                let time = parts.next_element()?.ok_or_else(|| missing(0))?;
-                let key = parts.next_element()?.ok_or_else(|| missing(1))?;
-                let leaf = parts.next_element()?.ok_or_else(|| missing(2))?;
-                let weight = parts.next_element()?.ok_or_else(|| missing(3))?;
-                let failed = parts.next_element()?.unwrap_or_default();
-                let value = parts.next_element::<String>()?;
-                let value = value.map(|digits| digits.parse().map_err(A::Error::custom)).transpose()?;
-                Ok(Contribution { time, key, leaf, weight, failed, value })
-            }
-        }
-
-        deserializer.deserialize_seq(Parts)
-    }
-}
-
 /// 16 bytes over texts, each told apart from the next by its length.
 pub(super) fn hash_of(parts: &[&str]) -> [u8; 16] {
     let mut hash = Sha256::new();
@@ -141,22 +102,6 @@ pub(super) fn hash_of(parts: &[&str]) -> [u8; 16] {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_contribution_is_stored_short_and_read_back() {
-        let key = RecordKey::of(&["id", "x"]);
-        let plain = Contribution { time: Some(7), key, leaf: 1, weight: 2, failed: false, value: None };
-        for (contribution, parts) in [
-            (plain, 4),
-            (Contribution { failed: true, time: None, ..plain }, 5),
-            (Contribution { value: Some(i128::MIN), ..plain }, 6),
-            (Contribution { failed: true, value: Some(-1), ..plain }, 6),
-        ] {
-            let stored = serde_json::to_value(contribution).unwrap();
-            assert_eq!(stored.as_array().unwrap().len(), parts);
-            assert_eq!(serde_json::from_value::<Contribution>(stored).unwrap(), contribution);
-        }
-    }
 
     #[test]
     fn positions_have_keys_of_their_own() {

@@ -1,24 +1,30 @@
 //! What the records of one object contribute, and how it is stored.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, HashMap};
-use std::hash::{BuildHasher, RandomState};
+use std::collections::BTreeMap;
+use std::hash::BuildHasher;
 
+use foldhash::quality::RandomState;
+use hashbrown::HashTable;
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::contribution::{Contribution, RecordKey};
+use super::packed::Packed;
 use super::plan::Micros;
 use super::{Bucket, Group, digest, finding_in};
 use crate::detect::Catalogue;
 use crate::finding::{Evidence, Finding, Level};
 use crate::record::{Facts, Record};
 
-/// How many contributions one stored item holds.
-const PER_ITEM: usize = 1_500;
+/// How many bytes of contributions one stored item holds, before base64.
+const PER_ITEM: usize = 144 * 1024;
 /// How much evidence one object keeps for a partition: entries, and bytes of JSON.
-const MAX_EVIDENCE: usize = 64;
+const MAX_EVIDENCE: usize = 32;
 const MAX_EVIDENCE_BYTES: usize = 100 * 1024;
+/// How much evidence of several objects is held together for a partition.
+const MAX_HELD_EVIDENCE: usize = 4 * MAX_EVIDENCE;
 /// How many of the first entries are always kept: what a simple rule's finding shows.
 const FIRST_EVIDENCE: usize = Evidence::MAX_ENTRIES;
 
@@ -34,6 +40,12 @@ pub struct Partition {
 }
 
 impl Partition {
+    /// As a [`BorrowedGroup`] of the same values is hashed.
+    fn hash(&self, hashing: &RandomState) -> u64 {
+        let values = self.group.iter().map(|(name, value)| (name.as_str(), value.as_deref().map(Cow::Borrowed)));
+        hashing.hash_one((self.rule, BorrowedGroup(values.collect()), self.bucket))
+    }
+
     /// The partition key in the state: the rule's logic, the group, the bucket.
     pub fn key(&self, catalogue: &Catalogue) -> String {
         let logic = &catalogue.rule(self.rule).logic;
@@ -53,16 +65,20 @@ pub(super) struct KeptEvidence {
     pub facts: Facts,
 }
 
+impl KeptEvidence {
+    /// In the order in which findings show it.
+    pub fn order(&self) -> (Option<Timestamp>, RecordKey) {
+        (self.evidence.time, self.key)
+    }
+}
+
 /// What one object, or a part of it, contributes to one partition: the body of a stored item.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StoredContributions {
     /// The shape's version.
     pub(super) schema: u32,
-    pub(super) entries: Vec<Contribution>,
+    pub(super) entries: Packed,
     pub(super) evidence: Vec<KeptEvidence>,
-    /// How many came so far.
-    #[serde(skip)]
-    seen: usize,
     /// How often the evidence was thinned out.
     #[serde(skip)]
     thinned: u32,
@@ -79,8 +95,8 @@ pub(crate) const MAX_PARTITIONS: usize = 16_384;
 #[derive(Debug, Default)]
 pub struct Contributions {
     partitions: Vec<(Partition, StoredContributions)>,
-    /// Where each partition is, by a hash of it: where two have the same one, after the other.
-    places: HashMap<u64, Vec<usize>>,
+    /// Where each partition is, by a hash of it.
+    places: HashTable<usize>,
     hashing: RandomState,
     /// The partitions of each level, in the order in which they came.
     by_level: BTreeMap<Level, Vec<usize>>,
@@ -134,37 +150,32 @@ impl Contributions {
         new: Contribution,
         describe: impl FnOnce() -> (Evidence, Facts),
     ) {
-        let hash = self.hash(rule, group, bucket);
-        let partitions = &self.partitions;
-        let is_it = |place: &&usize| {
-            let known = &partitions[**place].0;
+        let hash = self.hashing.hash_one((rule, group, bucket));
+        let is_it = |place: &usize| {
+            let known = &self.partitions[*place].0;
             known.rule == rule && known.bucket == bucket && group.is(&known.group)
         };
-        let known = self.places.get(&hash).and_then(|places| places.iter().find(is_it)).copied();
+        let known = self.places.find(hash, is_it).copied();
         let Some(place) = known.or_else(|| self.room_for(level)) else {
             *self.given_up.entry(rule).or_default() += 1;
             return;
         };
         if known.is_none() {
             self.partitions[place].0 = Partition { rule, group: group.to_group(), bucket };
-            self.places.entry(hash).or_default().push(place);
+            let (partitions, hashing) = (&self.partitions, &self.hashing);
+            self.places.insert_unique(hash, place, |place| partitions[*place].0.hash(hashing));
             self.by_level.entry(level).or_default().push(place);
         }
         let stored = &mut self.partitions[place].1;
-        stored.entries.push(new);
         // Which entries lie in hot windows is not known yet, so the kept ones are spread over all that came.
-        if stored.seen.is_multiple_of(stored.stride()) {
+        if stored.entries.len().is_multiple_of(stored.stride()) {
             let (evidence, facts) = describe();
             stored.evidence.push(KeptEvidence { key: new.key, evidence, facts });
             if stored.evidence.len() == MAX_EVIDENCE {
                 stored.thin_out();
             }
         }
-        stored.seen += 1;
-    }
-
-    fn hash(&self, rule: usize, group: &BorrowedGroup<'_>, bucket: Bucket) -> u64 {
-        self.hashing.hash_one((rule, group, bucket))
+        stored.entries.push(&new);
     }
 
     /// An empty place for a new partition of this level; `None` where only higher levels could give way.
@@ -181,11 +192,8 @@ impl Contributions {
         let (partition, stored) = &mut self.partitions[place];
         *self.given_up.entry(partition.rule).or_default() += stored.entries.len() as u64;
         *stored = StoredContributions::default();
-        let values = partition.group.iter();
-        let values = values.map(|(name, value)| (name.as_str(), value.as_deref().map(Cow::Borrowed)));
-        let hash = self.hashing.hash_one((partition.rule, BorrowedGroup::new(values), partition.bucket));
-        if let Some(places) = self.places.get_mut(&hash) {
-            places.retain(|known| *known != place);
+        if let Ok(known) = self.places.find_entry(partition.hash(&self.hashing), |known| *known == place) {
+            known.remove();
         }
         Some(place)
     }
@@ -226,7 +234,7 @@ impl Contributions {
         let stored: Vec<_> = [Some(partition), next.as_ref()]
             .into_iter()
             .flatten()
-            .filter_map(|wanted| Some(self.iter().find(|(partition, _)| *partition == wanted)?.1.clone()))
+            .filter_map(|wanted| Some(self.iter().find(|(partition, _)| *partition == wanted)?.1))
             .collect();
         finding_in(catalogue, partition, &stored)
     }
@@ -264,14 +272,33 @@ impl StoredContributions {
         self.thinned += 1;
     }
 
+    /// Bytes of JSON.
     fn evidence_size(&self) -> usize {
         let size = |kept| serde_json::to_string(kept).map_or(MAX_EVIDENCE_BYTES, |text| text.len());
         self.evidence.iter().map(size).sum()
     }
 
+    /// Takes up what another object contributes to the same partition, or this one again. `first`: no more evidence is
+    /// ever asked for than the first entries.
+    pub(super) fn absorb(&mut self, other: Self, first: bool) {
+        if self.entries.len() == 0 {
+            *self = other;
+            return;
+        }
+        self.entries.extend(other.entries.iter());
+        self.evidence.extend(other.evidence);
+        if self.evidence.len() > MAX_HELD_EVIDENCE {
+            self.evidence.sort_by_key(KeptEvidence::order);
+            if first {
+                self.evidence.truncate(FIRST_EVIDENCE);
+            } else {
+                self.thin_out();
+            }
+        }
+    }
+
     /// The bodies of the items that hold this: each well under the state's limit.
     pub(super) fn into_items(mut self) -> impl Iterator<Item = Self> {
-        self.entries.sort_unstable();
         while self.evidence_size() > MAX_EVIDENCE_BYTES {
             let before = self.evidence.len();
             self.thin_out();
@@ -280,8 +307,7 @@ impl StoredContributions {
             }
         }
         let mut evidence = Some(self.evidence);
-        let chunks: Vec<_> = self.entries.chunks(PER_ITEM).map(<[_]>::to_vec).collect();
-        chunks.into_iter().map(move |entries| Self {
+        self.entries.split(PER_ITEM).into_iter().map(move |entries| Self {
             schema: super::settle::SCHEMA,
             entries,
             evidence: evidence.take().unwrap_or_default(),

@@ -1,6 +1,7 @@
 //! The contributions of a partition to its finding.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
+use std::ops::Range;
 
 use jiff::Timestamp;
 
@@ -16,7 +17,7 @@ pub(crate) const MAX_RESOURCES: usize = 20;
 
 /// The finding of a partition, from everything that was contributed to it and to the bucket after it, when all of its
 /// windows are closed; `None` where the rule's condition is not fulfilled. Its revision is 1.
-pub fn finding_in(catalogue: &Catalogue, partition: &Partition, stored: &[StoredContributions]) -> Option<Finding> {
+pub fn finding_in(catalogue: &Catalogue, partition: &Partition, stored: &[&StoredContributions]) -> Option<Finding> {
     folded(catalogue, partition, stored, Micros::MAX).finding
 }
 
@@ -32,19 +33,19 @@ pub(super) struct Folded {
 pub(super) fn folded(
     catalogue: &Catalogue,
     partition: &Partition,
-    stored: &[StoredContributions],
+    stored: &[&StoredContributions],
     closed: Micros,
 ) -> Folded {
-    let records = distinct(stored);
-    let hot = hot_records(&catalogue.rule(partition.rule).plan, partition, &records, closed);
+    let contributors = distinct(stored);
+    let hot = hot_records(&catalogue.rule(partition.rule).plan, partition, &contributors, closed);
     let finding = hot.map(|hot| finding_of(catalogue, partition, stored, &hot));
-    Folded { records: records.len(), finding }
+    Folded { records: contributors.records.len(), finding }
 }
 
 fn finding_of(
     catalogue: &Catalogue,
     partition: &Partition,
-    stored: &[StoredContributions],
+    stored: &[&StoredContributions],
     hot: &[&Contributor],
 ) -> Finding {
     let rule = catalogue.rule(partition.rule);
@@ -90,35 +91,45 @@ struct Contributor {
     time: Option<Micros>,
     weight: u32,
     failed: bool,
-    /// The leaves and, for those whose values are looked at, the value.
-    leaves: BTreeMap<usize, i128>,
+    /// Its leaves, among [`Contributors::leaves`].
+    leaves: Range<usize>,
 }
 
-fn distinct(stored: &[StoredContributions]) -> Vec<Contributor> {
-    let mut records: BTreeMap<RecordKey, Contributor> = BTreeMap::new();
-    for entry in stored.iter().flat_map(|part| &part.entries) {
-        let &Contribution { time, key, leaf, weight, failed, value } = entry;
-        let new = || Contributor { key, time, weight, failed, leaves: BTreeMap::new() };
-        let record = records.entry(key).or_insert_with(new);
-        // The same record may come with different times (a log event's, an entry's own): the earliest holds, so that
-        // the order of arrival does not matter.
-        record.time = match (record.time, time) {
-            (Some(one), Some(other)) => Some(one.min(other)),
-            (one, other) => one.or(other),
-        };
-        record.weight = record.weight.max(weight);
-        record.failed &= failed;
-        let value = value.unwrap_or(0);
-        record.leaves.entry(leaf).and_modify(|held| *held = value.min(*held)).or_insert(value);
+/// The records of a partition, by key.
+struct Contributors {
+    records: Vec<Contributor>,
+    /// The leaves of each record, ascending, each once, and, for those whose values are looked at, the value.
+    leaves: Vec<(usize, i128)>,
+}
+
+fn distinct(stored: &[&StoredContributions]) -> Contributors {
+    let mut all: Vec<Contribution> = stored.iter().flat_map(|part| part.entries.iter()).collect();
+    let value = |one: &Contribution| one.value.unwrap_or(0);
+    // Of a leaf's values the least holds.
+    all.sort_unstable_by_key(|one| (one.key, one.leaf, value(one)));
+    let mut found = Contributors { records: Vec::with_capacity(all.len()), leaves: Vec::with_capacity(all.len()) };
+    for same in all.chunk_by(|one, next| one.key == next.key) {
+        let start = found.leaves.len();
+        let leaves = same.chunk_by(|one, next| one.leaf == next.leaf);
+        found.leaves.extend(leaves.map(|same| (same[0].leaf, value(&same[0]))));
+        found.records.push(Contributor {
+            key: same[0].key,
+            // The same record may come with different times (a log event's, an entry's own): the earliest holds, so that
+            // the order of arrival does not matter.
+            time: same.iter().filter_map(|one| one.time).min(),
+            weight: same.iter().map(|one| one.weight).max().unwrap_or_default(),
+            failed: same.iter().all(|one| one.failed),
+            leaves: start..found.leaves.len(),
+        });
     }
-    records.into_values().collect()
+    found
 }
 
 /// The records within the hot windows that start in the partition's bucket; `None` if there is none.
 fn hot_records<'r>(
     plan: &Node,
     partition: &Partition,
-    records: &'r [Contributor],
+    Contributors { records, leaves: all_leaves }: &'r Contributors,
     closed: Micros,
 ) -> Option<Vec<&'r Contributor>> {
     let Some(bucket) = partition.bucket else {
@@ -126,13 +137,18 @@ fn hot_records<'r>(
         return (matches!(plan, Node::Leaf(_)) && !records.is_empty()).then(|| records.iter().collect());
     };
     let end = bucket + bucket_length(plan.timespan());
+    if matches!(plan, Node::Leaf(_)) {
+        let within = |record: &&Contributor| record.time.is_some_and(|time| (bucket..end).contains(&time));
+        let found: Vec<_> = records.iter().filter(within).collect();
+        return (!found.is_empty()).then_some(found);
+    }
     let mut occurrences: Vec<Occurrence> = records
         .iter()
         .enumerate()
         .filter_map(|(number, record)| record.time.map(|time| (number, record, time)))
         .flat_map(|(number, Contributor { weight, leaves, .. }, time)| {
             let occurrence = move |leaf, value| Occurrence { time, leaf, weight: *weight, record: number, value };
-            leaves.iter().map(move |(leaf, value)| occurrence(*leaf, *value))
+            all_leaves[leaves.clone()].iter().map(move |(leaf, value)| occurrence(*leaf, *value))
         })
         .collect();
     occurrences.sort_unstable();
@@ -148,7 +164,7 @@ fn hot_records<'r>(
 }
 
 /// At most [`Evidence::MAX_ENTRIES`] entries of these records, by time, then hash; each record once.
-fn chosen<'s>(stored: &'s [StoredContributions], keys: &HashSet<RecordKey>) -> Vec<&'s KeptEvidence> {
+fn chosen<'s>(stored: &[&'s StoredContributions], keys: &HashSet<RecordKey>) -> Vec<&'s KeptEvidence> {
     let mut kept: HashMap<RecordKey, &KeptEvidence> = HashMap::new();
     for evidence in stored.iter().flat_map(|part| &part.evidence) {
         if keys.contains(&evidence.key) {
@@ -160,7 +176,7 @@ fn chosen<'s>(stored: &'s [StoredContributions], keys: &HashSet<RecordKey>) -> V
         }
     }
     let mut chosen: Vec<_> = kept.into_values().collect();
-    chosen.sort_unstable_by(|one, other| (one.evidence.time, &one.key).cmp(&(other.evidence.time, &other.key)));
+    chosen.sort_unstable_by_key(|kept| kept.order());
     chosen.truncate(Evidence::MAX_ENTRIES);
     chosen
 }
@@ -222,8 +238,8 @@ correlation: {type: event_count, rules: [refused], group-by: [sourceIPAddress], 
         );
         let stored = |(partition, stored): (Partition, StoredContributions)| {
             let items = stored.into_items().map(|item| serde_json::to_vec(&item).unwrap());
-            let read: Vec<_> = items.map(|body| serde_json::from_slice(&body).unwrap()).collect();
-            finding_in(&catalogue, &partition, &read)
+            let read: Vec<StoredContributions> = items.map(|body| serde_json::from_slice(&body).unwrap()).collect();
+            finding_in(&catalogue, &partition, &read.iter().collect::<Vec<_>>())
         };
         let findings = report.contributions.into_partitions().filter_map(stored);
         findings.filter(|finding| finding.rule == rule).map(|finding| (finding.title, finding.level)).collect()
@@ -241,12 +257,5 @@ correlation: {type: event_count, rules: [refused], group-by: [sourceIPAddress], 
     fn other_rules_and_correlations_keep_their_level() {
         assert_eq!(found("created", &[true]), [("Key created".to_owned(), Level::Critical)]);
         assert_eq!(found("twice", &[true, true]), [("Refused twice".to_owned(), Level::High)]);
-    }
-
-    #[test]
-    fn contributions_of_before_failed_calls_were_told_apart_are_read() {
-        let old = r#"{"schema":1,"entries":[[1772359200000000,"000102030405060708090a0b0c0d0e0f",0,1]],"evidence":[]}"#;
-        let read: StoredContributions = serde_json::from_str(old).unwrap();
-        assert_eq!(serde_json::to_string(&read).unwrap(), old);
     }
 }

@@ -27,7 +27,7 @@ use crate::finding::{self, Finding, Message};
 use crate::ports::{Clock, Failure, FindingSink, NewItem, PortError, StateStore};
 
 /// The version of the stored shapes.
-pub(super) const SCHEMA: u32 = 1;
+pub(super) const SCHEMA: u32 = 2;
 /// The sort key of a partition's mark.
 const MARK: &str = "finding";
 /// How long state lives after its last write.
@@ -205,6 +205,7 @@ impl Settler<'_> {
             if let Some(next) = next_bucket(self.catalogue, partition) {
                 stored.extend(self.contributions(&next.key(self.catalogue)).await?);
             }
+            let stored: Vec<&StoredContributions> = stored.iter().collect();
             // What somebody with a faster clock has seen closed is closed.
             let closed = self.closed(rule).max(before.as_ref().and_then(|before| before.closed));
             let folded = folded(self.catalogue, partition, &stored, closed.unwrap_or(Micros::MAX));
@@ -252,11 +253,11 @@ fn decoded<T: for<'de> Deserialize<'de>>(body: &[u8], partition: &str, sort: &st
     }
     let versioned = serde_json::from_slice::<Versioned>(body);
     match versioned {
-        Ok(Versioned { schema: SCHEMA }) => {
+        Ok(Versioned { schema: 1..=SCHEMA }) => {
             serde_json::from_slice(body).map_err(|error| unreadable(partition, sort, error.to_string()))
         }
         Ok(Versioned { schema }) => {
-            Err(unreadable(partition, sort, format!("its schema is {schema}; this version reads {SCHEMA}")))
+            Err(unreadable(partition, sort, format!("its schema is {schema}; this version reads up to {SCHEMA}")))
         }
         Err(error) => Err(unreadable(partition, sort, error.to_string())),
     }

@@ -40,7 +40,7 @@ impl Pending {
         if rule.plan.is_monotone() {
             return windows;
         }
-        for Contribution { time, .. } in &stored.entries {
+        for Contribution { time, .. } in stored.entries.iter() {
             for (start, end) in time.iter().flat_map(|time| rule.plan.aligned_windows(*time)) {
                 let partition = Partition { bucket: bucket_of(Some(start), rule.plan.timespan()), ..partition.clone() };
                 let due = end.saturating_add(rule.lateness);

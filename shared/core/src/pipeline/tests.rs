@@ -196,9 +196,10 @@ fn an_entry_may_bring_the_end_of_its_line() {
     let entries = lines.iter().map(|line| Entry { key: None, time: None, bytes: line.as_bytes() });
     let report = Pipeline::new(&catalogue, read_as("syslog")).entries("test", None, entries);
     assert_eq!((counts(&report), numbers(&report)), ((3, 3, 0, 0), vec![1, 2, 4]));
-    let findings = report.contributions.iter().filter_map(|(partition, stored)| {
-        crate::correlate::finding_in(&catalogue, partition, std::slice::from_ref(stored))
-    });
+    let findings = report
+        .contributions
+        .iter()
+        .filter_map(|(partition, stored)| crate::correlate::finding_in(&catalogue, partition, &[stored]));
     let texts: Vec<String> = findings.flat_map(|finding| finding.evidence).map(|evidence| evidence.text).collect();
     assert!(!texts.is_empty() && texts.iter().all(|text| text == FAILED), "{texts:?}");
 }
@@ -213,7 +214,7 @@ fn the_same_event_by_another_way_is_the_same_finding() {
     let object = analysed_with(&catalogue, &Options::default(), [object.as_bytes()]);
     let (ours, theirs) = (bridge.contributions.iter().next().unwrap(), object.contributions.iter().next().unwrap());
     assert_eq!(ours.0, theirs.0);
-    let finding = crate::correlate::finding_in(&catalogue, ours.0, &[ours.1.clone(), theirs.1.clone()]).unwrap();
+    let finding = crate::correlate::finding_in(&catalogue, ours.0, &[&ours.1, &theirs.1]).unwrap();
     assert_eq!((finding.count, finding.evidence.len()), (1, 1));
 }
 
@@ -237,12 +238,12 @@ fn a_burst_after_many_single_requests_has_evidence() {
     let report = analysed_with(&catalogue, &read_as("access"), [text.as_bytes()]);
     let (partition, stored) =
         report.contributions.iter().find(|(partition, _)| catalogue.rule(partition.rule).id == "requests").unwrap();
-    let finding = crate::correlate::finding_in(&catalogue, partition, std::slice::from_ref(stored)).unwrap();
+    let finding = crate::correlate::finding_in(&catalogue, partition, &[stored]).unwrap();
     assert_eq!(finding.count, 200);
     assert!(!finding.evidence.is_empty() && finding.source_address.is_some());
     let first = report.contributions.iter().find(|(partition, _)| catalogue.rule(partition.rule).id == "request");
     let (partition, stored) = first.unwrap();
-    let finding = crate::correlate::finding_in(&catalogue, partition, std::slice::from_ref(stored)).unwrap();
+    let finding = crate::correlate::finding_in(&catalogue, partition, &[stored]).unwrap();
     let records: Vec<u64> = finding.evidence.iter().map(|evidence| evidence.record).collect();
     assert_eq!(records, (1..=10).collect::<Vec<_>>(), "a simple rule shows the first");
 }

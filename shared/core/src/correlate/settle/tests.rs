@@ -221,10 +221,10 @@ fn an_item_of_another_version_is_an_error_that_names_it() {
     let memory = Memory::default();
     settled_now(&memory, "10:00:00 10:01:00 10:02:00").unwrap();
     for item in memory.items.lock().unwrap().values_mut() {
-        item.body = br#"{"schema":2}"#.to_vec();
+        item.body = br#"{"schema":3}"#.to_vec();
     }
     let error = settled_now(&memory, "10:03:00").unwrap_err().to_string();
-    assert!(error.contains("c#") && error.contains("schema is 2"), "{error}");
+    assert!(error.contains("c#") && error.contains("schema is 3"), "{error}");
 }
 
 const QUIET: &str = "

@@ -1,0 +1,365 @@
+//! Contributions, as small as they are held and stored: an attack makes millions of them.
+//!
+//! Each is a byte of flags and what differs from the one before: the time and the key as differences, everything else only
+//! where it is not what it mostly is. A line's takes some six bytes, an event's with an id of its own some twenty. In an
+//! item of the state the bytes are base64.
+
+use std::fmt;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD_NO_PAD;
+use serde::de::{Error, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use super::contribution::{Contribution, RecordKey};
+use super::plan::Micros;
+
+/// There is a time: its difference follows.
+const HAS_TIME: u8 = 1;
+/// The key is near the one before: the difference follows, else the key itself.
+const IS_NEAR: u8 = 1 << 1;
+/// The leaf follows; else it is the first.
+const HAS_LEAF: u8 = 1 << 2;
+/// The weight follows; else it is 1.
+const HAS_WEIGHT: u8 = 1 << 3;
+/// The value follows.
+const HAS_VALUE: u8 = 1 << 4;
+/// The call failed.
+const FAILED: u8 = 1 << 5;
+/// What this version knows.
+const KNOWN: u8 = HAS_TIME | IS_NEAR | HAS_LEAF | HAS_WEIGHT | HAS_VALUE | FAILED;
+
+/// A list of contributions, in the order in which they came.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Packed {
+    bytes: Vec<u8>,
+    count: usize,
+    last: Last,
+}
+
+/// What differences are from.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Last {
+    time: Micros,
+    key: u128,
+}
+
+impl Packed {
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.count
+    }
+
+    /// Adds one.
+    pub fn push(&mut self, new: &Contribution) {
+        let key = new.key.number();
+        // Differences wrap around: so every one can be undone.
+        let apart = u64::try_from(key.wrapping_sub(self.last.key)).ok();
+        let mut flags = 0;
+        for (flag, holds) in [
+            (HAS_TIME, new.time.is_some()),
+            (IS_NEAR, apart.is_some()),
+            (HAS_LEAF, new.leaf != 0),
+            (HAS_WEIGHT, new.weight != 1),
+            (HAS_VALUE, new.value.is_some()),
+            (FAILED, new.failed),
+        ] {
+            flags |= if holds { flag } else { 0 };
+        }
+        let bytes = &mut self.bytes;
+        bytes.push(flags);
+        if let Some(time) = new.time {
+            put(bytes, zigzag(i128::from(time.wrapping_sub(self.last.time))));
+            self.last.time = time;
+        }
+        match apart {
+            Some(apart) => put(bytes, apart.into()),
+            None => bytes.extend_from_slice(&key.to_be_bytes()),
+        }
+        self.last.key = key;
+        if new.leaf != 0 {
+            put(bytes, new.leaf as u128);
+        }
+        if new.weight != 1 {
+            put(bytes, new.weight.into());
+        }
+        if let Some(value) = new.value {
+            put(bytes, zigzag(value));
+        }
+        self.count += 1;
+    }
+
+    /// All of them.
+    pub fn iter(&self) -> impl Iterator<Item = Contribution> {
+        Reader { rest: &self.bytes, last: Last::default() }
+    }
+
+    /// The same in lists of at most `size` bytes each, but for a single contribution that takes more.
+    pub fn split(self, size: usize) -> Vec<Self> {
+        if self.bytes.len() <= size {
+            return vec![self];
+        }
+        let mut parts = vec![Self::default()];
+        for contribution in self.iter() {
+            let mut part = parts.pop().unwrap_or_default();
+            let before = part.clone_end();
+            part.push(&contribution);
+            if part.bytes.len() > size && part.count > 1 {
+                part.undo(before);
+                parts.push(part);
+                part = Self::default();
+                part.push(&contribution);
+            }
+            parts.push(part);
+        }
+        parts
+    }
+
+    fn clone_end(&self) -> (usize, Last) {
+        (self.bytes.len(), self.last)
+    }
+
+    fn undo(&mut self, (length, last): (usize, Last)) {
+        self.bytes.truncate(length);
+        self.last = last;
+        self.count -= 1;
+    }
+}
+
+impl Extend<Contribution> for Packed {
+    fn extend<I: IntoIterator<Item = Contribution>>(&mut self, new: I) {
+        new.into_iter().for_each(|contribution| self.push(&contribution));
+    }
+}
+
+/// Reads what [`Packed::push`] wrote; ends where it reads something else.
+struct Reader<'p> {
+    rest: &'p [u8],
+    last: Last,
+}
+
+impl Iterator for Reader<'_> {
+    type Item = Contribution;
+
+    fn next(&mut self) -> Option<Contribution> {
+        let before = self.rest;
+        let read = self.read();
+        if read.is_none() {
+            // What is left says that something could not be read.
+            self.rest = before;
+        }
+        read
+    }
+}
+
+impl Reader<'_> {
+    fn read(&mut self) -> Option<Contribution> {
+        let (flags, rest) = self.rest.split_first()?;
+        self.rest = rest;
+        let has = |flag: u8| flags & flag != 0;
+        if flags & !KNOWN != 0 {
+            return None;
+        }
+        let time = if has(HAS_TIME) {
+            let apart = Micros::try_from(unzigzag(self.number()?)).ok()?;
+            self.last.time = self.last.time.wrapping_add(apart);
+            Some(self.last.time)
+        } else {
+            None
+        };
+        self.last.key = if has(IS_NEAR) {
+            self.last.key.wrapping_add(self.number()?)
+        } else {
+            let (key, rest) = self.rest.split_first_chunk()?;
+            self.rest = rest;
+            u128::from_be_bytes(*key)
+        };
+        Some(Contribution {
+            time,
+            key: RecordKey::of_number(self.last.key),
+            leaf: if has(HAS_LEAF) { usize::try_from(self.number()?).ok()? } else { 0 },
+            weight: if has(HAS_WEIGHT) { u32::try_from(self.number()?).ok()? } else { 1 },
+            failed: has(FAILED),
+            value: if has(HAS_VALUE) { Some(unzigzag(self.number()?)) } else { None },
+        })
+    }
+
+    /// See [`put`].
+    fn number(&mut self) -> Option<u128> {
+        let mut number = 0_u128;
+        for shift in (0..128).step_by(7) {
+            let (byte, rest) = self.rest.split_first()?;
+            self.rest = rest;
+            let part = u128::from(byte & 0x7f);
+            number |= part << shift;
+            if byte & 0x80 == 0 {
+                return (part << shift >> shift == part).then_some(number);
+            }
+        }
+        None
+    }
+}
+
+/// Writes a number in parts of seven bits, the lowest first; the highest bit of a byte says that more follow.
+fn put(bytes: &mut Vec<u8>, mut number: u128) {
+    loop {
+        let part = (number & 0x7f) as u8;
+        number >>= 7;
+        if number == 0 {
+            return bytes.push(part);
+        }
+        bytes.push(part | 0x80);
+    }
+}
+
+/// Small numbers of either sign as small ones without.
+fn zigzag(number: i128) -> u128 {
+    ((number << 1) ^ (number >> 127)).cast_unsigned()
+}
+
+fn unzigzag(number: u128) -> i128 {
+    (number >> 1).cast_signed() ^ -(number & 1).cast_signed()
+}
+
+impl Serialize for Packed {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&STANDARD_NO_PAD.encode(&self.bytes))
+    }
+}
+
+impl<'de> Deserialize<'de> for Packed {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(PackedOrListed)
+    }
+}
+
+/// Reads contributions, as this version stores them or as version 1 did, a list.
+struct PackedOrListed;
+
+impl<'de> Visitor<'de> for PackedOrListed {
+    type Value = Packed;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("contributions in base64")
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<Packed, E> {
+        let bytes = STANDARD_NO_PAD.decode(text).map_err(E::custom)?;
+        let mut reader = Reader { rest: &bytes, last: Last::default() };
+        let count = reader.by_ref().count();
+        if !reader.rest.is_empty() {
+            return Err(E::custom("contributions that this version cannot read"));
+        }
+        let last = reader.last;
+        Ok(Packed { bytes, count, last })
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Packed, A::Error> {
+        let mut packed = Packed::default();
+        while let Some(listed) = list.next_element::<Listed>()? {
+            packed.push(&listed.0);
+        }
+        Ok(packed)
+    }
+}
+
+/// A contribution of version 1: `[time, key, leaf, weight, failed, value]`, without the last two where they say nothing;
+/// the value as decimal digits.
+struct Listed(Contribution);
+
+impl<'de> Deserialize<'de> for Listed {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Parts;
+
+        impl<'de> Visitor<'de> for Parts {
+            type Value = Listed;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a contribution: time, key, leaf, weight, and perhaps whether it failed and a value")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut parts: A) -> Result<Listed, A::Error> {
+                let missing = |at| A::Error::invalid_length(at, &self);
+                let time = parts.next_element()?.ok_or_else(|| missing(0))?;
+                let key = parts.next_element()?.ok_or_else(|| missing(1))?;
+                let leaf = parts.next_element()?.ok_or_else(|| missing(2))?;
+                let weight = parts.next_element()?.ok_or_else(|| missing(3))?;
+                let failed = parts.next_element()?.unwrap_or_default();
+                let value = parts.next_element::<String>()?;
+                let value = value.map(|digits| digits.parse().map_err(A::Error::custom)).transpose()?;
+                Ok(Listed(Contribution { time, key, leaf, weight, failed, value }))
+            }
+        }
+
+        deserializer.deserialize_seq(Parts)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
+
+    use super::*;
+
+    #[test]
+    fn what_is_packed_is_read_back_however_it_is_split() {
+        let time = prop::option::of(prop_oneof![any::<i64>(), 1_772_359_200_000_000..1_772_359_300_000_000_i64]);
+        let key = prop_oneof![any::<u128>(), 0..100_u128, (u128::MAX - 100)..u128::MAX];
+        let value = prop::option::of(prop_oneof![any::<i128>(), -10..10_i128]);
+        let weight = prop_oneof![Just(1), any::<u32>()];
+        let one = (time, key, 0..3_usize, weight, any::<bool>(), value).prop_map(
+            |(time, key, leaf, weight, failed, value)| {
+                let key = RecordKey::of_number(key);
+                Contribution { time, key, leaf, weight, failed, value }
+            },
+        );
+        let config = Config { cases: 2_000, failure_persistence: None, ..Config::default() };
+        let mut runner = TestRunner::new_with_rng(config, TestRng::from_seed(RngAlgorithm::ChaCha, &[21; 32]));
+        runner
+            .run(&(prop::collection::vec(one, 0..20), 0..80_usize), |(list, size)| {
+                let mut packed = Packed::default();
+                packed.extend(list.iter().copied());
+                prop_assert_eq!(packed.iter().collect::<Vec<_>>(), list.clone());
+                let stored = serde_json::to_string(&packed).unwrap();
+                let read: Packed = serde_json::from_str(&stored).unwrap();
+                prop_assert_eq!(&read, &packed);
+                let parts = packed.split(size);
+                prop_assert!(parts.iter().all(|part| part.bytes.len() <= size || part.len() == 1));
+                prop_assert_eq!(parts.iter().flat_map(Packed::iter).collect::<Vec<_>>(), list);
+                Ok(())
+            })
+            .unwrap();
+    }
+
+    #[test]
+    fn the_lines_of_an_attack_take_few_bytes() {
+        let object = RecordKey::of(&["position", "object"]);
+        let mut packed = Packed::default();
+        for number in 0..100 {
+            let time = Some(1_772_359_200_000_000 + i64::try_from(number).unwrap() * 400_000);
+            let key = object.at(number * 3);
+            packed.push(&Contribution { time, key, leaf: 0, weight: 1, failed: false, value: None });
+        }
+        assert!(packed.bytes.len() < 700, "{}", packed.bytes.len());
+    }
+
+    #[test]
+    fn the_list_of_version_1_is_read() {
+        let listed =
+            r#"[[7,"000102030405060708090a0b0c0d0e0f",1,2],[null,"00000000000000000000000000000001",0,1,true,"-5"]]"#;
+        let packed: Packed = serde_json::from_str(listed).unwrap();
+        let key = RecordKey::of_number(0x0001_0203_0405_0607_0809_0a0b_0c0d_0e0f);
+        let first = Contribution { time: Some(7), key, leaf: 1, weight: 2, failed: false, value: None };
+        let key = RecordKey::of_number(1);
+        let second = Contribution { time: None, key, leaf: 0, weight: 1, failed: true, value: Some(-5) };
+        assert_eq!(packed.iter().collect::<Vec<_>>(), [first, second]);
+    }
+
+    #[test]
+    fn what_is_damaged_or_newer_is_an_error() {
+        for text in [r#""!""#, r#""A""#, r#""AQ""#, r#""gA""#, r#""Af////////////////////////////////8B""#] {
+            assert!(serde_json::from_str::<Packed>(text).is_err(), "{text}");
+        }
+    }
+}
