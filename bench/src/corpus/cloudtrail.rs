@@ -153,7 +153,7 @@ pub fn write(random: &mut Random, time: Timestamp, candidate: bool, out: &mut Ve
         (&LOOKED_FOR[..], random.hostile_address())
     } else {
         // The calls that come close to what rules look for are rare.
-        let usual = if random.below(50) == 0 { &USUAL[14..] } else { &USUAL[..14] };
+        let usual = if random.below(50) == 0 { &USUAL[13..] } else { &USUAL[..13] };
         (usual, random.address())
     };
     let call = &calls[random.below(u32::try_from(calls.len()).unwrap_or(1)) as usize];

@@ -18,7 +18,7 @@ pub mod plan;
 mod settle;
 mod windows;
 
-pub(crate) use contribution::{Contribution, RecordKey};
+pub(crate) use contribution::{Contribution, RecordKey, hash_of};
 pub(crate) use contributions::{BorrowedGroup, MAX_PARTITIONS, is_failed_call};
 pub use contributions::{Contributions, Partition, StoredContributions};
 pub(crate) use fold::MAX_RESOURCES;
@@ -27,7 +27,6 @@ pub use held::Held;
 pub use settle::{Closing, SETTLED, SettleError, Settler, settled};
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 
 use plan::Micros;
 
@@ -66,14 +65,11 @@ fn group_text(group: &Group) -> String {
 
 /// 32 hexadecimal digits over texts, each told apart from the next by its length.
 pub(crate) fn digest(parts: &[&str]) -> String {
-    hex(&contribution::hash_of(parts))
+    hex(&hash_of(parts))
 }
 
 /// Bytes as hexadecimal digits.
 pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        // Writing to a string does not fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+    let digit = |half: u8| char::from(b"0123456789abcdef"[usize::from(half & 15)]);
+    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(*byte)]).collect()
 }

@@ -43,12 +43,6 @@ impl From<&Flat<'_>> for Value {
 /// The fields of a line, in the order in which they were found. A name that comes twice has its last value.
 pub type FlatFields<'a> = Vec<(Cow<'static, str>, Flat<'a>)>;
 
-/// The same room for the next line: what is put aside costs no allocation.
-pub(crate) fn emptied<'a>(mut fields: FlatFields<'_>) -> FlatFields<'a> {
-    fields.clear();
-    fields.into_iter().map(|(name, _)| (name, Flat::Flag(false))).collect()
-}
-
 /// A record's fields.
 #[derive(Debug)]
 pub struct Fields<'a> {

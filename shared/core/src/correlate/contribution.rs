@@ -88,7 +88,7 @@ pub(crate) struct Contribution {
 }
 
 /// 16 bytes over texts, each told apart from the next by its length.
-pub(super) fn hash_of(parts: &[&str]) -> [u8; 16] {
+pub(crate) fn hash_of(parts: &[&str]) -> [u8; 16] {
     let mut hash = Sha256::new();
     for part in parts {
         hash.update((part.len() as u64).to_be_bytes());

@@ -14,9 +14,11 @@ mod paths;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 
 use aho_corasick::AhoCorasick;
+use foldhash::quality::RandomState;
+use hashbrown::HashMap;
 
 use self::paths::{About, DERIVED, Path, derived_fields, paths};
 use super::Catalogue;
@@ -57,9 +59,9 @@ impl Found {
 #[derive(Debug, Default)]
 struct KeyPaths {
     /// By the whole value, in lower case.
-    equal: HashMap<String, Vec<usize>>,
+    equal: HashMap<String, Vec<usize>, RandomState>,
     /// Those of `equal` that ask for nothing else.
-    decided: HashMap<String, Vec<usize>>,
+    decided: HashMap<String, Vec<usize>, RandomState>,
     /// By the value's beginning, in lower case.
     prefixes: Vec<(String, usize)>,
     /// By the range, bounds included, that the value must be in as a number.

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use super::{Leaf, field_text};
-use crate::correlate::digest;
+use crate::correlate::hash_of;
 use crate::correlate::plan::MILLIONTHS;
 use crate::record::Record;
 
@@ -45,10 +45,18 @@ impl Leaf {
     }
 }
 
+/// A number that stands for texts: a short one's own bytes and their number, else a hash.
 fn hashed(texts: &[Cow<'_, str>]) -> i128 {
+    if let [text] = texts
+        && let Ok(length @ 0..16) = u8::try_from(text.len())
+    {
+        let mut bytes = [0; 16];
+        bytes[0] = length;
+        bytes[1..=text.len()].copy_from_slice(text.as_bytes());
+        return i128::from_le_bytes(bytes);
+    }
     let texts: Vec<&str> = texts.iter().map(AsRef::as_ref).collect();
-    // 32 hexadecimal digits are what 128 bits hold; the sign does not matter.
-    u128::from_str_radix(&digest(&texts), 16).unwrap_or_default().cast_signed()
+    i128::from_be_bytes(hash_of(&texts))
 }
 
 /// A number in millionths; `None` if it is none, or not finite.
@@ -65,7 +73,18 @@ fn millionths(text: &str) -> Option<i128> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
+
+    #[test]
+    fn texts_that_differ_have_numbers_that_do() {
+        let texts = ["", "\0", "\0\0", "1", "11", "443", "203.0.113.199", "fifteen letters", "sixteen letters!"];
+        let numbers: BTreeSet<i128> = texts.iter().map(|text| hashed(&[Cow::Borrowed(*text)])).collect();
+        assert_eq!(numbers.len(), texts.len());
+        let parts = |one, other| hashed(&[Cow::Borrowed(one), Cow::Borrowed(other)]);
+        assert_ne!(parts("a", "bc"), parts("ab", "c"));
+    }
 
     #[test]
     fn numbers_are_read_exactly_and_words_are_none() {

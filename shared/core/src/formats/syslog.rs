@@ -19,7 +19,7 @@ use serde_json::Map;
 use self::header::Header;
 use super::stamp::Clock;
 use super::{Context, Format, Framing, Gate, Key, Parsed, Parser, by_line, head};
-use crate::fields::{self, Flat, FlatFields};
+use crate::fields::{Fields, Flat, FlatFields};
 use crate::record::{Facts, LogSource, Record};
 
 /// The host that wrote the line.
@@ -167,7 +167,7 @@ impl Format for Syslog {
 
     fn parser(&self, context: &Context) -> Box<dyn Parser> {
         let limit = context.modified.checked_add(SignedDuration::from_hours(24)).unwrap_or(Timestamp::MAX);
-        Box::new(SyslogParser { clock: Clock::new(context.timezone.clone(), limit), room: Vec::new() })
+        Box::new(SyslogParser { clock: Clock::new(context.timezone.clone(), limit) })
     }
 
     fn facts(&self, record: &Record<'_>) -> Facts {
@@ -184,8 +184,6 @@ impl Format for Syslog {
 struct SyslogParser {
     /// Its limit is the latest time that a stamp without a year can mean.
     clock: Clock,
-    /// Room for the fields of a line.
-    room: FlatFields<'static>,
 }
 
 impl Parser for SyslogParser {
@@ -203,39 +201,24 @@ impl SyslogParser {
         let (message, occurrences) = unrepeated(header.message);
         let program = header.appname.map_or("", |name| name.rsplit('/').next().unwrap_or(name));
         let log_source = log_source(program, message);
-        let mut fields = Fields(fields::emptied(std::mem::take(&mut self.room)));
-        let is_sshd = std::ptr::eq(log_source, &raw const SSHD);
+        let mut said = Said::default();
         if message.starts_with("pam_") || message.starts_with("PAM ") {
-            sessions::pam(message, &mut fields);
-        } else if is_sshd {
-            sshd::take_apart(message, &mut fields);
+            sessions::pam(message, &mut said);
+        } else if std::ptr::eq(log_source, &raw const SSHD) {
+            sshd::take_apart(message, &mut said);
         } else if program == "sudo" {
-            sessions::sudo(message, &mut fields);
+            sessions::sudo(message, &mut said);
         } else if program == "su" {
-            sessions::su(message, &mut fields);
+            sessions::su(message, &mut said);
         }
-        if !gate.admits(log_source, &[fields.key(EVENT)], raw) {
-            self.room = fields::emptied(fields.0);
+        if !gate.admits(log_source, &[said.event.map_or(Key::Absent, Key::Text)], raw) {
             return Parsed::Unwatched;
         }
-        if !header.host.is_empty() {
-            fields.text(HOST, header.host);
-        }
-        fields.text(MESSAGE, message);
-        if let Some(appname) = header.appname {
-            fields.text(APPNAME, appname);
-        }
-        if let Some(pid) = header.pid {
-            fields.number_or_text(PID, pid);
-        }
-        if let Some(priority) = header.priority {
-            fields.text(FACILITY, header::facility(priority));
-            fields.text(SEVERITY, header::severity(priority));
-        }
+        let fields = said.fields(&header, message);
         let clock = &mut self.clock;
         let time =
             header.stamp.and_then(|(stamp, text)| clock.time(text.as_bytes(), |zone, limit| stamp.time(zone, limit)));
-        let (fields, raw) = (fields::Fields::flat(fields.0), Cow::Borrowed(raw));
+        let (fields, raw) = (Fields::flat(fields), Cow::Borrowed(raw));
         Parsed::Record(Record { log_source, time, id: None, fields, derived: Map::new(), occurrences, raw })
     }
 }
@@ -255,31 +238,54 @@ fn unrepeated(message: &str) -> (&str, u32) {
     inner.unwrap_or((message, 1))
 }
 
-/// A record's fields, being filled.
-struct Fields<'l>(FlatFields<'l>);
+/// What a message says, as slices of it. Most lines are looked at by no rule: they never become fields.
+#[derive(Default)]
+struct Said<'l> {
+    /// Of [`EVENT`].
+    event: Option<&'static str>,
+    /// Of [`USER`].
+    user: Option<&'l str>,
+    /// Of [`SRC_IP`].
+    src_ip: Option<&'l str>,
+    /// Of [`SRC_PORT`].
+    src_port: Option<&'l str>,
+    /// Of [`AUTH_METHOD`].
+    auth_method: Option<&'l str>,
+    /// Of [`INVALID_USER`].
+    invalid_user: Option<bool>,
+    /// Of [`TARGET_USER`].
+    target_user: Option<&'l str>,
+    /// Of [`COMMAND`].
+    command: Option<&'l str>,
+}
 
-impl<'l> Fields<'l> {
-    fn text(&mut self, name: &'static str, value: &'l str) {
-        self.0.push((Cow::Borrowed(name), Flat::Text(Cow::Borrowed(value))));
-    }
-
-    fn flag(&mut self, name: &'static str, value: bool) {
-        self.0.push((Cow::Borrowed(name), Flat::Flag(value)));
-    }
-
-    fn number_or_text(&mut self, name: &'static str, value: &'l str) {
-        match value.parse::<u64>() {
-            Ok(number) if !value.starts_with('+') => self.0.push((Cow::Borrowed(name), Flat::Number(number))),
-            _ => self.text(name, value),
-        }
-    }
-
-    fn key(&self, name: &str) -> Key<'_> {
-        match fields::find(&self.0, name) {
-            None => Key::Absent,
-            Some(Flat::Text(text)) => Key::Text(text),
-            Some(_) => Key::Any,
-        }
+impl<'l> Said<'l> {
+    /// The fields of a record that says this in its message.
+    fn fields(&self, header: &Header<'l>, message: &'l str) -> FlatFields<'l> {
+        let text = |value: &'l str| Flat::Text(Cow::Borrowed(value));
+        let number_or_text = |value: &'l str| match value.parse::<u64>() {
+            Ok(number) if !value.starts_with('+') => Flat::Number(number),
+            _ => text(value),
+        };
+        let fields = [
+            (EVENT, self.event.map(text)),
+            (AUTH_METHOD, self.auth_method.map(text)),
+            (INVALID_USER, self.invalid_user.map(Flat::Flag)),
+            (USER, self.user.map(text)),
+            (SRC_IP, self.src_ip.map(text)),
+            (SRC_PORT, self.src_port.map(number_or_text)),
+            (TARGET_USER, self.target_user.map(text)),
+            (COMMAND, self.command.map(text)),
+            (HOST, Some(header.host).filter(|host| !host.is_empty()).map(text)),
+            (MESSAGE, Some(text(message))),
+            (APPNAME, header.appname.map(text)),
+            (PID, header.pid.map(number_or_text)),
+            (FACILITY, header.priority.map(header::facility).map(text)),
+            (SEVERITY, header.priority.map(header::severity).map(text)),
+        ];
+        let mut found = FlatFields::with_capacity(fields.len());
+        found.extend(fields.into_iter().filter_map(|(name, value)| Some((Cow::Borrowed(name), value?))));
+        found
     }
 }
 

@@ -103,15 +103,11 @@ impl Format for VpcFlow {
     }
 }
 
-struct VpcFlowParser {
-    order: Order,
-    /// Where the values of the line under way begin and end.
-    values: Vec<(usize, usize)>,
-}
+struct VpcFlowParser(Order);
 
 impl Default for VpcFlowParser {
     fn default() -> Self {
-        Self { order: Order::new(&DEFAULT_FIELDS, true), values: Vec::new() }
+        Self(Order::new(&DEFAULT_FIELDS, true))
     }
 }
 
@@ -160,13 +156,14 @@ impl VpcFlowParser {
     fn line<'a>(&mut self, raw: &'a str, gate: &mut dyn Gate) -> Parsed<'a> {
         if is_header(raw) {
             let names: Vec<&str> = raw.split_ascii_whitespace().collect();
-            self.order = Order::new(&names, false);
+            self.0 = Order::new(&names, false);
             return Parsed::Skipped;
         }
-        if let Err(reason) = self.split(raw) {
+        let values = Values::of(raw);
+        if let Err(reason) = self.0.check(&values) {
             return Parsed::Unparsed(reason);
         }
-        let action = match self.value(raw, self.order.action) {
+        let action = match self.0.action.and_then(|column| values.given(column)) {
             None => Key::Absent,
             Some(action @ ("ACCEPT" | "REJECT")) => Key::Text(action),
             Some(_) => return Parsed::Unparsed("an action other than ACCEPT and REJECT"),
@@ -174,40 +171,32 @@ impl VpcFlowParser {
         if !gate.admits(&LOG_SOURCE, &[action], raw) {
             return Parsed::Unwatched;
         }
-        let start = self.value(raw, self.order.start).and_then(number).and_then(|seconds| i64::try_from(seconds).ok());
+        let start = self.0.start.and_then(|column| values.given(column));
+        let start = start.and_then(number).and_then(|seconds| i64::try_from(seconds).ok());
         Parsed::Record(Record {
             log_source: &LOG_SOURCE,
             time: start.and_then(|seconds| Timestamp::from_second(seconds).ok()),
             id: None,
-            fields: Fields::flat(self.fields(raw)),
+            fields: Fields::flat(self.0.fields(&values)),
             derived: Map::new(),
             occurrences: 1,
             raw: Cow::Borrowed(raw),
         })
     }
+}
 
-    /// Finds the values of a line; as many as the order has columns, and a version that can be read.
-    fn split(&mut self, line: &str) -> Result<(), &'static str> {
-        self.values.clear();
-        let mut start = None;
-        for (at, byte) in line.bytes().enumerate() {
-            if !byte.is_ascii_whitespace() {
-                start = start.or(Some(at));
-            } else if let Some(start) = start.take() {
-                self.values.push((start, at));
-            }
-        }
-        self.values.extend(start.map(|start| (start, line.len())));
-        let version =
-            self.order.version.and_then(|column| self.values.get(column)).map(|&(start, end)| &line[start..end]);
-        if self.order.is_default && version.and_then(number) != Some(DEFAULT_VERSION) {
+impl Order {
+    /// Whether a line has as many values as the order has columns, and a version that can be read.
+    fn check(&self, values: &Values<'_>) -> Result<(), &'static str> {
+        let version = self.version.and_then(|column| values.get(column));
+        if self.is_default && version.and_then(number) != Some(DEFAULT_VERSION) {
             return Err(match version.and_then(number) {
                 None => "no version at the start",
                 Some(_) => "unknown version: only version 2 can be read without a header line",
             });
         }
-        if self.values.len() != self.order.columns.len() {
-            let more = self.values.len() > self.order.columns.len();
+        if values.count != self.columns.len() {
+            let more = values.count > self.columns.len();
             return Err(if more { "more fields than the order has" } else { "fewer fields than the order has" });
         }
         if version.is_some_and(|version| version != ABSENT && number(version).is_none()) {
@@ -216,15 +205,12 @@ impl VpcFlowParser {
         Ok(())
     }
 
-    fn value<'l>(&self, line: &'l str, column: Option<usize>) -> Option<&'l str> {
-        let (start, end) = *self.values.get(column?)?;
-        Some(&line[start..end]).filter(|value| *value != ABSENT)
-    }
-
-    fn fields<'l>(&self, line: &'l str) -> FlatFields<'l> {
-        let mut fields = FlatFields::with_capacity(self.values.len() + FIREWALL_NAMES.len());
-        for (number_of, column) in self.order.columns.iter().enumerate() {
-            let Some(value) = self.value(line, Some(number_of)) else { continue };
+    fn fields<'l>(&self, values: &Values<'l>) -> FlatFields<'l> {
+        let mut fields = FlatFields::with_capacity(values.count + FIREWALL_NAMES.len());
+        for (column, value) in self.columns.iter().zip(values.line.split_ascii_whitespace()) {
+            if value == ABSENT {
+                continue;
+            }
             let read = if column.is_number { number(value) } else { None };
             let value = read.map_or(Flat::Text(Cow::Borrowed(value)), Flat::Number);
             if let Some(name) = column.firewall_name {
@@ -233,6 +219,42 @@ impl VpcFlowParser {
             fields.push((column.name.clone(), value));
         }
         fields
+    }
+}
+
+/// The values of a line. Most lines are looked at by no rule: of those only a column or two are read.
+struct Values<'l> {
+    line: &'l str,
+    count: usize,
+    /// Whether single spaces stand between the values, and nothing else: then one of the last can be found from the end.
+    is_even: bool,
+}
+
+impl<'l> Values<'l> {
+    fn of(line: &'l str) -> Self {
+        let bytes = line.as_bytes();
+        // Counting, rather than looking for the first, goes many bytes at a time.
+        let white = bytes.iter().filter(|byte| byte.is_ascii_whitespace()).count();
+        let spaces = bytes.iter().filter(|byte| **byte == b' ').count();
+        let pairs = bytes.iter().zip(bytes.iter().skip(1));
+        let doubled = pairs.filter(|(one, next)| **one == b' ' && **next == b' ').count();
+        let at_an_end = bytes.first() == Some(&b' ') || bytes.last() == Some(&b' ');
+        let is_even = white == spaces && doubled == 0 && !at_an_end;
+        Self { line, count: if is_even { spaces + 1 } else { line.split_ascii_whitespace().count() }, is_even }
+    }
+
+    fn get(&self, column: usize) -> Option<&'l str> {
+        let from_end = self.count.checked_sub(column + 1)?;
+        if self.is_even && from_end < column {
+            self.line.rsplit(' ').nth(from_end)
+        } else {
+            self.line.split_ascii_whitespace().nth(column)
+        }
+    }
+
+    /// A value that is there.
+    fn given(&self, column: usize) -> Option<&'l str> {
+        self.get(column).filter(|value| *value != ABSENT)
     }
 }
 

@@ -60,7 +60,7 @@ impl<'l> Header<'l> {
         let rest =
             text.get(stamp.len..).and_then(|rest| rest.strip_prefix(' ')).ok_or("nothing after the time stamp")?;
         let rest = rest.trim_start_matches(' ');
-        let (host, rest) = rest.split_once(' ').ok_or("no message")?;
+        let (host, rest) = word(rest).ok_or("no message")?;
         if host.is_empty() || host.ends_with(':') {
             return Err("no host");
         }
@@ -116,6 +116,12 @@ pub(super) fn is_unmistakable(line: &str) -> bool {
     is_host && !super::super::application::is_level(header.host) && (!iso || header.appname.is_some())
 }
 
+/// What stands before the first space, and what after it. Words are short: a search that has to be set up takes longer.
+fn word(text: &str) -> Option<(&str, &str)> {
+    let end = text.bytes().position(|byte| byte == b' ')?;
+    Some((&text[..end], &text[end + 1..]))
+}
+
 fn either_stamp(text: &str) -> Option<Stamp> {
     let bytes = text.as_bytes();
     if bytes.first()?.is_ascii_digit() {
@@ -137,14 +143,14 @@ fn priority(text: &str) -> Option<(u8, &str)> {
 /// `program[process]: ` at the start of a message.
 fn tag(text: &str) -> (Option<&str>, Option<&str>, &str) {
     let none = (None, None, text);
-    let Some(end) = text.find(['[', ':', ' ']) else { return none };
+    let Some(end) = text.bytes().position(|byte| matches!(byte, b'[' | b':' | b' ')) else { return none };
     let (name, rest) = (&text[..end], &text[end..]);
     if name.is_empty() {
         return none;
     }
     let (pid, rest) = match rest.strip_prefix('[') {
-        Some(inner) => match inner.split_once(']') {
-            Some((pid, rest)) if !pid.contains(' ') => (Some(pid), rest),
+        Some(inner) => match inner.bytes().position(|byte| matches!(byte, b']' | b' ')) {
+            Some(end) if inner.as_bytes()[end] == b']' => (Some(&inner[..end]), &inner[end + 1..]),
             _ => return none,
         },
         None => (None, rest),

@@ -3,39 +3,39 @@
 //! [pam_unix](https://github.com/linux-pam/linux-pam/tree/master/modules/pam_unix),
 //! [sudo's event log](https://www.sudo.ws/docs/man/sudoers.man/#EVENT_LOGGING).
 
-use super::{COMMAND, EVENT, Fields, SRC_IP, TARGET_USER, USER};
+use super::Said;
 
 /// `pam_unix(sshd:auth): ...`, and sshd's `PAM N more authentication failures; ...`.
 ///
 /// The summary is `pam_more_failures` and no failed password: each of its failures has a line of its own.
-pub(super) fn pam<'l>(message: &'l str, fields: &mut Fields<'l>) {
+pub(super) fn pam<'l>(message: &'l str, said: &mut Said<'l>) {
     if let Some(rest) = message.strip_prefix("PAM ") {
         if let Some((_, details)) = rest.split_once(" more authentication failure") {
-            fields.text(EVENT, "pam_more_failures");
-            put_details(details, fields);
+            said.event = Some("pam_more_failures");
+            put_details(details, said);
         }
         return;
     }
     let Some((_, text)) = message.split_once("): ") else { return };
     if let Some(details) = text.strip_prefix("authentication failure;") {
-        fields.text(EVENT, "pam_failure");
-        put_details(details, fields);
+        said.event = Some("pam_failure");
+        put_details(details, said);
     } else if let Some(rest) = text.strip_prefix("session opened for user ") {
-        fields.text(EVENT, "session_opened");
+        said.event = Some("session_opened");
         let (target, by) = rest.split_once(" by ").unwrap_or((rest, ""));
         let target = without_uid(target);
         let by = without_uid(by);
-        fields.text(TARGET_USER, target);
-        fields.text(USER, if by.is_empty() { target } else { by });
+        said.target_user = Some(target);
+        said.user = Some(if by.is_empty() { target } else { by });
     } else if let Some(rest) = text.strip_prefix("session closed for user ") {
-        fields.text(EVENT, "session_closed");
-        fields.text(TARGET_USER, rest);
-        fields.text(USER, rest);
+        said.event = Some("session_closed");
+        said.target_user = Some(rest);
+        said.user = Some(rest);
     } else if text.starts_with("check pass; user unknown") {
-        fields.text(EVENT, "pam_user_unknown");
+        said.event = Some("pam_user_unknown");
     } else if let Some(user) = text.strip_prefix("password changed for ") {
-        fields.text(EVENT, "password_changed");
-        fields.text(TARGET_USER, user);
+        said.event = Some("password_changed");
+        said.target_user = Some(user);
     }
 }
 
@@ -45,20 +45,20 @@ fn without_uid(text: &str) -> &str {
 }
 
 /// `logname= uid=0 euid=0 tty=ssh ruser= rhost=192.0.2.1  user=root`. Only the last value is a client's choice.
-fn put_details<'l>(text: &'l str, fields: &mut Fields<'l>) {
+fn put_details<'l>(text: &'l str, said: &mut Said<'l>) {
     let Some((_, rest)) = text.split_once(" rhost=") else { return };
     let (host, rest) = rest.split_once(' ').unwrap_or((rest, ""));
     if !host.is_empty() {
-        fields.text(SRC_IP, host);
+        said.src_ip = Some(host);
     }
     if let Some(user) = rest.trim_start().strip_prefix("user=") {
-        fields.text(USER, user);
+        said.user = Some(user);
     }
 }
 
 /// `alice : TTY=pts/0 ; PWD=/home/alice ; USER=root ; COMMAND=/bin/ls -l`, perhaps with a reason for refusal before
 /// `TTY=`.
-pub(super) fn sudo<'l>(message: &'l str, fields: &mut Fields<'l>) {
+pub(super) fn sudo<'l>(message: &'l str, said: &mut Said<'l>) {
     let Some((user, rest)) = message.trim_start().split_once(" : ") else { return };
     let event = match rest.split(" ; ").next().unwrap_or("") {
         reason if reason.contains("incorrect password attempt") => "sudo_failed_password",
@@ -67,16 +67,16 @@ pub(super) fn sudo<'l>(message: &'l str, fields: &mut Fields<'l>) {
         _ => "sudo_denied",
     };
     let Some((before, command)) = rest.split_once("COMMAND=") else { return };
-    fields.text(EVENT, event);
-    fields.text(USER, user.trim_end());
-    fields.text(COMMAND, command);
+    said.event = Some(event);
+    said.user = Some(user.trim_end());
+    said.command = Some(command);
     if let Some(target) = before.split(" ; ").find_map(|part| part.strip_prefix("USER=")) {
-        fields.text(TARGET_USER, target.trim_end());
+        said.target_user = Some(target.trim_end());
     }
 }
 
 /// `Successful su for root by alice`, `FAILED SU (to root) alice on pts/0`.
-pub(super) fn su<'l>(message: &'l str, fields: &mut Fields<'l>) {
+pub(super) fn su<'l>(message: &'l str, said: &mut Said<'l>) {
     let (event, target, user) = if let Some(rest) = message.strip_prefix("Successful su for ") {
         let Some((target, user)) = rest.rsplit_once(" by ") else { return };
         ("su_succeeded", target, user)
@@ -92,7 +92,7 @@ pub(super) fn su<'l>(message: &'l str, fields: &mut Fields<'l>) {
     } else {
         return;
     };
-    fields.text(EVENT, event);
-    fields.text(TARGET_USER, target);
-    fields.text(USER, user);
+    said.event = Some(event);
+    said.target_user = Some(target);
+    said.user = Some(user);
 }

@@ -6,7 +6,7 @@
 
 use memchr::memrchr;
 
-use super::{AUTH_METHOD, EVENT, Fields, INVALID_USER, SRC_IP, SRC_PORT, USER};
+use super::Said;
 
 /// The methods that get an event of their own; a name not known is `failed_other`.
 const FAILURES: [(&str, &str); 8] = [
@@ -40,18 +40,22 @@ const ADDRESS_ENDS: [(&str, &str); 4] = [
 ];
 
 /// Puts what a message says into the fields; a message not known adds none.
-pub(super) fn take_apart<'l>(message: &'l str, fields: &mut Fields<'l>) {
+pub(super) fn take_apart<'l>(message: &'l str, said: &mut Said<'l>) {
     let text = message.trim_end();
     let text = text.strip_suffix(" [preauth]").unwrap_or(text);
-    let text = ["error: ", "fatal: ", "info: "].iter().find_map(|level| text.strip_prefix(level)).unwrap_or(text);
-    let _ = authentication(text, fields)
-        .or_else(|| user_message(text, fields))
-        .or_else(|| ending_address(text, fields))
-        .or_else(|| following_address(text, fields));
+    let text = text
+        .strip_prefix("error: ")
+        .or_else(|| text.strip_prefix("fatal: "))
+        .or_else(|| text.strip_prefix("info: "))
+        .unwrap_or(text);
+    let _ = authentication(text, said)
+        .or_else(|| user_message(text, said))
+        .or_else(|| ending_address(text, said))
+        .or_else(|| following_address(text, said));
 }
 
 /// `Failed password for [invalid user ]U from A port N ssh2[: key]`, and `Accepted` likewise.
-fn authentication<'l>(text: &'l str, fields: &mut Fields<'l>) -> Option<()> {
+fn authentication<'l>(text: &'l str, said: &mut Said<'l>) -> Option<()> {
     let (accepted, rest) = match text.strip_prefix("Failed ") {
         Some(rest) => (false, rest),
         None => (true, text.strip_prefix("Accepted ")?),
@@ -61,48 +65,48 @@ fn authentication<'l>(text: &'l str, fields: &mut Fields<'l>) -> Option<()> {
     let (user, peer) = rightmost_peer(rest)?;
     let base = method.split('/').next().unwrap_or(method);
     let failure = FAILURES.iter().find(|(name, _)| *name == base).map_or("failed_other", |(_, event)| event);
-    fields.text(EVENT, if accepted { "accepted" } else { failure });
-    fields.text(AUTH_METHOD, method);
-    put_user(user, fields);
-    peer.put(fields);
+    said.event = Some(if accepted { "accepted" } else { failure });
+    said.auth_method = Some(method);
+    put_user(user, said);
+    peer.put(said);
     Some(())
 }
 
 /// Messages about a user, whose address comes after ` from `.
-fn user_message<'l>(text: &'l str, fields: &mut Fields<'l>) -> Option<()> {
+fn user_message<'l>(text: &'l str, said: &mut Said<'l>) -> Option<()> {
     if let Some(rest) = text.strip_prefix("Invalid user ").or_else(|| text.strip_prefix("Illegal user ")) {
         let (user, peer) = rightmost_peer(rest)?;
-        fields.text(EVENT, "invalid_user");
-        fields.flag(INVALID_USER, true);
-        fields.text(USER, user);
-        peer.put(fields);
+        said.event = Some("invalid_user");
+        said.invalid_user = Some(true);
+        said.user = Some(user);
+        peer.put(said);
     } else if let Some(rest) = text.strip_prefix("maximum authentication attempts exceeded for ") {
         let (user, peer) = rightmost_peer(rest)?;
-        fields.text(EVENT, "max_auth_attempts");
-        put_user(user, fields);
-        peer.put(fields);
+        said.event = Some("max_auth_attempts");
+        put_user(user, said);
+        peer.put(said);
     } else if let Some(rest) = text.strip_prefix("input_userauth_request: ") {
-        fields.text(EVENT, "userauth_request");
-        put_user(rest, fields);
+        said.event = Some("userauth_request");
+        put_user(rest, said);
     } else if let Some(rest) = text.strip_prefix("User ") {
         let (rest, _) = rest.rsplit_once(" not allowed because ")?;
         let (user, address) = rest.rsplit_once(" from ")?;
-        fields.text(EVENT, "user_not_allowed");
-        fields.text(USER, user);
-        Peer { address, port: None }.put(fields);
+        said.event = Some("user_not_allowed");
+        said.user = Some(user);
+        Peer { address, port: None }.put(said);
     } else if let Some(rest) = text.strip_prefix("Bad protocol version identification ") {
         let (_, peer) = rightmost_peer(rest)?;
-        fields.text(EVENT, "bad_protocol");
-        peer.put(fields);
+        said.event = Some("bad_protocol");
+        peer.put(said);
     } else if let Some(rest) = text.strip_prefix("Too many authentication failures for ") {
         let (user, peer) = rightmost_peer(rest)?;
-        fields.text(EVENT, "max_auth_attempts");
-        put_user(user, fields);
-        peer.put(fields);
+        said.event = Some("max_auth_attempts");
+        put_user(user, said);
+        peer.put(said);
     } else if text.ends_with("POSSIBLE BREAK-IN ATTEMPT!") {
         let inner = text.rsplit_once(']')?.0.rsplit_once('[')?.1;
-        fields.text(EVENT, "reverse_mapping_failed");
-        Peer { address: inner, port: None }.put(fields);
+        said.event = Some("reverse_mapping_failed");
+        Peer { address: inner, port: None }.put(said);
     } else {
         return None;
     }
@@ -110,8 +114,8 @@ fn user_message<'l>(text: &'l str, fields: &mut Fields<'l>) -> Option<()> {
 }
 
 /// `Connection closed by [authenticating user U |invalid user U ]A[ port N]`.
-fn ending_address<'l>(text: &'l str, fields: &mut Fields<'l>) -> Option<()> {
-    let (rest, event) = ADDRESS_ENDS.iter().find_map(|(start, event)| Some((text.strip_prefix(start)?, *event)))?;
+fn ending_address<'l>(text: &'l str, said: &mut Said<'l>) -> Option<()> {
+    let (rest, event) = after_any(text, &ADDRESS_ENDS)?;
     // The other reason repeats the user's name, so that no side of the text can be trusted.
     let rest = rest.strip_suffix(": Too many authentication failures").unwrap_or(rest);
     let (before, peer) = match rest.rsplit_once(" port ") {
@@ -124,19 +128,26 @@ fn ending_address<'l>(text: &'l str, fields: &mut Fields<'l>) -> Option<()> {
     if peer.address.contains(' ') {
         return None;
     }
-    fields.text(EVENT, event);
+    said.event = Some(event);
     if let Some(user) = before.strip_prefix("authenticating user ").or_else(|| before.strip_prefix("user ")) {
-        fields.text(USER, user);
+        said.user = Some(user);
     } else if before.starts_with("invalid user ") {
-        put_user(before, fields);
+        put_user(before, said);
     }
-    peer.put(fields);
+    peer.put(said);
     Some(())
 }
 
+/// What follows the first of these beginnings that a text has, and its event.
+fn after_any<'l>(text: &'l str, beginnings: &[(&str, &'static str)]) -> Option<(&'l str, &'static str)> {
+    let first = text.as_bytes().first()?;
+    let same = beginnings.iter().filter(|(start, _)| start.as_bytes().first() == Some(first));
+    same.into_iter().find_map(|(start, event)| Some((text.strip_prefix(start)?, *event)))
+}
+
 /// `Received disconnect from A port N:11: ...`: the address comes before anything that a client chooses.
-fn following_address<'l>(text: &'l str, fields: &mut Fields<'l>) -> Option<()> {
-    let (rest, event) = ADDRESS_FOLLOWS.iter().find_map(|(start, event)| Some((text.strip_prefix(start)?, *event)))?;
+fn following_address<'l>(text: &'l str, said: &mut Said<'l>) -> Option<()> {
+    let (rest, event) = after_any(text, &ADDRESS_FOLLOWS)?;
     let (address, after) = rest.split_once(' ').unwrap_or((rest, ""));
     let address = address.trim_end_matches([':', ',', '.']);
     let port = after.strip_prefix("port ").map(|rest| {
@@ -146,8 +157,8 @@ fn following_address<'l>(text: &'l str, fields: &mut Fields<'l>) -> Option<()> {
     if address.is_empty() {
         return None;
     }
-    fields.text(EVENT, event);
-    Peer { address, port: port.filter(|port| is_port(port)) }.put(fields);
+    said.event = Some(event);
+    Peer { address, port: port.filter(|port| is_port(port)) }.put(said);
     Some(())
 }
 
@@ -158,10 +169,10 @@ struct Peer<'l> {
 }
 
 impl<'l> Peer<'l> {
-    fn put(&self, fields: &mut Fields<'l>) {
-        fields.text(SRC_IP, self.address);
+    fn put(&self, said: &mut Said<'l>) {
+        said.src_ip = Some(self.address);
         if let Some(port) = self.port {
-            fields.number_or_text(SRC_PORT, port);
+            said.src_port = Some(port);
         }
     }
 }
@@ -198,8 +209,8 @@ fn is_port(text: &str) -> bool {
 }
 
 /// The user, without sshd's remark that there is none of that name.
-fn put_user<'l>(text: &'l str, fields: &mut Fields<'l>) {
+fn put_user<'l>(text: &'l str, said: &mut Said<'l>) {
     let stripped = text.strip_prefix("invalid user ").or_else(|| text.strip_prefix("illegal user "));
-    fields.flag(INVALID_USER, stripped.is_some());
-    fields.text(USER, stripped.unwrap_or(text));
+    said.invalid_user = Some(stripped.is_some());
+    said.user = Some(stripped.unwrap_or(text));
 }
