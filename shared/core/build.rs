@@ -1,8 +1,11 @@
-//! Lists the built-in rules: the catalogue is the folder `rules`, so a rule needs no registration.
+//! Embeds the built-in rules: the catalogue is the folder `rules`, so a rule needs no registration.
 //!
-//! Each is there twice: whole, and without its tests, which are more than half of the text and which nobody reads who
-//! only wants to run it.
+//! Each is there whole, and without its tests, which are more than half of the text and which nobody reads who only wants
+//! to run it. What `rules/prepared.txt` has of a file is embedded beside it, if it was made of the file as it stands: the
+//! file alone says what its rules are.
 
+use std::collections::HashMap;
+use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::{env, fs, io};
 
@@ -12,19 +15,40 @@ fn main() -> io::Result<()> {
     let mut files = Vec::new();
     collect(&root, &mut files)?;
     files.sort();
+    let prepared = fs::read_to_string(root.join("prepared.txt"))?;
+    let prepared = by_file(&prepared);
     let out = PathBuf::from(env::var_os("OUT_DIR").ok_or(io::ErrorKind::NotFound)?);
-    let (mut list, mut without_tests) = (String::from("[\n"), String::from("[\n"));
+    let mut list = String::from("[\n");
     for file in &files {
         let name = file.strip_prefix(&root).map_err(io::Error::other)?.display().to_string().replace('\\', "/");
+        let name = format!("rules/{name}");
         let path = file.display().to_string();
-        list.extend(["(\"rules/", &name, "\", include_str!(", &format!("{path:?}"), ")),\n"]);
         let text = runnable(&fs::read_to_string(file)?);
-        without_tests.extend(["(\"rules/", &name, "\", ", &format!("{text:?}"), "),\n"]);
+        let fingerprint = fingerprint(&text);
+        let prepared = prepared.get(name.as_str()).filter(|(of, _)| *of == fingerprint).map(|(_, rules)| *rules);
+        writeln!(
+            list,
+            "Embedded {{ name: {name:?}, whole: include_str!({path:?}), text: {text:?}, fingerprint: {fingerprint:?}, \
+             prepared: {prepared:?} }},"
+        )
+        .map_err(io::Error::other)?;
     }
     list += "]\n";
-    without_tests += "]\n";
-    fs::write(out.join("catalogue.rs"), list)?;
-    fs::write(out.join("catalogue_without_tests.rs"), without_tests)
+    fs::write(out.join("embedded.rs"), list)
+}
+
+/// The lines of `prepared.txt` by file: the fingerprint of what it was made of, and the rules.
+fn by_file(prepared: &str) -> HashMap<&str, (&str, &str)> {
+    let lines = prepared.lines().filter(|line| !line.starts_with('#'));
+    lines.filter_map(|line| line.split_once(' ').and_then(|(file, rest)| Some((file, rest.split_once(' ')?)))).collect()
+}
+
+/// FNV-1a, <https://datatracker.ietf.org/doc/html/rfc9923>: it tells an edited file, and nobody gains by forging it.
+fn fingerprint(text: &str) -> String {
+    let hash = text
+        .bytes()
+        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3));
+    format!("{hash:016x}")
 }
 
 /// A rule file without the `tests` of its rules: from that key at the start of a line to the next key there, or to the

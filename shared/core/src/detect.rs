@@ -4,7 +4,9 @@
 //! towards is [`crate::correlate`]'s work.
 
 mod cases;
+mod compiled;
 mod dialect;
+mod embedded;
 mod event;
 mod events;
 mod fields;
@@ -28,6 +30,7 @@ pub use load::{Problem, RuleFile};
 pub use placeholders::Placeholders;
 pub use values::ValueOf;
 
+use compiled::Compiled;
 use event::RecordEvent;
 use rsigma_eval::CompiledRule;
 use rsigma_eval::compiler::eval_condition;
@@ -108,7 +111,7 @@ const TAMPERING: [&str; 5] = ["attack.t1562.001", "attack.t1562.008", "attack.t1
 pub struct Detection {
     /// The log source that it asks for.
     pub log_source: WantedLogSource,
-    compiled: CompiledRule,
+    compiled: Compiled,
     /// For `CloudTrail` rules, which events they ask for.
     events: Vec<events::Wanted>,
     /// The fields that it asks for and its log source does not have.
@@ -154,12 +157,12 @@ impl Catalogue {
 
     /// The built-in rules' files.
     pub fn built_in_files() -> Vec<RuleFile> {
-        files(&include!(concat!(env!("OUT_DIR"), "/catalogue.rs")))
+        embedded::whole()
     }
 
     /// The built-in rules' files without the rules' own tests: less than half to read before the first record.
     pub fn built_in_files_without_tests() -> Vec<RuleFile> {
-        files(&include!(concat!(env!("OUT_DIR"), "/catalogue_without_tests.rs")))
+        embedded::without_tests()
     }
 
     /// Loads rules. A malformed rule is among the problems, by file, line and reason; the others are loaded.
@@ -269,16 +272,12 @@ impl Catalogue {
         let mut selections = Vec::new();
         candidates.iter().copied().filter(move |number| {
             self.rules[*number].detection.as_ref().is_some_and(|detection| {
-                let CompiledRule { conditions, detections, .. } = &detection.compiled;
+                let CompiledRule { conditions, detections, .. } = detection.compiled.get();
                 selections.clear();
                 conditions.iter().any(|condition| eval_condition(condition, detections, &event, &mut selections))
             })
         })
     }
-}
-
-fn files(embedded: &[(&str, &'static str)]) -> Vec<RuleFile> {
-    embedded.iter().map(|(name, text)| RuleFile { name: (*name).to_owned(), text: Cow::Borrowed(text) }).collect()
 }
 
 /// A record's field as the text by which findings are grouped; `None` where it is absent or null.

@@ -13,6 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use rsigma_parser::{
     ConditionExpr, Detection, DetectionItem, Detections, Modifier, Quantifier, SelectorPattern, SigmaValue,
 };
+use serde::{Deserialize, Serialize};
 
 use super::{Catalogue, Rule};
 
@@ -20,7 +21,7 @@ use super::{Catalogue, Rule};
 const MAX_ALTERNATIVES: usize = 256;
 
 /// The name of a call, or how it begins: Lambda's carry a date and a version (`DeleteFunction20150331`).
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum EventName {
     /// The name.
     Exact(String),
@@ -60,7 +61,7 @@ impl EventName {
 }
 
 /// One alternative of what a rule asks for; `None`: anything.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Wanted {
     sources: Option<BTreeSet<String>>,
     names: Option<BTreeSet<EventName>>,

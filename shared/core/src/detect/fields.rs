@@ -7,6 +7,7 @@
 use std::collections::BTreeSet;
 
 use rsigma_parser::{ConditionExpr, Detection, DetectionItem, Detections, Modifier, Quantifier, SigmaValue};
+use serde::{Deserialize, Serialize};
 
 use super::WantedLogSource;
 use crate::record::LogSource;
@@ -253,7 +254,7 @@ static DECLARED: [Declared; 5] = [
 ];
 
 /// The fields that a rule asks for and its log source does not have.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Unknown {
     /// Their names.
     fields: BTreeSet<String>,

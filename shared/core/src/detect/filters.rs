@@ -67,10 +67,15 @@ impl Filters {
     /// Adds to a rule the conditions of the filters that are for it.
     pub(super) fn apply(&mut self, rule: &mut SigmaRule) {
         for (number, filter) in self.filters.iter_mut().enumerate() {
-            if filter.is_for(rule) {
+            if filter.is_for(rule.id.as_deref(), rule.name.as_deref(), &rule.logsource) {
                 join(&mut rule.detection, &filter.detection, &format!("__filter_{number}_"));
             }
         }
+    }
+
+    /// Whether there is one for the rule of this id, name and log source.
+    pub(super) fn has_for(&mut self, id: Option<&str>, name: Option<&str>, log_source: &LogSource) -> bool {
+        self.filters.iter_mut().any(|filter| filter.is_for(id, name, log_source))
     }
 
     /// The filters that name rules that are not there, or that they do not fit.
@@ -92,17 +97,17 @@ impl Filters {
 }
 
 impl Filter {
-    fn is_for(&mut self, rule: &SigmaRule) -> bool {
+    fn is_for(&mut self, id: Option<&str>, name: Option<&str>, theirs: &LogSource) -> bool {
         let asked = |own: &Option<String>, theirs: &Option<String>| own.is_none() || own == theirs;
-        let (own, theirs) = (&self.log_source, &rule.logsource);
+        let own = &self.log_source;
         let fits = asked(&own.product, &theirs.product)
             && asked(&own.service, &theirs.service)
             && asked(&own.category, &theirs.category);
         let Some(references) = &mut self.rules else { return fits };
         let mut named = false;
         for reference in references {
-            let name = Some(reference.name.as_str());
-            if rule.id.as_deref() == name || rule.name.as_deref() == name {
+            let reference_name = Some(reference.name.as_str());
+            if id == reference_name || name == reference_name {
                 reference.found = true;
                 reference.fits |= fits;
                 named = true;

@@ -93,10 +93,11 @@ impl Index {
         let mut literals: BTreeMap<String, Vec<usize>> = BTreeMap::new();
         for number in catalogue.candidates(source) {
             let Some(detection) = &catalogue.rule(number).detection else { continue };
-            derived_fields(&detection.compiled, &mut index.derived);
+            let compiled = detection.compiled.get();
+            derived_fields(compiled, &mut index.derived);
             let read = catalogue.grouped_by(number).filter(|field| field.starts_with(DERIVED));
             index.derived.extend(read.map(str::to_owned));
-            if let Some((key, values)) = paths::whole_values(&detection.compiled, source) {
+            if let Some((key, values)) = paths::whole_values(compiled, source) {
                 let key = &mut index.keys[key];
                 key.any.push(number);
                 for value in values {
@@ -104,7 +105,7 @@ impl Index {
                 }
                 continue;
             }
-            match paths(&detection.compiled, source) {
+            match paths(compiled, source) {
                 Some(paths) => paths.into_iter().for_each(|path| index.put(number, path, &mut literals)),
                 None => index.always.push(number),
             }

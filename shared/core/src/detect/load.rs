@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 
-use rsigma_parser::{Level as SigmaLevel, LogSource, SigmaCollection};
+use rsigma_parser::{LogSource, SigmaCollection};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 use yaml_serde::Value;
@@ -12,8 +12,7 @@ use yaml_serde::Value;
 use super::filters::Filters;
 use super::pipelines::Pipelines;
 use super::placeholders::Placeholders;
-use super::{Catalogue, Rule};
-use crate::finding::Level;
+use super::{Cases, Catalogue, Rule, embedded};
 
 /// The longest rule file in bytes.
 const MAX_FILE: usize = 1024 * 1024;
@@ -54,53 +53,20 @@ impl fmt::Display for Problem {
     }
 }
 
-/// A rule of ours from one of rsigma's, with what is its own. rsigma's two kinds of rule have the same metadata under
-/// the same names, and no trait that says so.
-macro_rules! rule_of {
-    ($rule:ident, $file:ident, $logic:ident, Rule { $($own:ident $(: $value:expr)?),+ $(,)? }) => {
-        Ok($crate::detect::Rule {
-            id: $rule.id.clone().unwrap_or_else(|| $logic.clone()),
-            title: $rule.title.clone(),
-            level: $crate::detect::load::level($rule.level),
-            guidance: $crate::finding::Guidance {
-                description: $rule.description.clone().unwrap_or_default(),
-                runbook: $crate::detect::load::text($rule.custom_attributes.get("runbook"), "runbook")?,
-                false_positives: $rule.falsepositives.clone(),
-                references: $rule.references.clone(),
-                tags: $rule.tags.clone(),
-            },
-            status: $rule.status.map(|status| format!("{status:?}").to_lowercase()),
-            file: $file.to_owned(),
-            cases: $crate::detect::Cases::from_yaml($rule.custom_attributes.get("tests"))?,
-            logic: $logic,
-            reports: true,
-            $($own $(: $value)?),+
-        })
-    };
-}
-
 mod correlation;
 mod documents;
+mod header;
+mod prepared;
 mod simple;
 
 use correlation::Target;
 use documents::Document;
+pub(super) use prepared::Prepared;
 pub(super) use simple::names_something;
 
 /// Loads rules; `placeholders` are what `|expand` fills in.
 pub(super) fn load(files: &[RuleFile], placeholders: &Placeholders) -> (Catalogue, Vec<Problem>) {
-    let (pipelines, problems) = Pipelines::among(files);
-    let mut loader = Loader {
-        catalogue: Catalogue::default(),
-        problems,
-        placeholders,
-        pipelines,
-        filters: Filters::default(),
-        simple: Vec::new(),
-        correlations: Vec::new(),
-        log_sources: Vec::new(),
-        names: BTreeMap::new(),
-    };
+    let mut loader = Loader::new(files, placeholders);
     for file in files {
         loader.file(file);
     }
@@ -126,7 +92,22 @@ struct Loader<'p> {
     names: BTreeMap<String, Vec<(String, Target)>>,
 }
 
-impl Loader<'_> {
+impl<'p> Loader<'p> {
+    fn new(files: &[RuleFile], placeholders: &'p Placeholders) -> Self {
+        let (pipelines, problems) = Pipelines::among(files);
+        Self {
+            catalogue: Catalogue::default(),
+            problems,
+            placeholders,
+            pipelines,
+            filters: Filters::default(),
+            simple: Vec::new(),
+            correlations: Vec::new(),
+            log_sources: Vec::new(),
+            names: BTreeMap::new(),
+        }
+    }
+
     fn problem(&mut self, file: &str, line: Option<usize>, rule: Option<&str>, reason: impl Into<String>) {
         let (file, rule, reason) = (file.to_owned(), rule.map(str::to_owned), reason.into());
         // The parser of conditions draws pictures of several lines.
@@ -143,6 +124,13 @@ impl Loader<'_> {
         if self.pipelines.has(&file.name) {
             return;
         }
+        if let Some(rules) = embedded::prepared(file) {
+            return rules.into_iter().for_each(|rule| self.prepared(file, rule));
+        }
+        self.read(file);
+    }
+
+    fn read(&mut self, file: &RuleFile) {
         let mut rules = 0;
         let before = self.problems.len();
         for document in documents::split(&file.text) {
@@ -173,18 +161,28 @@ impl Loader<'_> {
             }
         }
         for rule in collection.rules {
-            let waiting = simple::Waiting {
-                file: file.to_owned(),
-                line: document.line_of_rule(),
-                document: document.clone(),
-                rule,
-            };
-            self.simple.push(waiting);
+            let line = document.line_of_rule();
+            let (file, document) = (file.to_owned(), document.clone());
+            self.simple.push(simple::Waiting::Read { file, line, document, rule: Box::new(rule) });
         }
         for rule in collection.correlations {
             let has_condition = value.get("correlation").is_some_and(|own| own.get("condition").is_some());
-            let line = document.line_of_rule();
-            self.correlations.push(correlation::Waiting { file: file.to_owned(), line, rule, has_condition });
+            self.correlations.push(correlation::Waiting::read(file, document.line_of_rule(), rule, has_condition));
+        }
+    }
+
+    /// A rule that was read before.
+    fn prepared(&mut self, file: &RuleFile, rule: Prepared<'static>) {
+        match rule {
+            Prepared::Simple { rule, lowered } => {
+                let (file, lowered) = (file.clone(), lowered.get());
+                self.simple.push(simple::Waiting::Prepared { file, rule: Box::new(rule), lowered });
+            }
+            Prepared::Correlation { rule } => {
+                let waiting =
+                    correlation::Waiting { file: file.name.clone(), rule, cases: Cases::default(), fault: None };
+                self.correlations.push(waiting);
+            }
         }
     }
 
@@ -227,7 +225,7 @@ impl Loader<'_> {
         if let Some(number) = simple {
             return Ok(Target::Simple(number));
         }
-        if let Some(place) = waiting.iter().position(|other| other.rule.id.as_deref() == Some(reference)) {
+        if let Some(place) = waiting.iter().position(|other| other.rule.id() == Some(reference)) {
             return Ok(Target::Correlation(place));
         }
         let named = self.names.get(reference).map(Vec::as_slice).unwrap_or_default();
@@ -236,16 +234,6 @@ impl Loader<'_> {
             (None, []) => Err(format!("there is no rule '{reference}', or it was not loaded")),
             (None, several) => Err(format!("{} rules have the name '{reference}': refer to the id", several.len())),
         }
-    }
-}
-
-fn level(level: Option<SigmaLevel>) -> Level {
-    match level {
-        None | Some(SigmaLevel::Informational) => Level::Informational,
-        Some(SigmaLevel::Low) => Level::Low,
-        Some(SigmaLevel::Medium) => Level::Medium,
-        Some(SigmaLevel::High) => Level::High,
-        Some(SigmaLevel::Critical) => Level::Critical,
     }
 }
 

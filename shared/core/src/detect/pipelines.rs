@@ -10,7 +10,7 @@ use rsigma_eval::pipeline::{apply_pipelines, parse_pipeline};
 use rsigma_parser::{Detection, Detections, FilterRule, LogSource, SigmaRule, parse_sigma_yaml};
 use yaml_serde::Value;
 
-use super::{Catalogue, Problem, RuleFile, fields};
+use super::{Problem, RuleFile, embedded, fields};
 
 /// All pipelines among the rule files.
 #[derive(Default)]
@@ -28,7 +28,7 @@ impl Pipelines {
     pub(super) fn among(files: &[RuleFile]) -> (Self, Vec<Problem>) {
         let mut pipelines = Self::default();
         let mut problems = Vec::new();
-        for file in files.iter().filter(|file| is_pipeline(&file.text)) {
+        for file in files.iter().filter(|file| !embedded::has(file) && is_pipeline(&file.text)) {
             pipelines.files.insert(file.name.clone());
             match parse(&file.text) {
                 Ok(pipeline) => pipelines.by_folder.push((folder(&file.name).to_owned(), pipeline)),
@@ -40,9 +40,8 @@ impl Pipelines {
         }
         pipelines.by_folder.sort_by_key(|(_, pipeline)| pipeline.priority);
         if !pipelines.by_folder.is_empty() {
-            let built_in = Catalogue::built_in_files();
-            let same = |file: &&RuleFile| built_in.iter().any(|own| own.name == file.name && own.text == file.text);
-            pipelines.built_in = files.iter().filter(same).map(|file| file.name.clone()).collect();
+            let built_in = files.iter().filter(|file| embedded::has(file));
+            pipelines.built_in = built_in.map(|file| file.name.clone()).collect();
         }
         (pipelines, problems)
     }

@@ -6,7 +6,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
-use rsigma_eval::{Engine, JsonEvent};
+use rsigma_eval::{CompiledRule, Engine, JsonEvent};
 use serde_json::Value;
 
 use crate::detect::{Catalogue, RuleFile};
@@ -216,9 +216,10 @@ fn json_is_matched_as_rsigma_matches_its_tree() {
             let (catalogue, _) =
                 Catalogue::load(vec![RuleFile { name: "x.yml".to_owned(), text: text.clone().into() }]);
             let mut engine = Engine::new();
-            engine.extend_compiled_rules(
-                catalogue.rules().iter().filter_map(|rule| Some(rule.detection.as_ref()?.compiled.clone())),
-            );
+            engine.extend_compiled_rules(catalogue.rules().iter().filter_map(|rule| {
+                let compiled = rule.detection.as_ref()?.compiled.get().clone();
+                Some(CompiledRule { id: Some(rule.id.clone()), ..compiled })
+            }));
             let expected: Vec<Vec<String>> = events
                 .iter()
                 .map(|event| {

@@ -6,12 +6,15 @@
 use std::collections::BTreeSet;
 
 use rsigma_parser::{
-    ConditionExpr, ConditionOperator, CorrelationCondition, CorrelationRule, CorrelationType, Timespan, WindowMode,
+    ConditionExpr, ConditionOperator, CorrelationCondition, CorrelationRule, CorrelationType, FieldAlias, Timespan,
+    WindowMode,
 };
+use serde::{Deserialize, Serialize};
 
+use super::header::{Header, header_of};
 use super::{Loader, logic_hash};
 use crate::correlate::plan::{Ask, Bound, Expression, MILLIONTHS, Measure, Micros, Node};
-use crate::detect::{Leaf, Rule, ValueOf};
+use crate::detect::{Cases, Leaf, Rule, ValueOf};
 
 /// Correlations over correlations, at most this deep.
 const MAX_CHAIN: usize = 8;
@@ -26,10 +29,57 @@ const LATENESS: Micros = 3600 * 1_000_000;
 /// A correlation that waits until all rules are read.
 pub(super) struct Waiting {
     pub file: String,
-    pub line: Option<usize>,
-    pub rule: CorrelationRule,
+    pub rule: Definition,
+    pub cases: Cases,
+    /// What is wrong with it by itself.
+    pub fault: Option<String>,
+}
+
+/// What a correlation says.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(in crate::detect) struct Definition {
+    header: Header,
+    kind: CorrelationType,
+    rules: Vec<String>,
+    group_by: Vec<String>,
+    timespan: Timespan,
+    window: WindowMode,
+    condition: CorrelationCondition,
     /// Whether the rule itself has a condition; rsigma puts one in where it has none.
-    pub has_condition: bool,
+    has_condition: bool,
+    aliases: Vec<FieldAlias>,
+    generate: bool,
+    /// As it is written; empty if it is not there.
+    lateness: String,
+}
+
+impl Definition {
+    pub(super) fn id(&self) -> Option<&str> {
+        self.header.id.as_deref()
+    }
+}
+
+impl Waiting {
+    /// One that was read in a file.
+    pub(super) fn read(file: &str, line: Option<usize>, rule: CorrelationRule, has_condition: bool) -> Self {
+        let (header, cases, fault) = header_of!(&rule, line);
+        let lateness = super::text(rule.custom_attributes.get("lateness"), "lateness");
+        let fault = lateness.as_ref().err().cloned().or(fault);
+        let rule = Definition {
+            header,
+            kind: rule.correlation_type,
+            rules: rule.rules,
+            group_by: rule.group_by,
+            timespan: rule.timespan,
+            window: rule.window,
+            condition: rule.condition,
+            has_condition,
+            aliases: rule.aliases,
+            generate: rule.generate,
+            lateness: lateness.unwrap_or_default(),
+        };
+        Self { file: file.to_owned(), rule, cases, fault }
+    }
 }
 
 /// What a reference stands for.
@@ -45,9 +95,9 @@ pub(super) enum Target {
 pub(super) fn load(loader: &mut Loader<'_>) {
     let waiting = std::mem::take(&mut loader.correlations);
     for (place, each) in waiting.iter().enumerate() {
-        if let Some(name) = &each.rule.name {
-            let id = each.rule.id.as_deref().unwrap_or(&each.rule.title);
-            loader.name(&each.file, each.line, id, name, Target::Correlation(place));
+        let header = &each.rule.header;
+        if let Some(name) = &header.name {
+            loader.name(&each.file, header.line, header.shown(), name, Target::Correlation(place));
         }
     }
     let mut numbers: Vec<Option<usize>> = Vec::new();
@@ -56,8 +106,8 @@ pub(super) fn load(loader: &mut Loader<'_>) {
         numbers.push(match number {
             Ok(number) => Some(number),
             Err(reason) => {
-                let name = each.rule.id.as_deref().unwrap_or(&each.rule.title);
-                loader.problem(&each.file, each.line, Some(name), reason);
+                let header = &each.rule.header;
+                loader.problem(&each.file, header.line, Some(header.shown()), reason);
                 None
             }
         });
@@ -87,16 +137,20 @@ fn compile(loader: &Loader<'_>, each: &Waiting, waiting: &[Waiting]) -> Result<R
     let mut planner = Planner { loader, waiting, leaves: Vec::new(), file, group_by: &rule.group_by };
     let plan = planner.plan(each, &mut Vec::new())?;
     let leaves = planner.leaves;
-    let lateness = match super::text(rule.custom_attributes.get("lateness"), "lateness")? {
-        text if text.is_empty() => LATENESS,
-        text => micros(&Timespan::parse(&text).map_err(|error| format!("`lateness`: {error}"))?)?,
+    if let Some(fault) = &each.fault {
+        return Err(fault.clone());
+    }
+    let lateness = match rule.lateness.as_str() {
+        "" => LATENESS,
+        text => micros(&Timespan::parse(text).map_err(|error| format!("`lateness`: {error}"))?)?,
     };
     let parts: Vec<_> = leaves
         .iter()
         .map(|leaf| (&loader.catalogue.rules[leaf.rule].logic, &leaf.fields, format!("{:?}", leaf.value)))
         .collect();
-    let logic = logic_hash(&(&rule.id, format!("{plan:?}"), parts))?;
-    rule_of!(rule, file, logic, Rule { group_by: Some(rule.group_by.clone()), plan, lateness, detection: None, leaves })
+    let logic = logic_hash(&(&rule.header.id, format!("{plan:?}"), parts))?;
+    let group_by = Some(rule.group_by.clone());
+    Ok(Rule { group_by, plan, lateness, leaves, ..rule.header.clone().rule(file, logic, each.cases.clone()) })
 }
 
 struct Planner<'l> {
@@ -109,7 +163,7 @@ struct Planner<'l> {
 
 impl<'l> Planner<'l> {
     /// The plan of a correlation; `chain` are those that refer to it, the outermost first, with what they call it.
-    fn plan(&mut self, each: &'l Waiting, chain: &mut Vec<(&'l CorrelationRule, &'l str)>) -> Result<Node, String> {
+    fn plan(&mut self, each: &'l Waiting, chain: &mut Vec<(&'l Definition, &'l str)>) -> Result<Node, String> {
         let rule = &each.rule;
         if chain.iter().any(|(outer, _)| std::ptr::eq(*outer, rule)) {
             return Err("it refers to itself".to_owned());
@@ -132,7 +186,7 @@ impl<'l> Planner<'l> {
                 Target::Correlation(place) => {
                     let inner = &self.waiting[place];
                     if value.is_some() {
-                        let kind = rule.correlation_type.as_str();
+                        let kind = rule.kind.as_str();
                         return Err(format!(
                             "a {kind} reads values of records, and '{reference}' is a correlation, which has none"
                         ));
@@ -154,10 +208,10 @@ impl<'l> Planner<'l> {
     fn leaf(
         &mut self,
         number: usize,
-        rule: &CorrelationRule,
+        rule: &Definition,
         reference: &str,
         value: Option<&ValueOf>,
-        chain: &[(&CorrelationRule, &str)],
+        chain: &[(&Definition, &str)],
     ) -> Result<Node, String> {
         if self.leaves.len() >= MAX_LEAVES {
             return Err(format!("it correlates more than {MAX_LEAVES} rules"));
@@ -188,9 +242,9 @@ impl<'l> Planner<'l> {
 }
 
 /// What a correlation reads of its records.
-fn value_of(rule: &CorrelationRule) -> Result<Option<ValueOf>, String> {
+fn value_of(rule: &Definition) -> Result<Option<ValueOf>, String> {
     use CorrelationType::{EventCount, Temporal, TemporalOrdered, ValueCount};
-    let kind = rule.correlation_type;
+    let kind = rule.kind;
     let field = match &rule.condition {
         CorrelationCondition::Threshold { field, .. } => field.as_deref().unwrap_or_default(),
         CorrelationCondition::Extended(_) => &[],
@@ -211,7 +265,7 @@ fn node(each: &Waiting, of: Vec<Node>, timespan: Micros) -> Result<Node, String>
         WindowMode::Tumbling => true,
         WindowMode::Session => return Err("windows of the kind 'session' are not supported".to_owned()),
     };
-    let kind = rule.correlation_type;
+    let kind = rule.kind;
     let (predicates, percentile) = match &rule.condition {
         CorrelationCondition::Extended(expression) => return temporal(each, of, timespan, tumbling, expression),
         CorrelationCondition::Threshold { predicates, percentile, .. } => (predicates, *percentile),
@@ -225,13 +279,13 @@ fn node(each: &Waiting, of: Vec<Node>, timespan: Micros) -> Result<Node, String>
     let measure = match (kind, at_least) {
         (CorrelationType::TemporalOrdered, _) => {
             let asks_for_all = lower_bound(predicates) == u64::try_from(of.len()).ok();
-            if tumbling || (each.has_condition && !asks_for_all) {
+            if tumbling || (rule.has_condition && !asks_for_all) {
                 return Err("a temporal_ordered correlation asks for all of its rules, in a sliding window".to_owned());
             }
             return Ok(all(of, true));
         }
-        (CorrelationType::Temporal, _) if !each.has_condition && !tumbling => return Ok(all(of, false)),
-        (CorrelationType::Temporal, _) if !each.has_condition => {
+        (CorrelationType::Temporal, _) if !rule.has_condition && !tumbling => return Ok(all(of, false)),
+        (CorrelationType::Temporal, _) if !rule.has_condition => {
             let bounds = vec![Bound::AtLeast(of.len() as u64)];
             return Ok(Node::Aligned { of, ask: Ask::Number { measure: Measure::Nodes, bounds }, timespan });
         }
@@ -283,7 +337,7 @@ fn temporal(
 ) -> Result<Node, String> {
     let rules = &each.rule.rules;
     let expression = expression(condition, rules)?;
-    match each.rule.correlation_type {
+    match each.rule.kind {
         CorrelationType::Temporal if !tumbling && is_monotone(&expression) => Ok(nodes_of(&expression, &of, timespan)),
         CorrelationType::Temporal => Ok(Node::Aligned { of, ask: Ask::Holds(expression), timespan }),
         CorrelationType::TemporalOrdered => {

@@ -18,7 +18,7 @@ fn file(name: &str, text: impl Into<Cow<'static, str>>) -> RuleFile {
 }
 
 /// Loads files without placeholders.
-fn loaded(files: Vec<RuleFile>) -> (Catalogue, Vec<Problem>) {
+pub(super) fn loaded(files: Vec<RuleFile>) -> (Catalogue, Vec<Problem>) {
     Catalogue::load(files)
 }
 

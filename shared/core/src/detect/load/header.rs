@@ -1,0 +1,90 @@
+//! What a rule of any kind says of itself.
+
+use rsigma_parser::{Level as SigmaLevel, Status};
+use serde::{Deserialize, Serialize};
+
+use crate::correlate::plan::Node;
+use crate::detect::{Cases, Rule};
+use crate::finding::{Guidance, Level};
+
+/// What a rule of any kind says of itself.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(in crate::detect) struct Header {
+    pub id: Option<String>,
+    pub title: String,
+    /// Sigma's `name`.
+    pub name: Option<String>,
+    level: Level,
+    status: Option<String>,
+    guidance: Guidance,
+    /// Where it stands in its file.
+    pub line: Option<usize>,
+}
+
+/// The header of one of rsigma's rules, and its tests; where it is at fault, with what could be read, and why. rsigma's
+/// two kinds of rule have the same metadata under the same names, but no type in common.
+macro_rules! header_of {
+    ($rule:expr, $line:expr) => {{
+        let rule = $rule;
+        let runbook = $crate::detect::load::text(rule.custom_attributes.get("runbook"), "runbook");
+        let cases = $crate::detect::Cases::from_yaml(rule.custom_attributes.get("tests"));
+        let words = $crate::finding::Guidance {
+            description: rule.description.clone().unwrap_or_default(),
+            runbook: runbook.clone().unwrap_or_default(),
+            false_positives: rule.falsepositives.clone(),
+            references: rule.references.clone(),
+            tags: rule.tags.clone(),
+        };
+        let names = (rule.id.clone(), rule.title.clone(), rule.name.clone());
+        let header = $crate::detect::load::header::Header::new(names, rule.level, rule.status, words, $line);
+        let fault = runbook.err().or(cases.as_ref().err().cloned());
+        (header, cases.unwrap_or_default(), fault)
+    }};
+}
+pub(super) use header_of;
+
+impl Header {
+    pub(super) fn new(
+        (id, title, name): (Option<String>, String, Option<String>),
+        level: Option<SigmaLevel>,
+        status: Option<Status>,
+        guidance: Guidance,
+        line: Option<usize>,
+    ) -> Self {
+        let level = match level {
+            None | Some(SigmaLevel::Informational) => Level::Informational,
+            Some(SigmaLevel::Low) => Level::Low,
+            Some(SigmaLevel::Medium) => Level::Medium,
+            Some(SigmaLevel::High) => Level::High,
+            Some(SigmaLevel::Critical) => Level::Critical,
+        };
+        let status = status.map(|status| format!("{status:?}").to_lowercase());
+        Self { id, title, name, level, status, guidance, line }
+    }
+
+    /// What the rule is called where something is wrong with it.
+    pub(super) fn shown(&self) -> &str {
+        self.id.as_deref().unwrap_or(&self.title)
+    }
+
+    /// The rule that says this of itself; what it looks for is still to be put in.
+    pub(super) fn rule(self, file: &str, logic: String, cases: Cases) -> Rule {
+        let Self { id, title, level, status, guidance, .. } = self;
+        Rule {
+            id: id.unwrap_or_else(|| logic.clone()),
+            title,
+            level,
+            guidance,
+            status,
+            file: file.to_owned(),
+            cases,
+            logic,
+            reports: true,
+            group_by: None,
+            plan: Node::Leaf(0),
+            lateness: 0,
+            detection: None,
+            leaves: Vec::new(),
+        }
+    }
+}
