@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use super::RuleFile;
-use super::load::Prepared;
+use super::load::{self, Prepared};
 
 /// A built-in file.
 struct Embedded {
@@ -41,11 +41,11 @@ pub(super) fn has(file: &RuleFile) -> bool {
     find(&file.name).is_some_and(|own| file.text == own.text || file.text == own.whole)
 }
 
-/// The rules of a built-in file without its tests, where they were prepared.
-pub(super) fn prepared(file: &RuleFile) -> Option<Vec<Prepared<'static>>> {
+/// The rules of a built-in file without its tests, where they were prepared, and how the simple ones are matched.
+pub(super) fn prepared(file: &RuleFile) -> Option<Vec<(Prepared, &'static str)>> {
     let own = find(&file.name).filter(|own| file.text == own.text)?;
     // What cannot be read is made of the file again.
-    serde_json::from_str(own.prepared?).ok()
+    load::read_prepared(own.prepared?)
 }
 
 fn find(name: &str) -> Option<&'static Embedded> {

@@ -93,7 +93,7 @@ impl Index {
         let mut literals: BTreeMap<String, Vec<usize>> = BTreeMap::new();
         for number in catalogue.candidates(source) {
             let Some(detection) = &catalogue.rule(number).detection else { continue };
-            let compiled = detection.compiled.get();
+            let compiled = detection.compiled.outline();
             derived_fields(compiled, &mut index.derived);
             let read = catalogue.grouped_by(number).filter(|field| field.starts_with(DERIVED));
             index.derived.extend(read.map(str::to_owned));

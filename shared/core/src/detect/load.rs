@@ -61,7 +61,7 @@ mod simple;
 
 use correlation::Target;
 use documents::Document;
-pub(super) use prepared::Prepared;
+pub(super) use prepared::{Prepared, read as read_prepared};
 pub(super) use simple::names_something;
 
 /// Loads rules; `placeholders` are what `|expand` fills in.
@@ -125,7 +125,7 @@ impl<'p> Loader<'p> {
             return;
         }
         if let Some(rules) = embedded::prepared(file) {
-            return rules.into_iter().for_each(|rule| self.prepared(file, rule));
+            return rules.into_iter().for_each(|(rule, lowered)| self.prepared(file, rule, lowered));
         }
         self.read(file);
     }
@@ -172,16 +172,15 @@ impl<'p> Loader<'p> {
     }
 
     /// A rule that was read before.
-    fn prepared(&mut self, file: &RuleFile, rule: Prepared<'static>) {
+    fn prepared(&mut self, file: &RuleFile, rule: Prepared, lowered: &'static str) {
         match rule {
-            Prepared::Simple { rule, lowered } => {
-                let (file, lowered) = (file.clone(), lowered.get());
-                self.simple.push(simple::Waiting::Prepared { file, rule: Box::new(rule), lowered });
+            Prepared::Simple(rule) => {
+                let (file, rule) = (file.clone(), Box::new(rule));
+                self.simple.push(simple::Waiting::Prepared { file, rule, lowered });
             }
-            Prepared::Correlation { rule } => {
-                let waiting =
-                    correlation::Waiting { file: file.name.clone(), rule, cases: Cases::default(), fault: None };
-                self.correlations.push(waiting);
+            Prepared::Correlation(rule) => {
+                let (file, cases) = (file.name.clone(), Cases::default());
+                self.correlations.push(correlation::Waiting { file, rule, cases, fault: None });
             }
         }
     }

@@ -1,6 +1,7 @@
 //! The index changes no result: random rules on random records, with it and without.
 
 use std::cell::Cell;
+use std::collections::BTreeSet;
 
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -9,6 +10,7 @@ use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use rsigma_eval::{CompiledRule, Engine, JsonEvent};
 use serde_json::Value;
 
+use super::paths::{Path, derived_fields, paths, whole_values};
 use crate::detect::{Catalogue, RuleFile};
 use crate::enrich::enrich;
 use crate::formats::{Format, Framing, Open, Parsed, by_name};
@@ -377,4 +379,28 @@ fn lines_are_matched_as_without_the_index() {
         matched > 1_000 && unmatched > 1_000,
         "{matched} matches, {unmatched} records without one: not a test of both"
     );
+}
+
+#[test]
+fn a_rule_whose_regular_expressions_are_still_to_be_compiled_has_the_same_paths() {
+    let mut parser = by_name("cloudtrail").unwrap().parser(&Options::default().context());
+    let Parsed::Record(record) = parser.parse(b"{}") else { panic!("every object is a record") };
+    let shown = |rule: &CompiledRule| {
+        let paths = paths(rule, record.log_source);
+        // Selections come in no order.
+        let sorted = |paths: Vec<Path>| paths.iter().map(|path| format!("{path:?}")).collect::<BTreeSet<_>>();
+        let mut derived = BTreeSet::new();
+        derived_fields(rule, &mut derived);
+        (paths.map(sorted), whole_values(rule, record.log_source), derived)
+    };
+    let mut apart = 0;
+    let (outlined, _) = Catalogue::built_in();
+    let (compiled, _) = Catalogue::built_in();
+    for (one, other) in outlined.rules().iter().zip(compiled.rules()) {
+        let (Some(one), Some(other)) = (&one.detection, &other.detection) else { continue };
+        let (outline, whole) = (one.compiled.outline(), other.compiled.get());
+        assert_eq!(shown(outline), shown(whole));
+        apart += usize::from(!one.compiled.is_whole());
+    }
+    assert!(apart > 0, "no rule has a regular expression");
 }

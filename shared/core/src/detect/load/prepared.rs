@@ -7,7 +7,6 @@
 //! the files come to; to write it, `CLOUDVIGIL_WRITE=1 cargo test -p cloudvigil-core --lib prepared`.
 
 use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
 
 use super::correlation::Definition;
 use super::simple::Simple;
@@ -15,20 +14,29 @@ use super::simple::Simple;
 /// A rule that was read.
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub(in crate::detect) enum Prepared<'p> {
-    /// A simple rule.
-    Simple {
-        /// What is known of it.
-        rule: Simple,
-        /// How its records are matched.
-        #[serde(borrow)]
-        lowered: &'p RawValue,
-    },
+pub(in crate::detect) enum Prepared {
+    /// A simple rule; how its records are matched stands by itself.
+    Simple(Simple),
     /// A correlation.
-    Correlation {
-        /// What it says.
-        rule: Definition,
-    },
+    Correlation(Definition),
+}
+
+/// What stands between a file's rules and, for each simple one, its [`Lowered`]; JSON has no such character.
+///
+/// [`Lowered`]: crate::detect::compiled::Lowered
+const SEPARATOR: char = '\t';
+
+/// The rules of a line of `prepared.txt`, each simple one with its [`Lowered`] in JSON.
+///
+/// [`Lowered`]: crate::detect::compiled::Lowered
+pub(in crate::detect) fn read(line: &'static str) -> Option<Vec<(Prepared, &'static str)>> {
+    let mut parts = line.split(SEPARATOR);
+    let rules: Vec<Prepared> = serde_json::from_str(parts.next()?).ok()?;
+    let with_lowered = |rule| match rule {
+        Prepared::Simple(_) => Some((rule, parts.next()?)),
+        Prepared::Correlation(_) => Some((rule, "")),
+    };
+    rules.into_iter().map(with_lowered).collect()
 }
 
 #[cfg(test)]

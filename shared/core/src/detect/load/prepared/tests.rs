@@ -5,11 +5,9 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
 
-use serde_json::value::to_raw_value;
-
 use super::super::tests::loaded;
 use super::super::{Loader, simple};
-use super::Prepared;
+use super::{Prepared, SEPARATOR};
 use crate::detect::compiled::Lowered;
 use crate::detect::{Catalogue, Placeholders, Rule, RuleFile, embedded};
 
@@ -23,20 +21,22 @@ fn prepared(file: &RuleFile) -> String {
     let placeholders = Placeholders::default();
     let mut loader = Loader::new(&[], &placeholders);
     loader.read(file);
-    let mut rules = Vec::new();
+    let (mut rules, mut all_lowered) = (Vec::new(), Vec::new());
     for waiting in std::mem::take(&mut loader.simple) {
         let simple::Waiting::Read { file, line, rule, .. } = waiting else { panic!("{} was read", file.name) };
         let (rule, lowered, _) = simple::lower(&mut loader, &file, line, *rule).unwrap();
-        // By way of a tree, whose keys are sorted.
-        let lowered = to_raw_value(&serde_json::to_value(lowered).unwrap()).unwrap();
-        rules.push(serde_json::to_value(Prepared::Simple { rule, lowered: &lowered }).unwrap());
+        rules.push(Prepared::Simple(rule));
+        all_lowered.push(lowered);
     }
     for waiting in loader.correlations {
         assert_eq!(waiting.fault, None, "{}", file.name);
-        rules.push(serde_json::to_value(Prepared::Correlation { rule: waiting.rule }).unwrap());
+        rules.push(Prepared::Correlation(waiting.rule));
     }
     assert!(loader.problems.is_empty(), "{:?}", loader.problems);
-    serde_json::Value::from(rules).to_string()
+    let mut parts = vec![serde_json::to_value(rules).unwrap()];
+    parts.extend(all_lowered.into_iter().map(|lowered| serde_json::to_value(lowered).unwrap()));
+    // By way of a tree, whose keys are sorted.
+    parts.iter().map(ToString::to_string).collect::<Vec<_>>().join(&SEPARATOR.to_string())
 }
 
 #[test]
@@ -91,6 +91,8 @@ fn a_prepared_rule_is_the_rule_of_its_file() {
             (selections, format!("{:?}", compiled.map(|rule| rule.conditions)))
         };
         assert_eq!(compiled(one), compiled(other), "{}", one.file);
+        let outlined = |rule: &Rule| rule.detection.as_ref().map(|own| own.compiled.outline().conditions.clone());
+        assert_eq!(outlined(one), outlined(other), "{}", one.file);
         let has_condition = one.detection.as_ref().is_none_or(|own| !own.compiled.get().conditions.is_empty());
         assert!(has_condition, "{}: it could not be compiled", one.file);
     }
