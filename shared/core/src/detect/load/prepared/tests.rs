@@ -117,30 +117,39 @@ fn nothing_is_compiled_of_a_log_source_that_was_not_met() {
 }
 
 #[test]
-fn a_users_filter_changes_a_prepared_rule_as_any_other() {
+fn a_users_rules_do_to_prepared_rules_what_they_do_to_any_other() {
     let (built_in, _) = Catalogue::built_in();
-    let filtered = built_in.rules().iter().find(|rule| rule.file.contains("/cloudtrail/")).unwrap();
-    let source = &filtered.detection.as_ref().unwrap().log_source;
+    let of = |folder: &str| {
+        let alone = |rule: &&Rule| rule.file.contains(folder) && rule.detection.is_some() && rule.reports;
+        built_in.rules().iter().find(alone).unwrap().id.as_str()
+    };
+    let (filtered, counted, taken) = (of("/cloudtrail/"), of("/access/"), of("/inventory/"));
     let text = format!(
-        "title: not here\nlogsource: {{product: {}, service: {}}}\nfilter:\n  rules: [{}]\n  own: {{x: y}}\n  condition: not own\n",
-        source.product.as_deref().unwrap(),
-        source.service.as_deref().unwrap(),
-        filtered.id
+        "title: not here\nlogsource: {{product: aws, service: cloudtrail}}\n\
+         filter:\n  rules: [{filtered}]\n  own: {{x: y}}\n  condition: not own\n\
+         ---\ntitle: count\nid: count\ncorrelation: {{type: event_count, rules: [{counted}], group-by: [c-ip], \
+         timespan: 5m, condition: {{gte: 5}}}}\n\
+         ---\ntitle: taken\nid: {taken}\nlogsource: {{}}\ndetection: {{s: {{x: y}}, condition: s}}\n\
+         ---\ntitle: another's\nlogsource: {{product: linux}}\n\
+         filter:\n  rules: [{filtered}]\n  own: {{x: y}}\n  condition: not own\n"
     );
     let own = RuleFile { name: "own.yml".to_owned(), text: text.into() };
-    let with = |mut files: Vec<RuleFile>| {
-        files.push(own.clone());
-        let (catalogue, problems) = loaded(files);
-        assert!(problems.is_empty(), "{problems:?}");
-        catalogue
-    };
-    let (prepared, read) = (with(Catalogue::built_in_files_without_tests()), with(foreign()));
-    let logics =
-        |catalogue: &Catalogue| -> Vec<String> { catalogue.rules().iter().map(|rule| rule.logic.clone()).collect() };
-    assert_eq!(logics(&prepared), logics(&read));
-    let changed = built_in.rules().iter().zip(prepared.rules()).filter(|(one, other)| one.logic != other.logic);
-    let ids: Vec<_> = changed.filter(|(one, _)| one.detection.is_some()).map(|(one, _)| one.id.as_str()).collect();
-    assert_eq!(ids, [filtered.id.as_str()]);
+    for own_place in [0, built_in.rules().len() / 2, usize::MAX] {
+        let with = |mut files: Vec<RuleFile>| {
+            files.insert(own_place.min(files.len()), own.clone());
+            let (catalogue, problems) = loaded(files);
+            let shown: Vec<_> = catalogue.rules().iter().map(shown).collect();
+            let uses: Vec<_> = (0..shown.len()).map(|number| catalogue.uses(number).to_vec()).collect();
+            (shown, uses, problems)
+        };
+        let (prepared, read) = (with(Catalogue::built_in_files_without_tests()), with(foreign()));
+        assert_eq!(prepared, read);
+        let reasons: Vec<_> = prepared.2.iter().map(|problem| problem.reason.as_str()).collect();
+        let [one, other] = reasons.as_slice() else { panic!("{reasons:?}") };
+        assert!(one.contains("the id is taken") && other.contains("another log source"), "{reasons:?}");
+        let logic = &built_in.by_id(filtered).unwrap().logic;
+        assert!(!prepared.0.iter().any(|shown| shown.contains(logic.as_str())), "it was not filtered");
+    }
 }
 
 #[test]
