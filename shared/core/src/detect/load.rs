@@ -1,14 +1,25 @@
 //! Sigma YAML to rules. What cannot be loaded is reported by file, line and reason; the others are loaded.
 
+mod correlation;
+mod documents;
+mod header;
+mod prepared;
+mod simple;
+
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
+
+pub(super) use prepared::{Prepared, read as read_prepared};
+pub(super) use simple::names_something;
 
 use rsigma_parser::{LogSource, SigmaCollection};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 use yaml_serde::Value;
 
+use self::correlation::Target;
+use self::documents::Document;
 use super::filters::Filters;
 use super::pipelines::Pipelines;
 use super::placeholders::Placeholders;
@@ -52,17 +63,6 @@ impl fmt::Display for Problem {
         f.write_str(&self.reason)
     }
 }
-
-mod correlation;
-mod documents;
-mod header;
-mod prepared;
-mod simple;
-
-use correlation::Target;
-use documents::Document;
-pub(super) use prepared::{Prepared, read as read_prepared};
-pub(super) use simple::names_something;
 
 /// Loads rules; `placeholders` are what `|expand` fills in.
 pub(super) fn load(files: &[RuleFile], placeholders: &Placeholders) -> (Catalogue, Vec<Problem>) {
