@@ -110,16 +110,16 @@ pub trait Parser: Send {
     /// never comes here. Whether a frame is a record does not depend on the gate.
     fn parse_if<'a>(&mut self, frame: &'a [u8], gate: &mut dyn Gate) -> Parsed<'a>;
 
-    /// The same for the object at the start of some bytes, if it is there whole and well-formed and no envelope where
+    /// The same for the object at the start of some text, if it is there whole and well-formed and no envelope where
     /// one may open; and its length.
     fn parse_object_if<'a>(
         &mut self,
-        bytes: &'a [u8],
+        text: &'a str,
         may_be_envelope: bool,
         gate: &mut dyn Gate,
     ) -> Option<(usize, Parsed<'a>)> {
-        let length = framing::whole_object(bytes, may_be_envelope)?;
-        Some((length, self.parse_if(&bytes[..length], gate)))
+        let length = framing::whole_object(text, may_be_envelope)?;
+        Some((length, self.parse_if(&text.as_bytes()[..length], gate)))
     }
 
     /// Takes one frame apart.

@@ -32,12 +32,12 @@ pub trait FrameSink {
     /// Takes a frame and its number.
     fn frame(&mut self, number: u64, frame: Frame<'_>);
 
-    /// Takes the object at the start of some bytes as the frame of this number, if it is there whole and well-formed and
+    /// Takes the object at the start of some text as the frame of this number, if it is there whole and well-formed and
     /// no envelope where one may open: returns its length. `None`: nothing was taken. Whoever reads the object anyway
     /// can find its end while reading.
-    fn object(&mut self, number: u64, bytes: &[u8], may_be_envelope: bool) -> Option<usize> {
-        let length = whole_object(bytes, may_be_envelope)?;
-        self.frame(number, Frame::Whole(&bytes[..length]));
+    fn object(&mut self, number: u64, text: &str, may_be_envelope: bool) -> Option<usize> {
+        let length = whole_object(text, may_be_envelope)?;
+        self.frame(number, Frame::Whole(&text.as_bytes()[..length]));
         Some(length)
     }
 }

@@ -144,11 +144,11 @@ impl Parser for CloudTrailParser {
 
     fn parse_object_if<'a>(
         &mut self,
-        bytes: &'a [u8],
+        text: &'a str,
         may_be_envelope: bool,
         gate: &mut dyn Gate,
     ) -> Option<(usize, Parsed<'a>)> {
-        let (raw, heads) = json::first_object::<Self, _>(bytes, may_be_envelope)?;
+        let (raw, heads) = json::first_object::<Self, _>(text, may_be_envelope)?;
         let parsed = if is_event(&heads) {
             known(&heads, raw, gate).map_or(Parsed::Unwatched, |known| event(known, Cow::Borrowed(raw)))
         } else {

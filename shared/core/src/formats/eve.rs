@@ -89,11 +89,11 @@ impl Parser for EveParser {
 
     fn parse_object_if<'a>(
         &mut self,
-        bytes: &'a [u8],
+        text: &'a str,
         may_be_envelope: bool,
         gate: &mut dyn Gate,
     ) -> Option<(usize, Parsed<'a>)> {
-        let (raw, heads) = json::first_object::<Self, _>(bytes, may_be_envelope)?;
+        let (raw, heads) = json::first_object::<Self, _>(text, may_be_envelope)?;
         let parsed = match self.known(&heads, raw, gate) {
             Ok(Some(known)) => event(known, Cow::Borrowed(raw)),
             Ok(None) => Parsed::Unwatched,

@@ -115,17 +115,17 @@ pub(super) fn heads<F: Names<N>, const N: usize>(text: &str) -> Result<Heads<'_,
     })
 }
 
-/// The object at the start of some bytes, if it is there whole, well-formed and UTF-8, no longer than a frame, and no
-/// envelope where one may open: its text and what is known of its members.
+/// The object at the start of some text, if it is there whole and well-formed, no longer than a frame, and no envelope
+/// where one may open: its own text and what is known of its members.
 pub(super) fn first_object<F: Names<N>, const N: usize>(
-    bytes: &[u8],
+    text: &str,
     may_be_envelope: bool,
 ) -> Option<(&str, Heads<'_, N>)> {
-    let mut values = serde_json::Deserializer::from_slice(bytes).into_iter::<Read<'_, F, N>>();
+    let mut values = serde_json::Deserializer::from_str(text).into_iter::<Read<'_, F, N>>();
     let heads = values.next()?.ok()?.0;
-    let object = &bytes[..values.byte_offset()];
-    let is_frame = object.len() <= framing::MAX_FRAME && !(may_be_envelope && framing::is_envelope(object));
-    Some((std::str::from_utf8(object).ok().filter(|_| is_frame)?, heads))
+    let object = &text[..values.byte_offset()];
+    let is_frame = object.len() <= framing::MAX_FRAME && !(may_be_envelope && framing::is_envelope(object.as_bytes()));
+    is_frame.then_some((object, heads))
 }
 
 /// Heads, as a format reads them.
@@ -207,7 +207,10 @@ impl<const N: usize> Visitor<'_> for KeySeed<'_, N> {
     }
 
     fn visit_str<E: Error>(self, name: &str) -> Result<Found, E> {
-        Ok(match self.0.iter().position(|(known, _)| *known == name) {
+        // The first letter tells most names apart without a call.
+        let first = name.as_bytes().first();
+        let is_it = |known: &str| known.as_bytes().first() == first && known == name;
+        Ok(match self.0.iter().position(|(known, _)| is_it(known)) {
             Some(number) if self.0[number].1.is_some() => Found::Outer(number),
             Some(number) => Found::Whole(number),
             None if memchr::memchr(b'.', name.as_bytes()).is_some() => Found::Dotted,

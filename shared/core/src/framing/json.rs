@@ -102,18 +102,21 @@ enum Step {
 impl JsonFramer {
     /// See [`super::Framer::push`].
     pub fn push(&mut self, bytes: &[u8], sink: &mut Sink<'_>) {
-        self.buffer.extend_from_slice(bytes);
+        let mut buffer = std::mem::take(&mut self.buffer);
+        buffer.extend_from_slice(bytes);
+        let mut text = Stretch::default();
         // Frames are cut from `done` on; the buffer is moved once, at the end.
         let mut done = 0;
-        while self.at < self.buffer.len() {
+        while self.at < buffer.len() {
             match &mut self.state {
-                State::Between => self.between(&mut done, sink),
-                State::Resync { .. } => self.resync(&mut done),
-                State::Value(_) => self.value(&mut done, sink),
-                State::EnvelopeRest { .. } => self.envelope_rest(&mut done, sink),
+                State::Between => self.between(&buffer, &mut text, &mut done, sink),
+                State::Resync { .. } => self.resync(&buffer, &mut done),
+                State::Value(_) => self.value(&buffer, &mut done, sink),
+                State::EnvelopeRest { .. } => self.envelope_rest(&buffer, &mut done, sink),
             }
         }
-        self.buffer.drain(..done);
+        buffer.drain(..done);
+        self.buffer = buffer;
         self.at -= done;
         if let State::Value(value) = &mut self.state {
             value.moved(done);
@@ -144,8 +147,8 @@ impl JsonFramer {
         }
     }
 
-    fn between(&mut self, done: &mut usize, sink: &mut Sink<'_>) {
-        let byte = self.buffer[self.at];
+    fn between<'b>(&mut self, buffer: &'b [u8], text: &mut Stretch<'b>, done: &mut usize, sink: &mut Sink<'_>) {
+        let byte = buffer[self.at];
         let start = self.at;
         match byte {
             b'\n' => {
@@ -167,11 +170,11 @@ impl JsonFramer {
                 self.at += 1;
                 self.array = Some(Array { enveloped: false, line: self.line });
             }
-            b'{' if let Some(length) = sink.object(self.number + 1, &self.buffer[start..], self.array.is_none()) => {
+            b'{' if let Some(length) = sink.object(self.number + 1, text.from(buffer, start), self.array.is_none()) => {
                 self.started = true;
                 self.number += 1;
                 self.at += length;
-                self.line += memchr_iter(b'\n', &self.buffer[start..self.at]).count() as u64;
+                self.line += memchr_iter(b'\n', &buffer[start..self.at]).count() as u64;
             }
             b'{' | b'[' | b'"' | b'-' | b'0'..=b'9' | b't' | b'f' | b'n' => {
                 self.started = true;
@@ -199,9 +202,9 @@ impl JsonFramer {
         self.state = State::Resync { at_line_start: false };
     }
 
-    fn resync(&mut self, done: &mut usize) {
+    fn resync(&mut self, buffer: &[u8], done: &mut usize) {
         let State::Resync { at_line_start } = &mut self.state else { return };
-        let byte = self.buffer[self.at];
+        let byte = buffer[self.at];
         match byte {
             b'\n' => {
                 *at_line_start = true;
@@ -219,9 +222,9 @@ impl JsonFramer {
         *done = self.at;
     }
 
-    fn envelope_rest(&mut self, done: &mut usize, sink: &mut Sink<'_>) {
+    fn envelope_rest(&mut self, buffer: &[u8], done: &mut usize, sink: &mut Sink<'_>) {
         let State::EnvelopeRest { rest, at_line_start } = &mut self.state else { return };
-        let byte = self.buffer[self.at];
+        let byte = buffer[self.at];
         match rest.step(byte, 0, &[]) {
             Step::Ends => {
                 self.state = State::Between;
@@ -243,14 +246,14 @@ impl JsonFramer {
         *done = self.at;
     }
 
-    fn value(&mut self, done: &mut usize, sink: &mut Sink<'_>) {
+    fn value(&mut self, buffer: &[u8], done: &mut usize, sink: &mut Sink<'_>) {
         let State::Value(value) = &mut self.state else { return };
         // At the top, keys are watched for the two envelopes.
         // Beyond the longest frame no more: how much of a longer value is still at hand depends on the cut.
         let watched = if self.array.is_none() && !value.too_long { *done + MAX_FRAME } else { 0 };
-        while self.at < self.buffer.len() {
-            let byte = self.buffer[self.at];
-            let known: &[u8] = if self.at < watched { &self.buffer } else { &[] };
+        while self.at < buffer.len() {
+            let byte = buffer[self.at];
+            let known: &[u8] = if self.at < watched { buffer } else { &[] };
             let step = value.step(byte, self.at, known);
             if byte == b'\n' {
                 self.line += 1;
@@ -263,7 +266,7 @@ impl JsonFramer {
                     } else if byte == b'\n' {
                         self.line -= 1;
                     }
-                    let bytes = &self.buffer[*done..self.at];
+                    let bytes = &buffer[*done..self.at];
                     if value.too_long || bytes.len() > MAX_FRAME {
                         self.number += 1;
                         sink.frame(self.number, Frame::TooLong);
@@ -288,7 +291,7 @@ impl JsonFramer {
                 }
                 Step::Breaks => {
                     // An object that opens a line where none may open: the line before it was cut off.
-                    let line_start = self.at > *done && self.buffer[self.at - 1] == b'\n';
+                    let line_start = self.at > *done && buffer[self.at - 1] == b'\n';
                     if byte == b'\n' {
                         self.line -= 1;
                     }
@@ -416,11 +419,31 @@ fn is_scalar(bytes: &[u8]) -> bool {
 
 /// The length of the object at the start of some bytes, if it is there whole, well-formed and no longer than a frame;
 /// `None` too for what may be an envelope where one may open.
-pub(crate) fn whole_object(bytes: &[u8], may_be_envelope: bool) -> Option<usize> {
-    let mut values = serde_json::Deserializer::from_slice(bytes).into_iter::<IgnoredAny>();
+pub(crate) fn whole_object(text: &str, may_be_envelope: bool) -> Option<usize> {
+    let mut values = serde_json::Deserializer::from_str(text).into_iter::<IgnoredAny>();
     values.next()?.ok()?;
     let length = values.byte_offset();
-    (length <= MAX_FRAME && !(may_be_envelope && is_envelope(&bytes[..length]))).then_some(length)
+    (length <= MAX_FRAME && !(may_be_envelope && is_envelope(&text.as_bytes()[..length]))).then_some(length)
+}
+
+/// A stretch of a buffer that is UTF-8: found where it is first asked for, so that no byte is looked at for every object.
+#[derive(Default)]
+struct Stretch<'b> {
+    start: usize,
+    text: &'b str,
+}
+
+impl<'b> Stretch<'b> {
+    /// What is UTF-8 of a buffer from here on, as far as it is.
+    fn from(&mut self, buffer: &'b [u8], at: usize) -> &'b str {
+        let known = at.checked_sub(self.start).and_then(|offset| self.text.get(offset..));
+        known.filter(|text| !text.is_empty()).unwrap_or_else(|| {
+            let rest = &buffer[at..];
+            let text = std::str::from_utf8(rest).or_else(|error| std::str::from_utf8(&rest[..error.valid_up_to()]));
+            *self = Self { start: at, text: text.unwrap_or_default() };
+            self.text
+        })
+    }
 }
 
 /// Whether an object may be an envelope.

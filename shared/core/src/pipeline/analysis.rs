@@ -183,8 +183,8 @@ impl FrameSink for Feed<'_, '_> {
         self.matcher.frame(self.format, self.parser, number, frame, None);
     }
 
-    fn object(&mut self, number: u64, bytes: &[u8], may_be_envelope: bool) -> Option<usize> {
-        self.matcher.object(self.format, self.parser, number, bytes, may_be_envelope)
+    fn object(&mut self, number: u64, text: &str, may_be_envelope: bool) -> Option<usize> {
+        self.matcher.object(self.format, self.parser, number, text, may_be_envelope)
     }
 }
 

@@ -157,10 +157,10 @@ impl<'c> Matcher<'c> {
         format: &dyn Format,
         parser: &mut dyn Parser,
         number: u64,
-        bytes: &[u8],
+        text: &str,
         may_be_envelope: bool,
     ) -> Option<usize> {
-        let (length, parsed) = parser.parse_object_if(bytes, may_be_envelope, &mut self.selector)?;
+        let (length, parsed) = parser.parse_object_if(text, may_be_envelope, &mut self.selector)?;
         self.parsed(format, parsed, number, None);
         Some(length)
     }
