@@ -21,7 +21,7 @@ use crate::record::{Facts, Record};
 /// How many bytes of contributions one stored item holds, before base64.
 const PER_ITEM: usize = 144 * 1024;
 /// How much evidence one object keeps for a partition: entries, and bytes of JSON.
-const MAX_EVIDENCE: usize = 32;
+const MAX_EVIDENCE: usize = 24;
 const MAX_EVIDENCE_BYTES: usize = 100 * 1024;
 /// How much evidence of several objects is held together for a partition.
 const MAX_HELD_EVIDENCE: usize = 4 * MAX_EVIDENCE;

@@ -1,6 +1,6 @@
 //! The contributions of a partition to its finding.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::ops::Range;
 
 use jiff::Timestamp;
@@ -49,8 +49,7 @@ fn finding_of(
     hot: &[&Contributor],
 ) -> Finding {
     let rule = catalogue.rule(partition.rule);
-    let keys: HashSet<RecordKey> = hot.iter().map(|record| record.key).collect();
-    let evidence = chosen(stored, &keys);
+    let evidence = chosen(stored, hot);
     // What the entries agree on: a brute force against ten users was done by none of them.
     let known = |read: fn(&KeptEvidence) -> Option<&String>| {
         let mut values = evidence.iter().filter_map(|kept| read(kept));
@@ -163,11 +162,12 @@ fn hot_records<'r>(
     (!found.is_empty()).then_some(found)
 }
 
-/// At most [`Evidence::MAX_ENTRIES`] entries of these records, by time, then hash; each record once.
-fn chosen<'s>(stored: &[&'s StoredContributions], keys: &HashSet<RecordKey>) -> Vec<&'s KeptEvidence> {
+/// At most [`Evidence::MAX_ENTRIES`] entries of these records, which are sorted by their keys: by time, then hash; each
+/// record once.
+fn chosen<'s>(stored: &[&'s StoredContributions], records: &[&Contributor]) -> Vec<&'s KeptEvidence> {
     let mut kept: HashMap<RecordKey, &KeptEvidence> = HashMap::new();
     for evidence in stored.iter().flat_map(|part| &part.evidence) {
-        if keys.contains(&evidence.key) {
+        if records.binary_search_by_key(&evidence.key, |record| record.key).is_ok() {
             let best = kept.entry(evidence.key).or_insert(evidence);
             // The same record read in two places: the place that sorts first stands for it.
             if (&evidence.evidence.source, evidence.evidence.record) < (&best.evidence.source, best.evidence.record) {

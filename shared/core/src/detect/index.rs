@@ -15,12 +15,13 @@ mod paths;
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::OnceLock;
 
 use aho_corasick::AhoCorasick;
 use foldhash::quality::RandomState;
 use hashbrown::HashMap;
 
-use self::paths::{About, DERIVED, Path, derived_fields, paths};
+use self::paths::{About, DERIVED, Path, derived_fields, paths, words};
 use super::Catalogue;
 use crate::formats::Key;
 use crate::record::LogSource;
@@ -33,6 +34,8 @@ pub struct Index {
     /// For each of the log source's keys, in their order, the rules with a path about it.
     keys: Vec<KeyPaths>,
     literals: Option<Literals>,
+    /// What must hold besides, of some of the rules that paths lead to.
+    words: HashMap<usize, Words, RandomState>,
     /// The fields of [`crate::enrich`] that the rules ask for.
     derived: BTreeSet<String>,
 }
@@ -59,9 +62,7 @@ impl Found {
 #[derive(Debug, Default)]
 struct KeyPaths {
     /// By the whole value, in lower case.
-    equal: HashMap<String, Vec<usize>, RandomState>,
-    /// Those of `equal` that ask for nothing else.
-    decided: HashMap<String, Vec<usize>, RandomState>,
+    values: HashMap<String, OfValue, RandomState>,
     /// By the value's beginning, in lower case.
     prefixes: Vec<(String, usize)>,
     /// By the range, bounds included, that the value must be in as a number.
@@ -70,6 +71,71 @@ struct KeyPaths {
     present: Vec<usize>,
     /// All of these.
     any: Vec<usize>,
+}
+
+/// The rules with a path about one value.
+#[derive(Debug, Default)]
+struct OfValue {
+    /// Those that ask for more than the value.
+    ask_more: Vec<usize>,
+    /// Those that it decides.
+    ask_no_more: Vec<usize>,
+}
+
+/// A text in lower case, in this room where it is not so already.
+fn folded<'t>(text: &'t str, room: &'t mut String) -> &'t str {
+    if text.is_ascii() && !text.bytes().any(|byte| byte.is_ascii_uppercase()) {
+        return text;
+    }
+    room.clear();
+    if text.is_ascii() {
+        room.push_str(text);
+        room.make_ascii_lowercase();
+    } else {
+        room.push_str(&text.to_lowercase());
+    }
+    room
+}
+
+/// What must hold where a rule matches: something of a key, or a literal.
+#[derive(Debug)]
+struct Words {
+    keys: Vec<(usize, About)>,
+    literals: Vec<String>,
+    /// Made when it is first asked for: few log sources have events that many rules ask about.
+    finder: OnceLock<Option<AhoCorasick>>,
+}
+
+impl Words {
+    fn new(paths: Vec<Path>) -> Self {
+        let mut words = Self { keys: Vec::new(), literals: Vec::new(), finder: OnceLock::new() };
+        for path in paths {
+            match path {
+                Path::Key(key, about) => words.keys.push((key, about)),
+                Path::Literal(literal) => words.literals.push(literal),
+            }
+        }
+        words
+    }
+
+    /// Whether something may hold. Where that is not sure, it may.
+    fn may_hold(&self, keys: &[Key<'_>], text: &str) -> bool {
+        let of_key = |(key, about): &(usize, About)| match (keys.get(*key), about) {
+            (None | Some(Key::Absent), _) => false,
+            (Some(Key::Text(text)), About::Equal(value)) => folded(text, &mut String::new()) == value,
+            (Some(Key::Text(text)), About::Prefix(start)) => folded(text, &mut String::new()).starts_with(start),
+            (Some(_), _) => true,
+        };
+        let finder = || AhoCorasick::builder().ascii_case_insensitive(true).build(&self.literals).ok();
+        self.keys.iter().any(of_key)
+            || spells_otherwise(text)
+            || self.finder.get_or_init(finder).as_ref().is_none_or(|finder| finder.is_match(text))
+    }
+}
+
+/// Whether escaped letters, or letters beyond ASCII that fold to ASCII ones, may spell a literal as well.
+fn spells_otherwise(text: &str) -> bool {
+    !text.is_ascii() || memchr::memmem::find(text.as_bytes(), b"\\u").is_some()
 }
 
 /// The rules that ask for a literal.
@@ -88,6 +154,7 @@ impl Index {
             always: Vec::new(),
             keys: source.keys.iter().map(|_| KeyPaths::default()).collect(),
             literals: None,
+            words: HashMap::default(),
             derived: BTreeSet::new(),
         };
         let mut literals: BTreeMap<String, Vec<usize>> = BTreeMap::new();
@@ -101,12 +168,16 @@ impl Index {
                 let key = &mut index.keys[key];
                 key.any.push(number);
                 for value in values {
-                    key.decided.entry(value).or_default().push(number);
+                    key.values.entry(value).or_default().ask_no_more.push(number);
                 }
                 continue;
             }
             match paths(compiled, source) {
-                Some(paths) => paths.into_iter().for_each(|path| index.put(number, path, &mut literals)),
+                Some(paths) => {
+                    let besides = words(compiled, source).filter(|besides| *besides != paths);
+                    index.words.extend(besides.map(|besides| (number, Words::new(besides))));
+                    paths.into_iter().for_each(|path| index.put(number, path, &mut literals));
+                }
                 None => index.always.push(number),
             }
         }
@@ -123,7 +194,7 @@ impl Index {
             key.any.push(rule);
         }
         match about {
-            About::Equal(value) => key.equal.entry(value).or_default().push(rule),
+            About::Equal(value) => key.values.entry(value).or_default().ask_more.push(rule),
             About::Prefix(start) => key.prefixes.push((start, rule)),
             About::Range(low, high) => key.ranges.push((low, high, rule)),
             About::Present => key.present.push(rule),
@@ -147,6 +218,9 @@ impl Index {
                 rules.dedup();
             }
         }
+        if !self.words.is_empty() {
+            found.candidates.retain(|rule| self.words.get(rule).is_none_or(|words| words.may_hold(keys, text)));
+        }
     }
 
     /// Whether the rules ask for any field of [`crate::enrich`].
@@ -167,33 +241,32 @@ impl KeyPaths {
             Key::Absent => {}
             Key::Any => found.candidates.extend_from_slice(&self.any),
             Key::Text(text) => {
-                let mut lower = std::mem::take(&mut found.lower);
-                lower.clear();
+                let mut room = std::mem::take(&mut found.lower);
                 // As rsigma folds it.
-                if text.is_ascii() {
-                    lower.push_str(text);
-                    lower.make_ascii_lowercase();
-                    found.decided.extend(self.decided.get(&lower).into_iter().flatten());
-                } else {
-                    lower.push_str(&text.to_lowercase());
-                    found.candidates.extend(self.decided.get(&lower).into_iter().flatten());
-                }
-                let candidates = &mut found.candidates;
+                let lower = folded(text, &mut room);
+                let (decided, candidates) = (&mut found.decided, &mut found.candidates);
+                let values = self.values.get(lower);
                 candidates.extend_from_slice(&self.present);
-                candidates.extend(self.equal.get(&lower).into_iter().flatten());
+                candidates.extend(values.iter().flat_map(|rules| &rules.ask_more));
+                let only = values.iter().flat_map(|rules| &rules.ask_no_more);
+                if text.is_ascii() {
+                    decided.extend(only)
+                } else {
+                    candidates.extend(only)
+                }
                 let begins = |(start, _): &&(String, usize)| lower.starts_with(start);
                 candidates.extend(self.prefixes.iter().filter(begins).map(|(_, rule)| rule));
                 // A text may be read as a number.
                 candidates.extend(self.ranges.iter().map(|(_, _, rule)| rule));
-                found.lower = lower;
+                found.lower = room;
             }
             Key::Number(number) => {
                 let found = &mut found.candidates;
                 found.extend_from_slice(&self.present);
-                if !self.equal.is_empty() || !self.decided.is_empty() || !self.prefixes.is_empty() {
+                if !self.values.is_empty() || !self.prefixes.is_empty() {
                     let text = number.to_string();
-                    let whole = self.equal.get(&text).into_iter().chain(self.decided.get(&text));
-                    found.extend(whole.flatten());
+                    let whole = self.values.get(&text).into_iter();
+                    found.extend(whole.flat_map(|rules| rules.ask_more.iter().chain(&rules.ask_no_more)));
                     found.extend(
                         self.prefixes.iter().filter(|(start, _)| text.starts_with(start)).map(|(_, rule)| rule),
                     );
@@ -222,8 +295,7 @@ impl Literals {
     }
 
     fn select(&self, text: &str, found: &mut Vec<usize>) {
-        // Escaped letters, and letters beyond ASCII that fold to ASCII ones, may spell a literal as well.
-        if !text.is_ascii() || memchr::memmem::find(text.as_bytes(), b"\\u").is_some() {
+        if spells_otherwise(text) {
             found.extend_from_slice(&self.all);
             return;
         }

@@ -222,8 +222,10 @@ fn offset(text: &[u8], at: usize) -> Option<(Option<i32>, usize)> {
 }
 
 fn month(text: &[u8], at: usize) -> Option<i8> {
-    let name = text.get(at..at + 3)?;
-    let index = MONTHS.iter().position(|month| name.eq_ignore_ascii_case(*month))?;
+    // Nothing but a letter becomes a letter by this bit, which tells lower case from upper.
+    let name: [u8; 3] = text.get(at..at + 3)?.try_into().ok()?;
+    let name = name.map(|byte| byte | 0x20);
+    let index = MONTHS.iter().position(|month| **month == name)?;
     i8::try_from(index + 1).ok()
 }
 

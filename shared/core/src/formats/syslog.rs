@@ -14,6 +14,7 @@ mod sshd;
 use std::borrow::Cow;
 
 use jiff::{SignedDuration, Timestamp};
+use memchr::{memmem, memrchr};
 use serde_json::Map;
 
 use self::header::Header;
@@ -199,7 +200,10 @@ impl SyslogParser {
             Err(reason) => return Parsed::Unparsed(reason),
         };
         let (message, occurrences) = unrepeated(header.message);
-        let program = header.appname.map_or("", |name| name.rsplit('/').next().unwrap_or(name));
+        let program = header.appname.map_or("", |name| match memrchr(b'/', name.as_bytes()) {
+            Some(end) => &name[end + 1..],
+            None => name,
+        });
         let log_source = log_source(program, message);
         let mut said = Said::default();
         if message.starts_with("pam_") || message.starts_with("PAM ") {
@@ -236,6 +240,12 @@ fn unrepeated(message: &str) -> (&str, u32) {
         Some((inner.strip_prefix(' ').unwrap_or(inner), count.clamp(1, MAX_REPEATED)))
     });
     inner.unwrap_or((message, 1))
+}
+
+/// The text before and after the first place where a part stands.
+fn split<'l>(text: &'l str, at: &str) -> Option<(&'l str, &'l str)> {
+    let start = memmem::find(text.as_bytes(), at.as_bytes())?;
+    Some((&text[..start], &text[start + at.len()..]))
 }
 
 /// What a message says, as slices of it. Most lines are looked at by no rule: they never become fields.

@@ -52,20 +52,26 @@ struct Selector<'c> {
 
 impl Selector<'_> {
     fn index(&mut self, source: &'static LogSource) -> &Index {
-        let at = self.indexes.iter().position(|(known, _)| std::ptr::eq(*known, source));
-        let at = at.unwrap_or_else(|| {
-            self.indexes.push((source, self.catalogue.index(source)));
-            self.indexes.len() - 1
-        });
-        &self.indexes[at].1
+        index(self.catalogue, &mut self.indexes, source)
     }
+}
+
+fn index<'i>(
+    catalogue: &Catalogue,
+    indexes: &'i mut Vec<(&'static LogSource, Arc<Index>)>,
+    source: &'static LogSource,
+) -> &'i Index {
+    let at = indexes.iter().position(|(known, _)| std::ptr::eq(*known, source));
+    let at = at.unwrap_or_else(|| {
+        indexes.push((source, catalogue.index(source)));
+        indexes.len() - 1
+    });
+    &indexes[at].1
 }
 
 impl Gate for Selector<'_> {
     fn admits(&mut self, source: &'static LogSource, keys: &[Key<'_>], text: &str) -> bool {
-        let mut found = std::mem::take(&mut self.found);
-        self.index(source).select(keys, text, &mut found);
-        self.found = found;
+        index(self.catalogue, &mut self.indexes, source).select(keys, text, &mut self.found);
         let holds = |words: &[u8]| memmem::find(text.as_bytes(), words).is_some();
         let may_be_own = |own: &Finder<'_>| own.find(text.as_bytes()).is_some();
         // An ARN may be written with escapes.

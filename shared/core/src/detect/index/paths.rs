@@ -38,16 +38,17 @@ pub(super) enum About {
 }
 
 impl Path {
-    /// How much it leaves to be evaluated, in comparison: the less the better.
-    fn cost(&self, source: &LogSource) -> (usize, usize) {
+    /// How much it leaves to be evaluated, in comparison: the less the better. `words`: literals come first.
+    fn cost(&self, source: &LogSource, words: bool) -> (usize, usize) {
         let is_rare = |key: usize| source.keys.get(key).is_some_and(|key| source.rare.contains(key));
         match self {
-            Self::Key(key, About::Equal(_)) => (0, *key),
-            Self::Key(key, About::Prefix(_)) => (1, *key),
-            Self::Key(key, About::Range(..)) => (2, *key),
-            Self::Key(key, About::Present) if is_rare(*key) => (3, *key),
-            Self::Literal(_) => (4, 0),
-            Self::Key(key, About::Present) => (5, *key),
+            Self::Literal(_) if words => (0, 0),
+            Self::Key(key, About::Equal(_)) => (1, *key),
+            Self::Key(key, About::Prefix(_)) => (2, *key),
+            Self::Key(key, About::Range(..)) => (3, *key),
+            Self::Key(key, About::Present) if is_rare(*key) => (4, *key),
+            Self::Literal(_) => (5, 0),
+            Self::Key(key, About::Present) => (6, *key),
         }
     }
 }
@@ -65,9 +66,19 @@ impl Path {
 /// Alternatives, or `None` where nothing is known.
 type Paths = Option<Vec<Path>>;
 
-/// The paths of a rule.
+/// The paths of a rule by which it is found.
 pub(super) fn paths(rule: &CompiledRule, source: &LogSource) -> Paths {
-    let reader = Reader { source };
+    read(rule, source, false)
+}
+
+/// Other paths of a rule, literals where it has any: one of these holds, too, wherever the rule matches. A rule that is
+/// found by the name of a frequent call may ask for a word that is rare in it.
+pub(super) fn words(rule: &CompiledRule, source: &LogSource) -> Paths {
+    read(rule, source, true).filter(|paths| paths.iter().any(|path| matches!(path, Path::Literal(_))))
+}
+
+fn read(rule: &CompiledRule, source: &LogSource, words: bool) -> Paths {
+    let reader = Reader { source, words };
     let any = any(rule.conditions.iter().map(|condition| reader.condition(condition, &rule.detections)));
     any.filter(|paths| paths.len() <= MAX_PATHS)
 }
@@ -154,14 +165,6 @@ fn any(parts: impl Iterator<Item = Paths>) -> Paths {
     parts.collect::<Option<Vec<_>>>().map(|parts| parts.into_iter().flatten().collect())
 }
 
-/// All of them hold: the paths of the best of them do.
-fn all(source: &LogSource, parts: impl Iterator<Item = Paths>) -> Paths {
-    let parts: Vec<Vec<Path>> = parts.flatten().collect();
-    let range = common_range(&parts);
-    let cost = |paths: &Vec<Path>| (paths.iter().map(|path| path.cost(source)).max(), paths.len());
-    parts.into_iter().chain(range).min_by_key(cost)
-}
-
 /// What several bounds of one key come to together.
 fn common_range(parts: &[Vec<Path>]) -> Option<Vec<Path>> {
     let mut ranges = parts.iter().filter_map(|part| match part.as_slice() {
@@ -177,12 +180,22 @@ fn common_range(parts: &[Vec<Path>]) -> Option<Vec<Path>> {
 
 struct Reader<'s> {
     source: &'s LogSource,
+    /// Literals come first.
+    words: bool,
 }
 
 impl Reader<'_> {
+    /// All of them hold: the paths of the best of them do.
+    fn all(&self, parts: impl Iterator<Item = Paths>) -> Paths {
+        let parts: Vec<Vec<Path>> = parts.flatten().collect();
+        let range = common_range(&parts);
+        let cost = |paths: &Vec<Path>| (paths.iter().map(|path| path.cost(self.source, self.words)).max(), paths.len());
+        parts.into_iter().chain(range).min_by_key(cost)
+    }
+
     fn condition(&self, condition: &ConditionExpr, detections: &HashMap<String, CompiledDetection>) -> Paths {
         match condition {
-            ConditionExpr::And(parts) => all(self.source, parts.iter().map(|part| self.condition(part, detections))),
+            ConditionExpr::And(parts) => self.all(parts.iter().map(|part| self.condition(part, detections))),
             ConditionExpr::Or(parts) => any(parts.iter().map(|part| self.condition(part, detections))),
             ConditionExpr::Not(_) => None,
             // A detection that is not there never matches.
@@ -193,7 +206,7 @@ impl Reader<'_> {
                 let selected = detections.iter().filter(|(name, _)| pattern.matches_detection_name(name));
                 let parts = selected.map(|(_, detection)| self.detection(detection));
                 match quantifier {
-                    Quantifier::All => all(self.source, parts),
+                    Quantifier::All => self.all(parts),
                     Quantifier::Count(0) => None,
                     Quantifier::Any | Quantifier::Count(_) => any(parts),
                 }
@@ -203,9 +216,9 @@ impl Reader<'_> {
 
     fn detection(&self, detection: &CompiledDetection) -> Paths {
         match detection {
-            CompiledDetection::AllOf(items) => all(self.source, items.iter().map(|item| self.item(item))),
+            CompiledDetection::AllOf(items) => self.all(items.iter().map(|item| self.item(item))),
             CompiledDetection::AnyOf(parts) => any(parts.iter().map(|part| self.detection(part))),
-            CompiledDetection::And(parts) => all(self.source, parts.iter().map(|part| self.detection(part))),
+            CompiledDetection::And(parts) => self.all(parts.iter().map(|part| self.detection(part))),
             CompiledDetection::Keywords(matcher) => literals(matcher),
             CompiledDetection::ArrayMatch { .. } | CompiledDetection::Conditional { .. } => None,
         }
@@ -227,9 +240,12 @@ impl Reader<'_> {
             let known = about(&item.matcher).unwrap_or_else(|| vec![About::Present]);
             known.into_iter().map(|about| Path::Key(key, about)).collect()
         });
+        if self.words && of_key.is_some() {
+            return of_key;
+        }
         let stands_in_text = !field.starts_with(DERIVED) && !self.source.words.contains(&field.as_str());
         let in_text = if stands_in_text { literals(&item.matcher) } else { None };
-        all(self.source, [of_key, in_text].into_iter())
+        self.all([of_key, in_text].into_iter())
     }
 }
 

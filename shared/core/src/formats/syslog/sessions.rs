@@ -3,26 +3,26 @@
 //! [pam_unix](https://github.com/linux-pam/linux-pam/tree/master/modules/pam_unix),
 //! [sudo's event log](https://www.sudo.ws/docs/man/sudoers.man/#EVENT_LOGGING).
 
-use super::Said;
+use super::{Said, split};
 
 /// `pam_unix(sshd:auth): ...`, and sshd's `PAM N more authentication failures; ...`.
 ///
 /// The summary is `pam_more_failures` and no failed password: each of its failures has a line of its own.
 pub(super) fn pam<'l>(message: &'l str, said: &mut Said<'l>) {
     if let Some(rest) = message.strip_prefix("PAM ") {
-        if let Some((_, details)) = rest.split_once(" more authentication failure") {
+        if let Some((_, details)) = split(rest, " more authentication failure") {
             said.event = Some("pam_more_failures");
             put_details(details, said);
         }
         return;
     }
-    let Some((_, text)) = message.split_once("): ") else { return };
+    let Some((_, text)) = split(message, "): ") else { return };
     if let Some(details) = text.strip_prefix("authentication failure;") {
         said.event = Some("pam_failure");
         put_details(details, said);
     } else if let Some(rest) = text.strip_prefix("session opened for user ") {
         said.event = Some("session_opened");
-        let (target, by) = rest.split_once(" by ").unwrap_or((rest, ""));
+        let (target, by) = split(rest, " by ").unwrap_or((rest, ""));
         let target = without_uid(target);
         let by = without_uid(by);
         said.target_user = Some(target);
@@ -41,12 +41,12 @@ pub(super) fn pam<'l>(message: &'l str, said: &mut Said<'l>) {
 
 /// `root(uid=0)` is root.
 fn without_uid(text: &str) -> &str {
-    text.find("(uid=").map_or(text, |end| &text[..end])
+    split(text, "(uid=").map_or(text, |(name, _)| name)
 }
 
 /// `logname= uid=0 euid=0 tty=ssh ruser= rhost=192.0.2.1  user=root`. Only the last value is a client's choice.
 fn put_details<'l>(text: &'l str, said: &mut Said<'l>) {
-    let Some((_, rest)) = text.split_once(" rhost=") else { return };
+    let Some((_, rest)) = split(text, " rhost=") else { return };
     let (host, rest) = rest.split_once(' ').unwrap_or((rest, ""));
     if !host.is_empty() {
         said.src_ip = Some(host);
@@ -59,19 +59,21 @@ fn put_details<'l>(text: &'l str, said: &mut Said<'l>) {
 /// `alice : TTY=pts/0 ; PWD=/home/alice ; USER=root ; COMMAND=/bin/ls -l`, perhaps with a reason for refusal before
 /// `TTY=`.
 pub(super) fn sudo<'l>(message: &'l str, said: &mut Said<'l>) {
-    let Some((user, rest)) = message.trim_start().split_once(" : ") else { return };
-    let event = match rest.split(" ; ").next().unwrap_or("") {
+    let Some((user, rest)) = split(message.trim_start(), " : ") else { return };
+    let event = match split(rest, " ; ").map_or(rest, |(first, _)| first) {
+        reason if reason.starts_with("TTY=") => "sudo_command",
         reason if reason.contains("incorrect password attempt") => "sudo_failed_password",
         reason if reason.contains("NOT in sudoers") || reason.contains("not allowed") => "sudo_denied",
         reason if reason.contains('=') => "sudo_command",
         _ => "sudo_denied",
     };
-    let Some((before, command)) = rest.split_once("COMMAND=") else { return };
+    let Some((before, command)) = split(rest, "COMMAND=") else { return };
     said.event = Some(event);
     said.user = Some(user.trim_end());
     said.command = Some(command);
-    if let Some(target) = before.split(" ; ").find_map(|part| part.strip_prefix("USER=")) {
-        said.target_user = Some(target.trim_end());
+    // After the reason for a refusal, if there is one: each part begins behind a semicolon.
+    if let Some((_, target)) = split(before, " ; USER=") {
+        said.target_user = Some(split(target, " ; ").map_or(target, |(target, _)| target).trim_end());
     }
 }
 

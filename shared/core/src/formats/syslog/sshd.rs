@@ -4,7 +4,7 @@
 //! A client chooses its user name, spaces and all: `root from 192.0.2.1 port 22 ssh2` is one. So an address is read
 //! from the right end of a message, where sshd itself wrote it, and the user is what is left between.
 
-use memchr::memrchr;
+use memchr::{memchr, memrchr};
 
 use super::Said;
 
@@ -60,7 +60,7 @@ fn authentication<'l>(text: &'l str, said: &mut Said<'l>) -> Option<()> {
         Some(rest) => (false, rest),
         None => (true, text.strip_prefix("Accepted ")?),
     };
-    let (method, rest) = rest.split_once(' ')?;
+    let (method, rest) = first_word(rest)?;
     let rest = rest.strip_prefix("for ")?;
     let (user, peer) = rightmost_peer(rest)?;
     let base = method.split('/').next().unwrap_or(method);
@@ -118,12 +118,15 @@ fn ending_address<'l>(text: &'l str, said: &mut Said<'l>) -> Option<()> {
     let (rest, event) = after_any(text, &ADDRESS_ENDS)?;
     // The other reason repeats the user's name, so that no side of the text can be trusted.
     let rest = rest.strip_suffix(": Too many authentication failures").unwrap_or(rest);
-    let (before, peer) = match rest.rsplit_once(" port ") {
-        Some((before, port)) if is_port(port) => {
-            let (user, address) = before.rsplit_once(' ').unwrap_or(("", before));
+    let with_port = last_word(rest)
+        .filter(|(_, port)| is_port(port))
+        .and_then(|(before, port)| Some((before.strip_suffix(" port")?, port)));
+    let (before, peer) = match with_port {
+        Some((before, port)) => {
+            let (user, address) = last_word(before).unwrap_or(("", before));
             (user, Peer { address, port: Some(port) })
         }
-        _ => ("", Peer { address: rest, port: None }),
+        None => ("", Peer { address: rest, port: None }),
     };
     if peer.address.contains(' ') {
         return None;
@@ -148,7 +151,7 @@ fn after_any<'l>(text: &'l str, beginnings: &[(&str, &'static str)]) -> Option<(
 /// `Received disconnect from A port N:11: ...`: the address comes before anything that a client chooses.
 fn following_address<'l>(text: &'l str, said: &mut Said<'l>) -> Option<()> {
     let (rest, event) = after_any(text, &ADDRESS_FOLLOWS)?;
-    let (address, after) = rest.split_once(' ').unwrap_or((rest, ""));
+    let (address, after) = first_word(rest).unwrap_or((rest, ""));
     let address = address.trim_end_matches([':', ',', '.']);
     let port = after.strip_prefix("port ").map(|rest| {
         let end = rest.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(rest.len());
@@ -160,6 +163,18 @@ fn following_address<'l>(text: &'l str, said: &mut Said<'l>) -> Option<()> {
     said.event = Some(event);
     Peer { address, port: port.filter(|port| is_port(port)) }.put(said);
     Some(())
+}
+
+/// The text before and after the first space.
+fn first_word(text: &str) -> Option<(&str, &str)> {
+    let end = memchr(b' ', text.as_bytes())?;
+    Some((&text[..end], &text[end + 1..]))
+}
+
+/// The text before and after the last space.
+fn last_word(text: &str) -> Option<(&str, &str)> {
+    let end = memrchr(b' ', text.as_bytes())?;
+    Some((&text[..end], &text[end + 1..]))
 }
 
 /// Where a connection came from.
@@ -193,13 +208,13 @@ fn rightmost_peer(text: &str) -> Option<(&str, Peer<'_>)> {
 }
 
 fn peer(text: &str) -> Option<Peer<'_>> {
-    let (address, rest) = text.split_once(' ').map_or((text, None), |(address, rest)| (address, Some(rest)));
+    let (address, rest) = first_word(text).map_or((text, None), |(address, rest)| (address, Some(rest)));
     if address.is_empty() {
         return None;
     }
     let Some(rest) = rest else { return Some(Peer { address, port: None }) };
     let rest = rest.strip_prefix("port ")?;
-    let (port, after) = rest.split_once(' ').map_or((rest, ""), |(port, after)| (port, after));
+    let (port, after) = first_word(rest).unwrap_or((rest, ""));
     let known_end = after.is_empty() || after == "ssh2" || after == "ssh1" || after.starts_with("ssh2: ");
     (is_port(port) && known_end).then_some(Peer { address, port: Some(port) })
 }
