@@ -111,13 +111,20 @@ pub struct CouldNotLook {
 }
 
 impl CouldNotLook {
-    fn new<E>(action: &'static str, error: &SdkError<E>) -> Self
+    /// A look that takes the permission `action`, and failed with `error`.
+    pub fn new<E>(action: &'static str, error: &SdkError<E>) -> Self
     where
         E: ProvideErrorMetadata + Error + 'static,
     {
         let (failure, source) = explain(error);
         let code = source.code.strip_suffix("Exception").unwrap_or(&source.code).to_owned();
         Self { failure, code, action, message: source.message }
+    }
+
+    /// A look whose answer lacks what was asked for: as little as a denial does it mean "no".
+    pub fn empty(action: &'static str, message: &str) -> Self {
+        let code = "EmptyAnswer".to_owned();
+        Self { failure: Failure::Permanent, code, action, message: message.to_owned() }
     }
 }
 

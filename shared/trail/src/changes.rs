@@ -95,12 +95,7 @@ impl Change {
 
     fn summed_up(self) -> Self {
         let all: Vec<&str> = self.lost.iter().chain(&self.gained).map(String::as_str).collect();
-        let mut summary = all.iter().take(SUMMED_UP).copied().collect::<Vec<_>>().join("; ");
-        if all.len() > SUMMED_UP {
-            // Writing to a string does not fail.
-            let _ = write!(summary, "; and {} more", all.len() - SUMMED_UP);
-        }
-        Self { summary, ..self }
+        Self { summary: summed_up(&all), ..self }
     }
 
     /// The trail's name.
@@ -113,6 +108,16 @@ impl Change {
         // Serialising texts, times and JSON does not fail; an empty line is none.
         serde_json::to_string(self).unwrap_or_default()
     }
+}
+
+/// The first sentences in one, and how many more there are.
+pub fn summed_up(sentences: &[&str]) -> String {
+    let mut summary = sentences.iter().take(SUMMED_UP).copied().collect::<Vec<_>>().join("; ");
+    if sentences.len() > SUMMED_UP {
+        // Writing to a string does not fail.
+        let _ = write!(summary, "; and {} more", sentences.len() - SUMMED_UP);
+    }
+    summary
 }
 
 /// What became of a trail that was there `before` and is there `now`: what could not be looked at is as it was.

@@ -117,7 +117,7 @@ fn place(regions: &BTreeSet<&str>, all: &[String]) -> String {
 }
 
 /// The partition of AWS that a region is in.
-pub(crate) fn partition(region: &str) -> &'static str {
+pub fn partition(region: &str) -> &'static str {
     match region {
         region if region.starts_with("cn-") => "aws-cn",
         region if region.starts_with("us-gov-") => "aws-us-gov",

@@ -115,7 +115,7 @@ fn selectors(before: &TrailState, after: Option<&TrailState>) -> Vec<String> {
 }
 
 /// A word of a shell's command line.
-pub(crate) fn quoted(word: &str) -> Cow<'_, str> {
+pub fn quoted(word: &str) -> Cow<'_, str> {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_./:@%+=,".contains(&byte);
     if !word.is_empty() && word.bytes().all(plain) {
         Cow::Borrowed(word)
