@@ -15,6 +15,8 @@ pub const FUNCTION: &str = "trail-detector";
 pub const HISTORY_DAYS: u32 = 90;
 /// How often the event history of a region is asked: the quota of two calls a second is shared with people who respond.
 const LOOKUP_INTERVAL: Duration = Duration::from_secs(1);
+/// How often a region's controls are asked: `GuardDuty` and Config allow few calls a second, shared alike.
+const CONTROL_INTERVAL: Duration = Duration::from_millis(250);
 
 /// How often it is written that a trail delivered. A region with a trail is polled in vain a thousand times before it
 /// falls silent.
@@ -28,6 +30,8 @@ pub struct Context {
     pub lookup_days: u32,
     /// The time between two questions to a region's history.
     pub lookup_interval: Duration,
+    /// The time between two questions to a region's controls.
+    pub control_interval: Duration,
     /// The buckets whose log files are verified: those that may be read.
     pub verified_buckets: Vec<String>,
     /// The shortest silence of a log source that is told.
@@ -59,11 +63,21 @@ impl Context {
     fn on(detector: Detector) -> Self {
         let objects = Arc::new(S3Objects::new(Arc::clone(&detector.clients)));
         let keys = Arc::new(ListedKeys::new(Arc::clone(&detector.clients)));
-        let lookup_interval = LOOKUP_INTERVAL;
+        let (lookup_interval, control_interval) = (LOOKUP_INTERVAL, CONTROL_INTERVAL);
         let silence_floor = SignedDuration::from_hours(24);
         let ears = Ears::with_spacing(HEARD_EVERY);
         let verified_buckets = Vec::new();
-        Self { detector, lookup_days: 7, lookup_interval, verified_buckets, silence_floor, ears, objects, keys }
+        Self {
+            detector,
+            lookup_days: 7,
+            lookup_interval,
+            control_interval,
+            verified_buckets,
+            silence_floor,
+            ears,
+            objects,
+            keys,
+        }
     }
 
     /// A context for tests.

@@ -17,7 +17,7 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use crate::context::{Context, FUNCTION};
-use crate::{delivery, integrity, silence, sweep, trail_status};
+use crate::{delivery, integrity, silence, sweep, trail_status, watched_services};
 
 /// What is kept of the invocation's time to settle what was read and to end in order.
 const RESERVE: Duration = Duration::from_secs(15);
@@ -84,6 +84,7 @@ async fn poll(left: Duration, context: &Context, counters: &mut Counters) -> Res
     let seen = trails(&context.detector.clients, &regions.names).await;
     // Boxed, for all that it asks makes it a large future.
     failures.extend(Box::pin(trail_status::check(&seen, regions.error.is_none(), context, counters)).await);
+    failures.extend(Box::pin(watched_services::check(&seen.trails, &regions.names, context, counters)).await);
     failures.extend(silence::check(&seen.trails, context, counters).await);
     // The history can wait for the next poll; so can digests, but they are few.
     let share = Instant::now() + deadline.saturating_duration_since(Instant::now()) / 3;

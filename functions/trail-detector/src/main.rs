@@ -10,6 +10,7 @@ mod silence;
 mod stage;
 mod sweep;
 mod trail_status;
+mod watched_services;
 
 use std::time::{Duration, SystemTime};
 

@@ -45,7 +45,7 @@ impl Stage {
         let clients = stub.clients(Clients::with_config);
         let detector = Detector::new(clients, state, findings.clone(), clock.clone());
         let mut context = Context::for_test(detector);
-        context.lookup_interval = Duration::ZERO;
+        (context.lookup_interval, context.control_interval) = (Duration::ZERO, Duration::ZERO);
         Self { context, findings, _stub: stub, clock }
     }
 

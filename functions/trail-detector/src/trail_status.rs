@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use cloudvigil_aws::trails::{CouldNotLook, Seen, Trail, TrailStatus, bucket, trails};
+use cloudvigil_controls::snapshots::daily;
 use cloudvigil_core::formats;
 use cloudvigil_core::pipeline::Entry;
 use cloudvigil_core::ports::{Failure, PortResult};
@@ -26,8 +27,6 @@ const FIRST_SEEN: &str = "trail-detector#first-seen";
 const SCHEMA: u32 = 1;
 /// How long that is remembered after it was last seen.
 const LIFETIME: SignedDuration = SignedDuration::from_hours(100 * 24);
-/// How often a trail that records nothing is told again.
-const REMINDER: SignedDuration = SignedDuration::from_hours(24);
 /// Calls that change a trail in what [`snapshots`] compares.
 const CHANGING: [&str; 7] = [
     "CreateTrail",
@@ -87,7 +86,7 @@ async fn own_line(trail: &Trail, context: &Context) -> PortResult<String> {
     let since = since(trail, context).await?;
     let dead = |status: &TrailStatus| !status.is_logging || status.latest_delivery_error.is_some();
     let is_dead = trail.status.as_ref().is_ok_and(dead);
-    let since = if is_dead { reminded(since, context.detector.clock.now()) } else { since };
+    let since = if is_dead { daily(since, context.detector.clock.now()) } else { since };
     let mut line = trail.to_inventory(Some(since));
     explain_stopped(&mut line);
     Ok(line.to_string())
@@ -101,7 +100,7 @@ async fn region_lines(trail: &Trail, context: &Context) -> PortResult<Vec<String
     let failing: serde_json::Map<String, Value> = trail.elsewhere.iter().filter_map(seen).collect();
     // That nothing fails is kept too: the next failure is a new one.
     let since = first_seen(&format!("{}#regions", trail.arn), failing.into(), context).await?;
-    let since = reminded(since, context.detector.clock.now());
+    let since = daily(since, context.detector.clock.now());
     Ok(trail.regions_to_inventory(Some(since)).map(|line| line.to_string()).collect())
 }
 
@@ -259,20 +258,13 @@ async fn since(trail: &Trail, context: &Context) -> PortResult<Timestamp> {
     Ok(trail.since().unwrap_or(first))
 }
 
-/// The time under which it is told that a trail records nothing: since when it is so, and then each day anew, which makes
-/// it another finding.
-fn reminded(since: Timestamp, now: Timestamp) -> Timestamp {
-    let days = now.duration_since(since).as_secs().max(0) / REMINDER.as_secs();
-    since.saturating_add(SignedDuration::from_secs(days * REMINDER.as_secs())).unwrap_or(since)
-}
-
 async fn read(resource: &str, context: &Context) -> PortResult<Option<FirstSeen>> {
     let seen = context.detector.state.get(FIRST_SEEN, resource).await?;
     Ok(seen.and_then(|item| serde_json::from_slice(&item.body).ok()))
 }
 
 /// Since when something is in a condition, which is kept for the next poll.
-async fn first_seen(resource: &str, condition: Value, context: &Context) -> PortResult<Timestamp> {
+pub async fn first_seen(resource: &str, condition: Value, context: &Context) -> PortResult<Timestamp> {
     let now = context.detector.clock.now();
     let seen = read(resource, context).await?;
     let seen = seen.filter(|seen| seen.schema == SCHEMA && seen.condition == condition);

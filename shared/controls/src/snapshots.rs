@@ -22,8 +22,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::control::{Condition, Control, Part, Seen};
 
-/// The state's partition of snapshots; the sort key is the control's.
-const SNAPSHOTS: &str = "control#snapshot";
+/// The state's partition of the controls of regions, and of keys; the sort key is the control's.
+pub const CONTROLS: &str = "control#snapshot";
+/// The state's partition of flow logs, of which there may be many.
+pub const FLOW_LOGS: &str = "flow-log#snapshot";
 /// The version of the snapshot's shape and of the inventory lines'.
 const SCHEMA: u32 = 1;
 /// How long a snapshot is kept after the control was last looked at.
@@ -74,14 +76,20 @@ pub struct Compared {
     pub errors: Vec<String>,
     /// The keys of all controls of which something is known.
     pub known: BTreeSet<String>,
+    partition: &'static str,
     writes: Vec<(String, Snapshot, Option<u64>)>,
 }
 
-/// Compares the controls that were `seen` with their snapshots.
-pub async fn compare(seen: &[Control], state: &dyn StateStore, now: Timestamp) -> PortResult<Compared> {
-    let mut compared = Compared::default();
+/// Compares the controls that were `seen` with their snapshots in a partition of the state.
+pub async fn compare(
+    seen: &[Control],
+    partition: &'static str,
+    state: &dyn StateStore,
+    now: Timestamp,
+) -> PortResult<Compared> {
+    let mut compared = Compared { partition, ..Compared::default() };
     let mut known = BTreeMap::new();
-    for (key, item) in state.query(SNAPSHOTS).await? {
+    for (key, item) in state.query(partition).await? {
         let snapshot = match serde_json::from_slice::<Snapshot>(&item.body) {
             Ok(snapshot) if snapshot.schema == SCHEMA => Some(snapshot),
             Ok(snapshot) => {
@@ -159,7 +167,7 @@ impl Compared {
             let expires = snapshot.written.saturating_add(LIFETIME).unwrap_or(Timestamp::MAX);
             // Serialising texts and times does not fail; an empty body would read as one that was never written.
             let body = serde_json::to_vec(snapshot).unwrap_or_default();
-            state.put_if(SNAPSHOTS, key, body, expires, *version).await?;
+            state.put_if(self.partition, key, body, expires, *version).await?;
         }
         Ok(())
     }

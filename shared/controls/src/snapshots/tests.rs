@@ -36,7 +36,7 @@ impl Watch {
     async fn compare(&self, at: &str, control: &Control) -> Compared {
         let now = at.parse().unwrap();
         *self.clock.0.lock().unwrap() = now;
-        compare(std::slice::from_ref(control), &self.state, now).await.unwrap()
+        compare(std::slice::from_ref(control), CONTROLS, &self.state, now).await.unwrap()
     }
 }
 
@@ -199,7 +199,7 @@ async fn an_unreadable_snapshot_is_an_error_and_taken_as_new() {
     let expires = "2027-01-01T00:00:00Z".parse().unwrap();
     for body in [b"{".to_vec(), br#"{"schema":9,"written":"2026-03-01T09:00:00Z","resource":null,"parts":{}}"#.to_vec()]
     {
-        watch.state.put(SNAPSHOTS, "guardduty eu-west-1", body, expires).await.unwrap();
+        watch.state.put(CONTROLS, "guardduty eu-west-1", body, expires).await.unwrap();
         let compared = watch.compare("2026-03-01T10:00:00Z", &with(detector(), "detector", Disabled)).await;
         assert!(compared.lines.is_empty() && compared.errors.len() == 1, "{:?}", compared.errors);
     }

@@ -1,0 +1,165 @@
+use std::sync::{Arc, Mutex};
+
+use cloudvigil_aws::trails::CouldNotLook;
+use cloudvigil_core::finding::Finding;
+use cloudvigil_core::ports::Failure;
+use cloudvigil_stub::{Reply, Request, Stub};
+
+use super::*;
+use crate::stage::{Stage, trail};
+
+const KEY: &str = "arn:aws:kms:eu-central-1:111122223333:key/1";
+
+/// What a region has. A test changes it while it is watched.
+#[derive(Clone)]
+struct Account {
+    detector: &'static str,
+    recording: bool,
+    hub: bool,
+    key: &'static str,
+    /// The region in which nothing may be looked at.
+    closed: Option<&'static str>,
+}
+
+const ALL_ON: Account = Account { detector: "ENABLED", recording: true, hub: true, key: "Enabled", closed: None };
+
+fn answer(request: &Request, account: &Account) -> Reply {
+    let target = request.headers.lines().find_map(|line| line.strip_prefix("x-amz-target: "));
+    let operation = target.and_then(|target| target.rsplit('.').next()).unwrap_or(&request.path);
+    let operation = operation.trim().split('?').next().unwrap_or_default();
+    if account.closed.is_some_and(|region| request.headers.contains(&format!("/{region}/"))) {
+        return Reply::error(403, "AccessDeniedException", "an explicit deny in a service control policy");
+    }
+    match operation {
+        "/" => Reply::ok(
+            "<GetCallerIdentityResponse><GetCallerIdentityResult><Account>111122223333</Account>\
+             </GetCallerIdentityResult></GetCallerIdentityResponse>",
+        ),
+        "/detector" => Reply::json(&json!({"detectorIds": ["d1"]})),
+        "/detector/d1" => Reply::json(&json!({"status": account.detector, "features": []})),
+        "DescribeConfigurationRecorders" => {
+            Reply::json(&json!({"ConfigurationRecorders": [{"name": "default", "roleARN": "r"}]}))
+        }
+        "DescribeConfigurationRecorderStatus" => {
+            Reply::json(&json!({"ConfigurationRecordersStatus": [{"name": "default", "recording": account.recording}]}))
+        }
+        "DescribeDeliveryChannels" => {
+            Reply::json(&json!({"DeliveryChannels": [{"name": "default", "s3BucketName": "config-logs"}]}))
+        }
+        "/accounts" if account.hub => {
+            Reply::json(&json!({"HubArn": "arn:aws:securityhub:eu-central-1:111122223333:hub/default"}))
+        }
+        "/accounts" => Reply::error(401, "InvalidAccessException", "Account 1 is not subscribed to AWS Security Hub"),
+        "DescribeKey" => Reply::json(&json!({"KeyMetadata": {"KeyId": "1", "KeyState": account.key}})),
+        other => Reply::error(400, "Unexpected", other),
+    }
+}
+
+struct Watch {
+    stage: Stage,
+    account: Arc<Mutex<Account>>,
+    regions: Vec<String>,
+    told: Mutex<usize>,
+}
+
+impl Watch {
+    fn over(regions: &[&str]) -> Self {
+        let account = Arc::new(Mutex::new(ALL_ON));
+        let answering = Arc::clone(&account);
+        let stub = Stub::with(move |request| answer(request, &answering.lock().unwrap()));
+        let stage = Stage::on("2026-03-01T09:00:00Z", stub);
+        let regions = regions.iter().map(|region| (*region).to_owned()).collect();
+        Self { stage, account, regions, told: Mutex::new(0) }
+    }
+
+    /// A poll. Returns the findings that it published, and what it counted.
+    async fn poll(&self, at: &str, account: Account) -> (Vec<Finding>, Counters) {
+        self.stage.set(at);
+        *self.account.lock().unwrap() = account;
+        let trail = Trail { kms_key: Some(KEY.to_owned()), ..trail() };
+        let mut counters = Counters::default();
+        let failures = check(&[trail], &self.regions, &self.stage.context, &mut counters).await;
+        assert!(failures.is_empty(), "{failures:?}");
+        let mut findings: Vec<Finding> = self.stage.findings.sorted().into_iter().map(|one| one.finding).collect();
+        findings.sort_by_key(|finding| finding.first_time);
+        let mut told = self.told.lock().unwrap();
+        let new = findings.split_off(*told);
+        *told += new.len();
+        (new, counters)
+    }
+}
+
+fn titles(findings: &[Finding]) -> Vec<(&str, &str)> {
+    let mut titles: Vec<_> = findings.iter().map(|one| (one.level.as_str(), one.title.as_str())).collect();
+    titles.sort_unstable();
+    titles
+}
+
+#[tokio::test]
+async fn a_first_look_is_calm_and_what_goes_off_is_told_once_a_day_until_it_returns() {
+    let watch = Watch::over(&["eu-central-1"]);
+    assert!(watch.poll("2026-03-01T09:00:00Z", ALL_ON).await.0.is_empty());
+    let off = Account { detector: "DISABLED", recording: false, hub: false, key: "Disabled", closed: None };
+    let (findings, counters) = watch.poll("2026-03-01T10:00:00Z", off.clone()).await;
+    assert_eq!(
+        titles(&findings),
+        [
+            ("critical", "Config records no longer in a region"),
+            ("critical", "Key of a trail cannot be used"),
+            ("high", "GuardDuty is suspended in a region"),
+            ("high", "Security Hub is off in a region"),
+        ]
+    );
+    assert_eq!(counters.other["ControlsLost"], 4);
+    let evidence = findings.iter().map(|finding| finding.evidence[0].text.clone()).collect::<Vec<_>>();
+    assert!(evidence.iter().all(|excerpt| excerpt.contains("\"undo\":[\"aws ")), "{evidence:?}");
+    assert!(watch.poll("2026-03-01T10:15:00Z", off.clone()).await.0.is_empty(), "the same day");
+    assert_eq!(watch.poll("2026-03-02T10:15:00Z", off.clone()).await.0.len(), 4);
+    let (findings, counters) = watch.poll("2026-03-02T11:00:00Z", ALL_ON).await;
+    assert_eq!(titles(&findings), [("informational", "What watches the account is on again"); 4]);
+    assert_eq!(counters.other["ControlsReturned"], 4);
+    assert!(watch.poll("2026-03-02T11:15:00Z", ALL_ON).await.0.is_empty());
+}
+
+#[tokio::test]
+async fn a_region_that_is_closed_is_told_once_and_its_controls_are_not_off() {
+    let watch = Watch::over(&["eu-central-1", "eu-west-1"]);
+    watch.poll("2026-03-01T09:00:00Z", ALL_ON).await;
+    let closed = Account { closed: Some("eu-west-1"), hub: false, ..ALL_ON };
+    let (findings, counters) = watch.poll("2026-03-01T10:00:00Z", closed.clone()).await;
+    assert_eq!(
+        titles(&findings),
+        [
+            ("high", "Security Hub is off in a region"),
+            ("low", "Part of the inventory could not be looked at"),
+            ("low", "Part of the inventory could not be looked at"),
+            ("low", "Part of the inventory could not be looked at"),
+        ]
+    );
+    let hub = findings.iter().find(|finding| finding.title == "Security Hub is off in a region").unwrap();
+    assert_eq!(hub.region.as_deref(), Some("eu-central-1"));
+    assert_eq!((counters.other["ControlsNotLooked"], counters.other["Controls"]), (3, 4));
+    assert!(watch.poll("2026-03-01T11:00:00Z", closed).await.0.is_empty());
+}
+
+#[tokio::test]
+async fn a_region_without_the_service_is_counted_and_one_that_had_it_is_missed() {
+    let stage = Stage::at("2026-03-01T09:00:00Z");
+    let unreachable = |region: &str| Failed {
+        service: "securityhub",
+        region: region.to_owned(),
+        look: CouldNotLook {
+            failure: Failure::Transient,
+            code: UNREACHABLE.to_owned(),
+            action: "securityhub:DescribeHub",
+            message: "dns error".to_owned(),
+        },
+        is_foreseen: false,
+    };
+    let known = BTreeSet::from([region_key("securityhub", "eu-west-1")]);
+    let mut counters = Counters::default();
+    let failed = [unreachable("eu-west-1"), unreachable("mx-central-1")];
+    let failures = not_looked("111122223333", &failed, &known, &stage.context, &mut counters).await;
+    assert_eq!(failures, ["securityhub in eu-west-1: no connection: securityhub:DescribeHub: dns error"]);
+    assert_eq!((counters.other["ControlsUnavailable"], counters.other["ControlsNotLooked"]), (1, 1));
+}
