@@ -9,15 +9,17 @@ use std::io::{self, Write};
 
 use anyhow::{Context as _, Result, bail};
 use cloudvigil_aws::regions::{Regions, enabled_regions};
+use cloudvigil_controls::snapshots;
 use cloudvigil_core::formats;
 use cloudvigil_core::pipeline::Entry;
+use cloudvigil_inventory::collect;
 use cloudvigil_inventory::inventory::Counts;
-use cloudvigil_inventory::{Inventory, collect};
 use cloudvigil_lambda::metrics::Counters;
 use serde::Serialize;
 use serde_json::Value;
 
 use crate::context::{Context, FUNCTION};
+use crate::flow_logs;
 
 /// What a scan came to: the invocation's result.
 #[derive(Debug, Serialize)]
@@ -79,7 +81,7 @@ async fn scan(event: &Value, context: &Context, counters: &mut Counters) -> Resu
         counters.count(name, value);
     }
     counters.errors += inventory.summary.failures.len() as u64;
-    write_log(&inventory).context("write the inventory to the standard output")?;
+    write_log(&inventory.ndjson()).context("write the inventory to the standard output")?;
 
     if let Some(error) = inventory.state_errors.first() {
         let number = inventory.state_errors.len();
@@ -89,6 +91,7 @@ async fn scan(event: &Value, context: &Context, counters: &mut Counters) -> Resu
         );
     }
     detect(&inventory.records, &account, context, counters).await?;
+    compare_flow_logs(&inventory.records, &account, context, counters).await?;
     let could_not_look =
         inventory.summary.failures.iter().map(|failure| format!("{} {}", failure.region, failure.why()));
     Ok(Outcome {
@@ -108,10 +111,30 @@ fn asks_for_a_scan(event: &Value) -> bool {
 }
 
 /// One line for each record, which Lambda sends to `CloudWatch` Logs.
-fn write_log(inventory: &Inventory) -> io::Result<()> {
+fn write_log(lines: &[u8]) -> io::Result<()> {
     let mut stdout = io::stdout().lock();
-    stdout.write_all(&inventory.ndjson())?;
+    stdout.write_all(lines)?;
     stdout.flush()
+}
+
+/// Compares the flow logs with those that the last scan saw, and makes records of what became of them.
+async fn compare_flow_logs(records: &[Value], account: &str, context: &Context, counters: &mut Counters) -> Result<()> {
+    let (state, now) = (context.detector.state.as_ref(), context.detector.clock.now());
+    let controls = flow_logs::controls(records, account);
+    let compared = snapshots::compare(&controls, snapshots::FLOW_LOGS, state, now).await?;
+    for error in &compared.errors {
+        tracing::error!(error, "a snapshot of flow logs was not read");
+        counters.errors += 1;
+    }
+    counters.count("FlowLogsLost", compared.lost);
+    counters.count("FlowLogsReturned", compared.returned);
+    let changes: Vec<Value> = compared.lines.iter().filter_map(|line| serde_json::from_str(line).ok()).collect();
+    for line in &compared.lines {
+        write_log(format!("{line}\n").as_bytes()).context("write what became of flow logs to the standard output")?;
+    }
+    detect(&changes, account, context, counters).await?;
+    // What was found is safe.
+    Ok(compared.commit(state).await?)
 }
 
 /// Runs the rules over the records, and publishes what is new.

@@ -100,3 +100,47 @@ fn schedules_of_both_kinds_ask_for_a_scan() {
     assert!(asks_for_a_scan(&json!({"task": "scan"})));
     assert!(!asks_for_a_scan(&json!({"source": "aws.ec2", "detail-type": "Scheduled Event"})));
 }
+
+fn network(flow_logs: &[&str]) -> Vec<Value> {
+    let arn = |kind: &str, id: &str| format!("arn:aws:ec2:eu-west-1:123456789012:{kind}/{id}");
+    let frame = |kind: &str, resource: String| {
+        json!({
+            "schema": 1, "service": "ec2", "type": kind, "resource": resource, "account": "123456789012",
+            "region": "eu-west-1", "since": "2026-03-01T10:00:00Z",
+        })
+    };
+    let mut vpc = frame("vpc", arn("vpc", "vpc-1"));
+    (vpc["network"], vpc["flow_logs"]) = (json!("vpc-1"), json!(flow_logs));
+    let log = |id: &&str| {
+        let mut log = frame("flow_log", arn("vpc-flow-log", id));
+        (log["flow_log"], log["recorded"], log["traffic_type"]) = (json!(id), json!("vpc-1"), json!("ALL"));
+        (log["destination_type"], log["destination"]) = (json!("s3"), json!("arn:aws:s3:::flows"));
+        log
+    };
+    std::iter::once(vpc).chain(flow_logs.iter().map(log)).collect()
+}
+
+#[tokio::test]
+async fn a_flow_log_that_vanished_is_told_and_so_is_the_one_that_takes_its_place() {
+    let sink = Arc::new(Collected::new());
+    let mut context = context(&sink);
+    let built_in_rules = Detector::new(
+        Arc::clone(&context.detector.clients),
+        Arc::clone(&context.detector.state),
+        sink.clone(),
+        Arc::clone(&context.detector.clock),
+    );
+    context.detector = built_in_rules;
+    let mut counters = Counters::default();
+    for logs in [&[][..], &["fl-1"], &["fl-2"], &[], &[], &["fl-3"]] {
+        compare_flow_logs(&network(logs), "123456789012", &context, &mut counters).await.unwrap();
+    }
+    let published = sink.sorted();
+    let mut told: Vec<(&str, &str)> =
+        published.iter().map(|one| (one.finding.level.as_str(), one.finding.title.as_str())).collect();
+    told.sort_unstable();
+    assert_eq!(told, [("high", "Flow log is gone"), ("informational", "What watches the account is on again")]);
+    let gone = published.iter().find(|one| one.finding.title == "Flow log is gone").unwrap();
+    assert_eq!(gone.finding.resources, ["arn:aws:ec2:eu-west-1:123456789012:vpc/vpc-1"]);
+    assert_eq!((counters.other["FlowLogsLost"], counters.other["FlowLogsReturned"]), (1, 1));
+}

@@ -4,6 +4,7 @@
 //! go to the findings topic.
 
 mod context;
+mod flow_logs;
 mod handler;
 
 use cloudvigil_lambda::{Environment, telemetry};

@@ -12,10 +12,11 @@ use crate::resource::Resource;
 
 mod cloudtrail;
 mod ec2;
+mod flow_logs;
 mod s3;
 
 /// Every collector. A new one is one line here.
-pub const COLLECTORS: [&dyn Collector; 3] = [&ec2::Ec2, &s3::S3, &cloudtrail::CloudTrail];
+pub const COLLECTORS: [&dyn Collector; 4] = [&ec2::Ec2, &flow_logs::FlowLogs, &s3::S3, &cloudtrail::CloudTrail];
 
 /// Where a collector looks.
 #[derive(Debug, Clone)]

@@ -93,6 +93,18 @@ const PUBLIC_ACL: &str = "<AccessControlPolicy><AccessControlList><Grant>\
     </Grant></AccessControlList></AccessControlPolicy>";
 const OWN_ACL: &str = "<AccessControlPolicy><AccessControlList/></AccessControlPolicy>";
 
+const NO_VPCS: &str = "<DescribeVpcsResponse><vpcSet/></DescribeVpcsResponse>";
+const VPCS: &str = "<DescribeVpcsResponse><vpcSet><item><vpcId>vpc-1</vpcId><cidrBlock>10.0.0.0/16</cidrBlock>\
+    <cidrBlockAssociationSet><item><cidrBlock>10.0.0.0/16</cidrBlock></item><item><cidrBlock>10.1.0.0/16</cidrBlock>\
+    </item></cidrBlockAssociationSet><isDefault>false</isDefault></item></vpcSet></DescribeVpcsResponse>";
+const NO_SUBNETS: &str = "<DescribeSubnetsResponse><subnetSet/></DescribeSubnetsResponse>";
+const NO_FLOW_LOGS: &str = "<DescribeFlowLogsResponse><flowLogSet/></DescribeFlowLogsResponse>";
+const FLOW_LOGS: &str = "<DescribeFlowLogsResponse><flowLogSet><item><flowLogId>fl-1</flowLogId>\
+    <resourceId>vpc-1</resourceId><trafficType>ALL</trafficType><logDestinationType>s3</logDestinationType>\
+    <logDestination>arn:aws:s3:::flows</logDestination><deliverLogsStatus>SUCCESS</deliverLogsStatus>\
+    <flowLogStatus>ACTIVE</flowLogStatus><maxAggregationInterval>600</maxAggregationInterval></item></flowLogSet>\
+    </DescribeFlowLogsResponse>";
+
 /// An account with an instance that is open to the internet in eu-west-1, a public bucket there, and a bucket in
 /// us-east-1 that answers nothing about itself; EC2 in us-east-1 may not be looked at.
 fn account(request: &str, region: &str, form: &str) -> (u16, &'static str) {
@@ -103,6 +115,11 @@ fn account(request: &str, region: &str, form: &str) -> (u16, &'static str) {
         "eu-west-1" if ec2("DescribeInstances") && form.contains("NextToken=two") => (200, INSTANCES_2),
         "eu-west-1" if ec2("DescribeInstances") => (200, INSTANCES_1),
         "eu-west-1" if ec2("DescribeSecurityGroups") => (200, GROUPS),
+        "eu-west-1" if ec2("DescribeVpcs") => (200, VPCS),
+        "eu-west-1" if ec2("DescribeFlowLogs") => (200, FLOW_LOGS),
+        _ if ec2("DescribeVpcs") => (200, NO_VPCS),
+        _ if ec2("DescribeSubnets") => (200, NO_SUBNETS),
+        _ if ec2("DescribeFlowLogs") => (200, NO_FLOW_LOGS),
         _ if ec2("DescribeInstances") => (200, NO_INSTANCES),
         _ if ec2("DescribeSecurityGroups") => (200, NO_GROUPS),
         _ if request.starts_with("GET /v20180820/configuration/publicAccessBlock") => (404, NO_ACCOUNT_BLOCK),
@@ -158,6 +175,12 @@ async fn what_is_exposed_is_seen_though_another_region_may_not_be_looked_at() {
     assert_eq!((&group["attached"], &group["open_to_world"]), (&json!(true), &json!(true)));
     assert_eq!(group["ingress"][0]["cidrs"], json!(["0.0.0.0/0"]));
 
+    let network = record(&inventory, "arn:aws:ec2:eu-west-1:123456789012:vpc/vpc-1");
+    assert_eq!(network["cidr_blocks"], json!(["10.0.0.0/16", "10.1.0.0/16"]));
+    assert_eq!(network["flow_logs"], json!(["fl-1"]));
+    let log = record(&inventory, "arn:aws:ec2:eu-west-1:123456789012:vpc-flow-log/fl-1");
+    assert_eq!((&log["recorded"], &log["destination"]), (&json!("vpc-1"), &json!("arn:aws:s3:::flows")));
+
     let site = record(&inventory, "arn:aws:s3:::site");
     assert_eq!((&site["public"], &site["public_through"]), (&json!(true), &json!(["acl"])));
     assert_eq!(site["acl_public_grants"], json!(["AllUsers:READ"]));
@@ -205,8 +228,8 @@ async fn the_second_scan_of_the_same_account_dates_everything_by_the_first() {
     let lines = String::from_utf8(first.ndjson()).unwrap();
     assert_eq!(lines.lines().count(), first.records.len());
     let (first, second) = (first.summary.total(), second.summary.total());
-    assert_eq!((first.seen, first.new, first.unchanged), (5, 5, 0));
-    assert_eq!((second.seen, second.new, second.unchanged, second.changed, second.removed), (5, 0, 5, 0, 0));
+    assert_eq!((first.seen, first.new, first.unchanged), (7, 7, 0));
+    assert_eq!((second.seen, second.new, second.unchanged, second.changed, second.removed), (7, 0, 7, 0, 0));
 }
 
 #[tokio::test]

@@ -1,4 +1,5 @@
-//! What an account has, as records: instances, security groups, buckets and trails, each one line of JSON.
+//! What an account has, as records: instances, security groups, networks and their flow logs, buckets and trails, each
+//! one line of JSON.
 //!
 //! A line is two things at once, the structured security log line of the inventory scanner and the input of the
 //! detection pipeline's `inventory` format:

@@ -2,4 +2,5 @@
 
 pub mod ec2;
 pub mod exposure;
+pub mod flow_logs;
 pub mod s3;

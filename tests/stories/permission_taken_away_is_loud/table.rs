@@ -15,6 +15,8 @@ pub enum Trial {
     CallLater,
     /// The poll asks CloudTrail.
     Poll,
+    /// The poll looks at something beside the trails: it goes on, and counts what it could not look at.
+    PollLook,
     /// The poll asks the event history for what nothing else has told.
     History,
     /// A queue message names an object.
@@ -27,7 +29,7 @@ pub enum Trial {
     RollUp,
 }
 
-use Trial::{Call, CallLater, Finding, GoneGroup, History, Look, NewInstance, Object, Poll, RollUp, Version};
+use Trial::{Call, CallLater, Finding, GoneGroup, History, Look, NewInstance, Object, Poll, PollLook, RollUp, Version};
 
 /// The pairs that are tried.
 pub const TRIED: &[(&str, &str, Trial)] = &[
@@ -35,8 +37,11 @@ pub const TRIED: &[(&str, &str, Trial)] = &[
     ("InventoryScannerRole", "cloudtrail:DescribeTrails", Look),
     ("InventoryScannerRole", "cloudtrail:GetEventSelectors", Look),
     ("InventoryScannerRole", "cloudtrail:GetTrailStatus", Look),
+    ("InventoryScannerRole", "ec2:DescribeFlowLogs", Look),
     ("InventoryScannerRole", "ec2:DescribeInstances", Look),
     ("InventoryScannerRole", "ec2:DescribeSecurityGroups", Look),
+    ("InventoryScannerRole", "ec2:DescribeSubnets", Look),
+    ("InventoryScannerRole", "ec2:DescribeVpcs", Look),
     ("InventoryScannerRole", "s3:GetBucketAcl", Look),
     ("InventoryScannerRole", "s3:GetBucketPolicyStatus", Look),
     ("InventoryScannerRole", "s3:GetBucketPublicAccessBlock", Look),
@@ -54,6 +59,13 @@ pub const TRIED: &[(&str, &str, Trial)] = &[
     ("TrailDetectorRole", "cloudtrail:GetEventSelectors", Poll),
     ("TrailDetectorRole", "cloudtrail:GetTrailStatus", Poll),
     ("TrailDetectorRole", "cloudtrail:LookupEvents", History),
+    ("TrailDetectorRole", "config:DescribeConfigurationRecorderStatus", PollLook),
+    ("TrailDetectorRole", "config:DescribeConfigurationRecorders", PollLook),
+    ("TrailDetectorRole", "config:DescribeDeliveryChannels", PollLook),
+    ("TrailDetectorRole", "s3:GetBucketLocation", PollLook),
+    ("TrailDetectorRole", "s3:GetBucketPolicy", PollLook),
+    ("TrailDetectorRole", "s3:GetBucketPublicAccessBlock", PollLook),
+    ("TrailDetectorRole", "s3:GetLifecycleConfiguration", PollLook),
     ("TrailDetectorRole", "s3:ListBucket", Poll),
     ("TrailDetectorRole", "dynamodb:GetItem", Call),
     ("TrailDetectorRole", "dynamodb:Query", Call),
@@ -104,6 +116,8 @@ const DESTINATION: &str =
     "Lambda reports a failed invocation in the role's name: the failure itself is counted by Lambda before that";
 const NO_DIGEST: &str = "the emulator's trail delivers no digest that could be verified; a poll that may not look is tried with s3:ListBucket";
 
+const NO_SERVICE: &str = "the emulator has no such service: it refuses every call with and without the permission, which the poll counts as a look that failed";
+
 /// The pairs that are not tried.
 pub const EXPLAINED: &[Explained] = &[
     explained("InventoryScannerRole", "logs:CreateLogStream", LOG, &["InventoryScannerErrorsAlarm"]),
@@ -122,6 +136,10 @@ pub const EXPLAINED: &[Explained] = &[
         &[],
     ),
     explained("TrailDetectorRole", "cloudtrail:ListPublicKeys", NO_DIGEST, &[]),
+    explained("TrailDetectorRole", "guardduty:GetDetector", NO_SERVICE, &[]),
+    explained("TrailDetectorRole", "guardduty:ListDetectors", NO_SERVICE, &[]),
+    explained("TrailDetectorRole", "kms:DescribeKey", "the story's trail encrypts with no key of KMS", &[]),
+    explained("TrailDetectorRole", "securityhub:DescribeHub", NO_SERVICE, &[]),
     explained("TrailDetectorRole", "s3:GetObject", NO_DIGEST, &[]),
     explained("TrailDetectorRole", "logs:CreateLogStream", LOG, &["TrailDetectorErrorsAlarm"]),
     explained("TrailDetectorRole", "logs:PutLogEvents", LOG, &["TrailDetectorErrorsAlarm"]),

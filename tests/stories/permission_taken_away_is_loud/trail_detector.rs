@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::table::Trial;
 use super::{LIMIT, Trials, counted, is_error, names};
+use crate::harness::aws::Invocation;
 use crate::harness::emulator::{ACCOUNT, REGION};
 use crate::harness::poll::poll_until;
 use crate::stories::log_lines::recently;
@@ -22,6 +23,10 @@ const LONG: u32 = 600;
 pub fn trials(trials: &Trials<'_>) -> Result<()> {
     let cloudvigil = trials.cloudvigil;
     cloudvigil.set_variable(trials.function, "LOOKUP_DAYS", "1")?;
+    // A recorder to ask about.
+    let recorder =
+        json!({"ConfigurationRecorder": {"name": "default", "roleARN": format!("arn:aws:iam::{ACCOUNT}:role/config")}});
+    cloudvigil.emulator.root.json("config", "StarlingDoveService.PutConfigurationRecorder", &recorder)?;
     let poll = json!({"task": "poll"});
     let mut number = 0;
     trials.each(|action, trial| {
@@ -40,6 +45,13 @@ pub fn trials(trials: &Trials<'_>) -> Result<()> {
                 trials.fails(action, &poll)?;
                 trials.succeeds(&poll).map(|_| ())
             }
+            Trial::PollLook => {
+                cloudvigil.set_timeout(trials.function, SHORT)?;
+                let looked = trials.succeeds(&poll)?;
+                let refused = trials.role.without(action, || trials.succeeds(&poll))?;
+                ensure!(not_looked(&refused) > not_looked(&looked), "it does not say so:\n{}", refused.log);
+                Ok(())
+            }
             Trial::History => {
                 cloudvigil.set_timeout(trials.function, LONG)?;
                 let unseen = cloudvigil.emulator.user(UNSEEN)?;
@@ -57,6 +69,12 @@ pub fn trials(trials: &Trials<'_>) -> Result<()> {
             other => bail!("the trail-detector has no trial {other:?}"),
         }
     })
+}
+
+/// What a poll could not look at beside the trails.
+fn not_looked(poll: &Invocation) -> u64 {
+    let counted = |metric| counted(poll.log.lines(), metric);
+    counted("ControlsNotLooked") + counted("TrailBucketsNotLooked")
 }
 
 /// Delivered as EventBridge does, the call is tried three times; then it lies among the dead letters, with its payload
