@@ -3,6 +3,7 @@
 use crate::harness::story::Body;
 
 mod brute_force_in_a_log_group_is_mailed_once;
+mod controls_are_missed_by_their_state_alone;
 mod delivered_twice_is_mailed_once;
 mod emulator_keeps_its_promises;
 mod exposed_instance_is_mailed_once;
@@ -25,6 +26,7 @@ pub const ALL: &[(&str, Body)] = &[
     ("sweep_seen_by_poll_alone", sweep_seen_by_poll_alone::story),
     ("injection_in_a_log_object_is_mailed", injection_in_a_log_object_is_mailed::story),
     ("brute_force_in_a_log_group_is_mailed_once", brute_force_in_a_log_group_is_mailed_once::story),
+    ("controls_are_missed_by_their_state_alone", controls_are_missed_by_their_state_alone::story),
     ("exposed_instance_is_mailed_once", exposed_instance_is_mailed_once::story),
     ("poisoned_object_hurts_no_other", poisoned_object_hurts_no_other::story),
     ("delivered_twice_is_mailed_once", delivered_twice_is_mailed_once::story),

@@ -49,24 +49,28 @@ fn part(log: &Value, region: &str, recorded: &str) -> (String, Part) {
         .or_else(|| place.strip_prefix("arn:").and_then(|arn| arn.splitn(5, ':').nth(4)))
         .unwrap_or(place);
     let of = format!("{recorded} in {region}");
-    let has_failed = text(log, "delivery_status") == Some("FAILED");
-    let id = text(log, "flow_log").unwrap_or_default();
     let part = Part {
         kind: FLOW_LOG.to_owned(),
-        condition: if has_failed { Condition::Failing } else { Condition::Working },
-        lost: if has_failed {
-            let reason = text(log, "delivery_error").unwrap_or("no reason is given");
-            format!("The flow log {id} of {of} cannot deliver: {reason}")
-        } else {
-            format!("The network traffic of {of} is no longer recorded ({traffic}, to {shown})")
-        },
+        condition: Condition::Working,
+        lost: format!("The network traffic of {of} is no longer recorded ({traffic}, to {shown})"),
         again: format!("The network traffic of {of} is recorded again ({traffic}, to {shown})"),
-        undo: vec![if has_failed {
-            format!("aws ec2 describe-flow-logs --region {} --flow-log-ids {}", quoted(region), quoted(id))
-        } else {
-            create(log, region, recorded)
-        }],
+        undo: vec![create(log, region, recorded)],
+        if_gone: None,
         relied_on: true,
+    };
+    let part = if text(log, "delivery_status") == Some("FAILED") {
+        let id = text(log, "flow_log").unwrap_or_default();
+        let reason = text(log, "delivery_error").unwrap_or("no reason is given");
+        let look = format!("aws ec2 describe-flow-logs --region {} --flow-log-ids {}", quoted(region), quoted(id));
+        Part {
+            condition: Condition::Failing,
+            lost: format!("The flow log {id} of {of} cannot deliver: {reason}"),
+            undo: vec![look],
+            if_gone: Some((part.lost, part.undo)),
+            ..part
+        }
+    } else {
+        part
     };
     (format!("{traffic} to {place}"), part)
 }

@@ -73,6 +73,7 @@ fn with_recorder(
         lost: format!("Config no longer records how resources in {region} are configured, and by whom: {reason}"),
         again: format!("Config records again how resources in {region} are configured"),
         undo,
+        if_gone: None,
         relied_on: false,
     };
     // Without a status nothing is known of it.
@@ -98,6 +99,7 @@ fn with_recorder(
         lost: format!("Config no longer records every type of resource in {region}"),
         again: format!("Config records every type of resource in {region} again"),
         undo: vec![put],
+        if_gone: None,
         relied_on: false,
     };
     control.with(TYPES, types)
@@ -171,6 +173,7 @@ fn channel_part(channel: &DeliveryChannel, region: &str) -> Part {
             quoted(region),
             quoted(&Value::Object(given).to_string())
         )],
+        if_gone: None,
         relied_on: false,
     }
 }

@@ -37,6 +37,9 @@ pub struct Part {
     pub again: String,
     /// What to run to have it work; for one that works: to have it again if it were gone.
     pub undo: Vec<String>,
+    /// `lost` and `undo` if it were gone, of one that does not work and can tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub if_gone: Option<(String, Vec<String>)>,
     /// Whether something relies on it, so that it is told at the first look if it does not work. What is not relied on
     /// has to have worked once.
     #[serde(default)]

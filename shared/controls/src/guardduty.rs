@@ -51,6 +51,7 @@ pub async fn look(client: &Client, place: &Place) -> Result<Control, CouldNotLoo
         lost: format!("GuardDuty no longer looks for threats in {region}: {lost}"),
         again: again.clone(),
         undo: vec![undo],
+        if_gone: None,
         relied_on: false,
     };
     if !is_enabled {
@@ -69,6 +70,7 @@ pub async fn look(client: &Client, place: &Place) -> Result<Control, CouldNotLoo
             lost: format!("GuardDuty no longer watches {watched} in {region}"),
             again: format!("GuardDuty watches {watched} in {region} again"),
             undo: vec![format!("{update} --features {}", quoted(&json!([given]).to_string()))],
+            if_gone: None,
             relied_on: false,
         };
         control = control.with(format!("feature {name}"), part);

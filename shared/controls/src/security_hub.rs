@@ -40,6 +40,7 @@ pub async fn look(client: &Client, place: &Place) -> Result<Control, CouldNotLoo
         lost: format!("Security Hub is off in {region}: findings are no longer gathered there, and nothing is checked"),
         again: format!("Security Hub is on again in {region}"),
         undo: vec![format!("aws securityhub enable-security-hub --region {}", quoted(region))],
+        if_gone: None,
         relied_on: false,
     };
     Ok(Control { resource: Some(arn), ..control }.with(HUB, part))

@@ -282,7 +282,8 @@ fn vanished(before: Known, now: Timestamp) -> Option<Known> {
         None if before.part.condition == Condition::Working => now,
         None => return None,
     };
-    let Part { lost, undo, .. } = before.part.clone();
+    let Part { lost, undo, if_gone, .. } = before.part.clone();
+    let (lost, undo) = if_gone.unwrap_or((lost, undo));
     Some(Known { loss: Some(Loss { since, condition: Condition::Gone, lost, undo }), ..before })
 }
 

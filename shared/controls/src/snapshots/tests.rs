@@ -56,6 +56,7 @@ fn part(kind: &str, name: &str, condition: Condition) -> Part {
         lost: format!("{name} is {condition:?}"),
         again: format!("{name} is back"),
         undo: vec![format!("mend {name}")],
+        if_gone: None,
         relied_on: false,
     }
 }
@@ -174,6 +175,19 @@ async fn what_something_relies_on_is_told_at_the_first_look() {
     assert_eq!((told.len(), &told[0]["resource"]), (1, &json!(key)));
     assert_eq!(watch.look("2026-03-01T11:00:00Z", &of(Working)).await[0]["type"], "control_returned");
     assert_eq!(watch.look("2026-03-01T12:00:00Z", &of(Gone)).await[0]["condition"], "gone");
+}
+
+#[tokio::test]
+async fn what_never_worked_and_is_gone_says_what_it_was_for() {
+    let watch = Watch::new();
+    let vpc = "arn:aws:ec2:eu-west-1:111122223333:vpc/vpc-1";
+    let none = Control { is_complete: true, ..Control::of_resource("ec2", "111122223333", "eu-west-1", vpc) };
+    let if_gone = Some(("nothing is recorded".to_owned(), vec!["create".to_owned()]));
+    let failing = Part { relied_on: true, if_gone, ..part("flow_log", "fl-1", Condition::Failing) };
+    watch.look("2026-03-01T09:00:00Z", &none.clone().with("flow_log", failing)).await;
+    let told = watch.look("2026-03-01T10:00:00Z", &none).await;
+    assert_eq!((told.len(), &told[0]["condition"]), (1, &json!("gone")));
+    assert_eq!((&told[0]["lost"], &told[0]["undo"]), (&json!(["nothing is recorded"]), &json!(["create"])));
 }
 
 #[tokio::test]
