@@ -14,6 +14,9 @@ use crate::look::Place;
 /// Its prefix in ARNs.
 pub const SERVICE: &str = "guardduty";
 const DETECTOR: &str = "detector";
+/// What took [`ONLY_EKS`]'s place; a detector has one of the two on, and no request may name both.
+const RUNTIME: &str = "RUNTIME_MONITORING";
+const ONLY_EKS: &str = "EKS_RUNTIME_MONITORING";
 
 /// Looks at the detector of a region.
 pub async fn look(client: &Client, place: &Place) -> Result<Control, CouldNotLook> {
@@ -37,7 +40,10 @@ pub async fn look(client: &Client, place: &Place) -> Result<Control, CouldNotLoo
     let region = &place.region;
     let arn = format!("arn:{}:guardduty:{region}:{}:detector/{id}", partition(region), place.account);
     let mut control = Control { resource: Some(arn), ..control };
-    let features: Vec<Feature> = detector.features.unwrap_or_default().into_iter().flat_map(features).collect();
+    let mut features: Vec<Feature> = detector.features.unwrap_or_default().into_iter().flat_map(features).collect();
+    // What took its place watches it too.
+    let is_superseded = is_on(&features, RUNTIME);
+    features.retain(|feature| feature.name != ONLY_EKS || !is_superseded);
     let update = format!("aws guardduty update-detector --region {} --detector-id {}", quoted(region), quoted(&id));
     let is_enabled = match detector.status {
         Some(DetectorStatus::Enabled) => true,
@@ -90,11 +96,17 @@ fn create(region: &str, features: &[Feature]) -> String {
         }
         given
     };
+    let other = if is_on(features, ONLY_EKS) { RUNTIME } else { ONLY_EKS };
     // What every detector has cannot be asked for.
-    let chosen = features.iter().filter(|one| one.additional.is_none() && !one.is_foundational());
+    let chosen = features.iter().filter(|one| one.additional.is_none() && !one.is_foundational() && one.name != other);
     let features: Vec<Value> = chosen.map(of).collect();
     let create = format!("aws guardduty create-detector --region {} --enable", quoted(region));
     if features.is_empty() { create } else { format!("{create} --features {}", quoted(&json!(features).to_string())) }
+}
+
+/// Whether a feature is on.
+fn is_on(features: &[Feature], name: &str) -> bool {
+    features.iter().any(|feature| feature.additional.is_none() && feature.name == name && feature.is_on)
 }
 
 /// A feature, or an additional configuration of one.
@@ -162,7 +174,7 @@ impl Feature {
             "EBS_MALWARE_PROTECTION" => "volumes for malware",
             "RDS_LOGIN_EVENTS" => "logins to databases",
             "LAMBDA_NETWORK_LOGS" => "the network traffic of Lambda functions",
-            "RUNTIME_MONITORING" | "EKS_RUNTIME_MONITORING" => "what runs on instances and in containers",
+            RUNTIME | ONLY_EKS => "what runs on instances and in containers",
             "CLOUD_TRAIL" => "the API calls that CloudTrail records",
             "DNS_LOGS" => "DNS queries",
             "FLOW_LOGS" => "the network traffic of instances",

@@ -285,6 +285,28 @@ async fn what_is_not_there_is_told_from_what_may_not_be_looked_at() {
 }
 
 #[tokio::test]
+async fn a_feature_that_took_anothers_place_is_no_loss() {
+    for (eks, all, expected) in [
+        ("ENABLED", "DISABLED", &["EKS_RUNTIME_MONITORING", "RUNTIME_MONITORING"][..]),
+        ("DISABLED", "ENABLED", &["RUNTIME_MONITORING"]),
+        ("DISABLED", "DISABLED", &["EKS_RUNTIME_MONITORING", "RUNTIME_MONITORING"]),
+    ] {
+        let features = json!([
+            {"name": "EKS_RUNTIME_MONITORING", "status": eks}, {"name": "RUNTIME_MONITORING", "status": all},
+        ]);
+        let answer = json!({"status": "ENABLED", "features": features});
+        let stub = stub(move |asked, _| (asked == "guardduty /detector/d1").then(|| Reply::json(&answer)));
+        let looked = looked(&stub, &["eu-west-1"], &[]).await;
+        let control = looked.controls.iter().find(|control| control.service == "guardduty").unwrap();
+        let features: Vec<&str> = control.parts.keys().filter_map(|name| name.strip_prefix("feature ")).collect();
+        assert_eq!(features, expected);
+        // No request may name both.
+        let undo = &there(&looked, "guardduty eu-west-1", "detector").undo[0];
+        assert_eq!(undo.matches("RUNTIME_MONITORING").count(), 1, "{undo}");
+    }
+}
+
+#[tokio::test]
 async fn a_region_that_answers_nothing_hides_no_other() {
     let stub = stub(|asked, request| {
         let is_closed = request.headers.contains("/eu-west-1/") && asked != "kms DescribeKey";
