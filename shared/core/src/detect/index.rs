@@ -36,8 +36,8 @@ pub struct Index {
     literals: Option<Literals>,
     /// What must hold besides, of some of the rules that paths lead to.
     words: HashMap<usize, Words, RandomState>,
-    /// The fields of [`crate::enrich`] that the rules ask for.
-    derived: BTreeSet<String>,
+    /// The fields of [`crate::enrich`] that rules ask for, and these rules, ascending.
+    derived: BTreeMap<String, Vec<usize>>,
 }
 
 /// The rules that a record can match.
@@ -155,15 +155,18 @@ impl Index {
             keys: source.keys.iter().map(|_| KeyPaths::default()).collect(),
             literals: None,
             words: HashMap::default(),
-            derived: BTreeSet::new(),
+            derived: BTreeMap::new(),
         };
         let mut literals: BTreeMap<String, Vec<usize>> = BTreeMap::new();
         for number in catalogue.candidates(source) {
             let Some(detection) = &catalogue.rule(number).detection else { continue };
             let compiled = detection.compiled.outline();
-            derived_fields(compiled, &mut index.derived);
             let read = catalogue.grouped_by(number).filter(|field| field.starts_with(DERIVED));
-            index.derived.extend(read.map(str::to_owned));
+            let mut derived: BTreeSet<String> = read.map(str::to_owned).collect();
+            derived_fields(compiled, &mut derived);
+            for field in derived {
+                index.derived.entry(field).or_default().push(number);
+            }
             if let Some((key, values)) = paths::whole_values(compiled, source) {
                 let key = &mut index.keys[key];
                 key.any.push(number);
@@ -223,14 +226,15 @@ impl Index {
         }
     }
 
-    /// Whether the rules ask for any field of [`crate::enrich`].
-    pub fn wants_any(&self) -> bool {
-        !self.derived.is_empty()
+    /// Whether one of these rules asks for a field of [`crate::enrich`].
+    pub fn wants(&self, field: &str, rules: &[&[usize]]) -> bool {
+        let asks = |asking: &Vec<usize>| rules.iter().copied().flatten().any(|rule| asking.binary_search(rule).is_ok());
+        self.derived.get(field).is_some_and(asks)
     }
 
-    /// Whether a rule asks for a field of [`crate::enrich`].
-    pub fn wants(&self, field: &str) -> bool {
-        self.derived.contains(field)
+    /// Whether one of these rules asks for any field of [`crate::enrich`].
+    pub fn wants_any(&self, rules: &[&[usize]]) -> bool {
+        self.derived.keys().any(|field| self.wants(field, rules))
     }
 }
 

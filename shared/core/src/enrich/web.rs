@@ -144,18 +144,24 @@ pub(super) fn enrich(fields: &Fields<'_>, wants: impl Fn(&str) -> bool, derived:
             }
             derived.insert(URI_DECODED.to_owned(), Value::from(plain));
         }
-        if is_suspicious(uri) {
+        if wants(WEB_ATTACK) && is_suspicious(uri) {
             attacks.judge_path(text(CS_URI_STEM).unwrap_or(path));
             attacks.judge_query(query.unwrap_or_default());
         }
     }
     if let Some(agent) = text(CS_USER_AGENT) {
-        if let Some(scanner) = scanners::scanner(agent) {
+        if wants(SCANNER)
+            && let Some(scanner) = scanners::scanner(agent)
+        {
             derived.insert(SCANNER.to_owned(), Value::from(scanner));
         }
-        attacks.judge_header(agent);
+        if wants(WEB_ATTACK) {
+            attacks.judge_header(agent);
+        }
     }
-    if let Some(referer) = text(CS_REFERER) {
+    if wants(WEB_ATTACK)
+        && let Some(referer) = text(CS_REFERER)
+    {
         attacks.judge_header(referer);
     }
     let names = attacks.names();

@@ -7,8 +7,11 @@
 //! `firewall` beside them: `src_ip`, `src_port`, `dst_ip`, `dst_port`.
 
 use std::borrow::Cow;
+use std::sync::LazyLock;
 
 use jiff::Timestamp;
+use memchr::memmem::Finder;
+use memchr::{memchr, memchr_iter, memchr3, memrchr};
 use serde_json::Map;
 
 use super::{Context, Format, Framing, Gate, Key, Parsed, Parser, by_line, head};
@@ -51,6 +54,9 @@ const NUMBERS: [&str; 10] =
 /// Names of the category `firewall`.
 const FIREWALL_NAMES: [(&str, &str); 4] =
     [(SRCADDR, "src_ip"), (SRCPORT, "src_port"), (DSTADDR, "dst_ip"), (DSTPORT, "dst_port")];
+
+/// What no line has that AWS writes.
+static DOUBLED: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("  "));
 
 /// What stands for no value.
 const ABSENT: &str = "-";
@@ -233,23 +239,24 @@ struct Values<'l> {
 impl<'l> Values<'l> {
     fn of(line: &'l str) -> Self {
         let bytes = line.as_bytes();
-        // Counting, rather than looking for the first, goes many bytes at a time.
-        let white = bytes.iter().filter(|byte| byte.is_ascii_whitespace()).count();
-        let spaces = bytes.iter().filter(|byte| **byte == b' ').count();
-        let pairs = bytes.iter().zip(bytes.iter().skip(1));
-        let doubled = pairs.filter(|(one, next)| **one == b' ' && **next == b' ').count();
         let at_an_end = bytes.first() == Some(&b' ') || bytes.last() == Some(&b' ');
-        let is_even = white == spaces && doubled == 0 && !at_an_end;
-        Self { line, count: if is_even { spaces + 1 } else { line.split_ascii_whitespace().count() }, is_even }
+        let is_even = !at_an_end
+            && memchr3(b'\t', b'\r', b'\x0c', bytes).is_none()
+            && memchr(b'\n', bytes).is_none()
+            && DOUBLED.find(bytes).is_none();
+        let spaces = || memchr_iter(b' ', bytes).count();
+        Self { line, count: if is_even { spaces() + 1 } else { line.split_ascii_whitespace().count() }, is_even }
     }
 
     fn get(&self, column: usize) -> Option<&'l str> {
         let from_end = self.count.checked_sub(column + 1)?;
-        if self.is_even && from_end < column {
-            self.line.rsplit(' ').nth(from_end)
-        } else {
-            self.line.split_ascii_whitespace().nth(column)
+        if !self.is_even || column <= from_end {
+            return self.line.split_ascii_whitespace().nth(column);
         }
+        let bytes = self.line.as_bytes();
+        let before = |end: usize| memrchr(b' ', &bytes[..end]);
+        let end = (0..from_end).try_fold(bytes.len(), |end, _| before(end))?;
+        Some(&self.line[before(end).map_or(0, |space| space + 1)..end])
     }
 
     /// A value that is there.

@@ -204,8 +204,11 @@ impl<'c> Matcher<'c> {
         }
         let index = self.selector.index(record.log_source);
         let mut hits = std::mem::take(&mut found.decided);
-        if !found.candidates.is_empty() || !hits.is_empty() && index.wants_any() {
-            enrich(&mut record, |field| index.wants(field));
+        let rules: [&[usize]; 2] = [&found.candidates, &hits];
+        if index.wants_any(&rules) {
+            enrich(&mut record, |field| index.wants(field, &rules));
+        }
+        if !found.candidates.is_empty() {
             let plain = format.framing() == Framing::Lines;
             hits.extend(self.catalogue.matches(&found.candidates, &record, plain));
             hits.sort_unstable();
