@@ -40,7 +40,11 @@ pub fn findings(messages: &[Message], writer: &mut dyn Write) -> io::Result<()> 
         let text = |text: &Option<String>| text.as_deref().map(cell).unwrap_or_default();
         let group =
             finding.group.iter().map(|(name, value)| format!("{name}={}", value.as_deref().unwrap_or_default()));
-        let evidence = finding.evidence.iter().map(|entry| format!("{}:{}", entry.source, entry.record));
+        let evidence = finding.evidence.iter().map(|entry| {
+            let others = entry.also_in.join(", ");
+            let others = if others.is_empty() { others } else { format!(" (also in {others})") };
+            format!("{}:{}{others}", entry.source, entry.record)
+        });
         rows.write_record([
             cell(&finding.id),
             finding.revision.to_string(),

@@ -1,15 +1,17 @@
 //! Findings for people.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write};
 
-use cloudvigil_core::finding::{Finding, Level, Message};
+use cloudvigil_core::finding::{Evidence, Finding, Level, Message};
 use comfy_table::{Cell, CellAlignment};
 
 use crate::terminal::{self, Sheet};
 
 /// How many resources a row names.
 const RESOURCES: usize = 2;
+/// How many places a row names where its records were read.
+const PLACES: usize = 4;
 /// The longest text of a cell, in characters.
 const CELL: usize = 80;
 /// The digits of a rule's id that tell it from others well enough.
@@ -62,8 +64,22 @@ pub fn counted(levels: impl Iterator<Item = Level>) -> String {
 
 fn title(finding: &Finding) -> String {
     let particulars = finding.particulars().map(|value| terminal::short(value, CELL));
-    let lines: Vec<String> = std::iter::once(terminal::short(&finding.title, CELL)).chain(particulars).collect();
+    let title = std::iter::once(terminal::short(&finding.title, CELL));
+    let lines: Vec<String> = title.chain(particulars).chain(seen_by(finding)).collect();
     lines.join("\n")
+}
+
+/// All that saw the same records, where it was more than one.
+fn seen_by(finding: &Finding) -> Vec<String> {
+    let places: BTreeSet<&str> = finding.evidence.iter().filter_map(Evidence::seen_by).flatten().collect();
+    let mut lines: Vec<String> = places.iter().take(PLACES).map(|place| terminal::short(place, CELL)).collect();
+    if let Some(first) = lines.first_mut() {
+        *first = format!("seen by: {first}");
+    }
+    if places.len() > PLACES {
+        lines.push(format!("and {} more", places.len() - PLACES));
+    }
+    lines
 }
 
 fn who(finding: &Finding) -> String {

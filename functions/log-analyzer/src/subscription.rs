@@ -29,7 +29,7 @@ pub fn analyse(data: &LogData, context: &Context) -> Delivery {
     }
     // A log group was subscribed on purpose: lines that no format claims are an application's.
     let options = Options { fallback: formats::by_name("application"), ..context.detector.options.clone() };
-    let source = format!("{}:{}", data.log_group, data.log_stream);
+    let source = format!("log group {}, stream {}", data.log_group, data.log_stream);
     let pipeline = Pipeline::new(context.detector.catalogue(), options);
     Delivery::Analysed(Box::new(pipeline.entries(&source, None, data.log_events.iter().map(entry))))
 }

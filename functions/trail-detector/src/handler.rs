@@ -60,7 +60,8 @@ async fn dispatch(event: &Value, left: Duration, context: &Context, counters: &m
     }
     let bytes = event.to_string().into_bytes();
     let entry = Entry { key: None, time: None, bytes: &bytes };
-    let report = pipeline(context).entries("eventbridge", formats::by_name("cloudtrail"), std::iter::once(entry));
+    let source = came_by(event);
+    let report = pipeline(context).entries(&source, formats::by_name("cloudtrail"), std::iter::once(entry));
     // An event that the pipeline left in its envelope is none of CloudTrail's.
     if !event["detail"]["eventName"].is_string() {
         return Err(Failed::NoCloudTrailEvent);
@@ -96,6 +97,14 @@ async fn poll(left: Duration, context: &Context, counters: &mut Counters) -> Res
     match failures.first() {
         None => Ok(()),
         Some(first) => Err(Failed::Poll(failures.len(), first.clone())),
+    }
+}
+
+/// The way by which an event came, as the finding names it. Another region's came by way of that region's bus.
+fn came_by(event: &Value) -> String {
+    match event["region"].as_str().filter(|region| !region.is_empty()) {
+        Some(region) => format!("EventBridge of {region}"),
+        None => "EventBridge".to_owned(),
     }
 }
 

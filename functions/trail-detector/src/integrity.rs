@@ -73,7 +73,7 @@ async fn keep(name: &str, found: &Found, context: &Context, counters: &mut Count
     if !found.records.is_empty() {
         let lines: Vec<String> = found.records.iter().map(Value::to_string).collect();
         let entries = lines.iter().map(|line| Entry { key: None, time: None, bytes: line.as_bytes() });
-        let source = format!("cloudtrail-digests:{name}");
+        let source = format!("digests of {name}");
         let report = context.detector.pipeline().entries(&source, formats::by_name("inventory"), entries);
         conclude(report, context, counters).await?;
     }

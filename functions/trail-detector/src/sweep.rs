@@ -15,7 +15,7 @@
 mod place;
 mod summary;
 
-use cloudvigil_aws::lookup::{LookupEvent, Pace, Questions, Reading, Stopped};
+use cloudvigil_aws::lookup::{LookupEvent, Pace, Questions, Reading, Stopped, source_of};
 use cloudvigil_aws::trails::Trail;
 use cloudvigil_core::formats;
 use cloudvigil_core::pipeline::Entry;
@@ -214,7 +214,7 @@ impl Sweep<'_> {
         if events.is_empty() {
             return Ok(());
         }
-        let source = format!("cloudtrail:LookupEvents:{region}");
+        let source = source_of(region);
         let pipeline = pipeline(self.context);
         let entries =
             events.iter().map(|event| Entry { key: Some(&event.id), time: None, bytes: event.event.as_bytes() });

@@ -33,6 +33,19 @@ use crate::time::{date_time, timestamp};
 
 pub use reading::{Questions, Reading};
 
+/// What a region's event history is called where it is told in which places a record was read.
+pub fn source_of(region: &str) -> String {
+    format!("{SOURCE}{region}")
+}
+
+/// Whether a place where a record was read is some region's event history.
+pub fn is_source(place: &str) -> bool {
+    place.starts_with(SOURCE)
+}
+
+/// What every event history's name as a source begins with.
+const SOURCE: &str = "CloudTrail event history of ";
+
 /// Events of a page.
 const PAGE: i32 = 50;
 

@@ -83,6 +83,10 @@ pub struct Evidence {
     pub record: u64,
     /// The entry as it stood in the log, cut to [`Evidence::MAX_TEXT`] bytes. Hostile: escape it wherever it is shown.
     pub text: String,
+    /// Where else the same record was read: what `source` is of the others, sorted, each once, the first
+    /// [`Evidence::MAX_PLACES`] of them. Hostile: names of objects and log streams are given by whoever writes there.
+    #[serde(default)]
+    pub also_in: Vec<String>,
 }
 
 impl Evidence {
@@ -90,6 +94,32 @@ impl Evidence {
     pub const MAX_TEXT: usize = 2048;
     /// The most entries that a finding carries.
     pub const MAX_ENTRIES: usize = 10;
+    /// The most other places that an entry names.
+    pub const MAX_PLACES: usize = 8;
+
+    /// One entry of two that are of the same record: the place that sorts first stands for it, and the others are named.
+    /// However many are put together, and in whatever order, the outcome is the same.
+    pub(crate) fn put_together(self, other: Self) -> Self {
+        let (mut first, second) = if other.sorts_before(&self) { (other, self) } else { (self, other) };
+        first.also_in.extend(second.also_in);
+        first.also_in.push(second.source);
+        first.also_in.retain(|place| *place != first.source);
+        first.also_in.sort_unstable();
+        first.also_in.dedup();
+        first.also_in.truncate(Self::MAX_PLACES);
+        first
+    }
+
+    /// Whether this and not the other stands for a record that was read in two places.
+    pub(crate) fn sorts_before(&self, other: &Self) -> bool {
+        (&self.source, self.record, &self.text) < (&other.source, other.record, &other.text)
+    }
+
+    /// Everywhere that the record was read, as people are told; `None` where that is one place alone.
+    pub fn seen_by(&self) -> Option<impl Iterator<Item = &str>> {
+        let places = || std::iter::once(&self.source).chain(&self.also_in).map(String::as_str);
+        (!self.also_in.is_empty()).then(places)
+    }
 }
 
 /// What is reported. The field order is that of the `json` output, whose keys are always there.

@@ -189,6 +189,7 @@ struct Entry<'a> {
     record: u64,
     time: Option<i64>,
     text: &'a str,
+    also_in: &'a [String],
 }
 
 #[derive(Debug, Clone, Serialize)]
@@ -314,6 +315,7 @@ fn evidences(finding: &Finding) -> Vec<Evidence<'_>> {
             record: entry.record,
             time: entry.time.map(jiff::Timestamp::as_millisecond),
             text: &entry.text,
+            also_in: &entry.also_in,
         },
         actor: actor.clone(),
         src_endpoint: endpoint.clone(),
@@ -355,7 +357,13 @@ mod tests {
             actor: Some("arn:aws:iam::123456789012:user/alice".to_owned()),
             source_address: Some("203.0.113.7".to_owned()),
             resources: vec!["arn:aws:cloudtrail:eu-west-1:123456789012:trail/main".to_owned()],
-            evidence: vec![finding::Evidence { time, source: "a.json".to_owned(), record: 3, text: "{}".to_owned() }],
+            evidence: vec![finding::Evidence {
+                time,
+                source: "a.json".to_owned(),
+                record: 3,
+                text: "{}".to_owned(),
+                also_in: vec!["b.json".to_owned()],
+            }],
             dedup_key: "d".to_owned(),
         };
         let guidance = Guidance {
@@ -408,6 +416,7 @@ mod tests {
             json!([{"technique": {"uid": "T1562"}, "sub_technique": {"uid": "T1562.008"}}])
         );
         assert_eq!(event["evidences"][0]["src_endpoint"], json!({"ip": "203.0.113.7"}));
+        assert_eq!(event["evidences"][0]["data"]["also_in"], json!(["b.json"]));
         assert_eq!(event.get("compliance"), None);
     }
 

@@ -70,8 +70,8 @@ impl FindingSink for SnsFindings {
 /// `message` as JSON of at most [`MAX_MESSAGE`] bytes.
 ///
 /// If it is longer, values of an absurd length are cut first; no real finding has them, and whatever follows is quick
-/// for it. Then give way, in this order: the texts of the evidence, all of them together, shorter each time; the
-/// evidence, the last entry first; the list of resources; the values that logs had a hand in. What is left always says
+/// for it. Then give way, in this order: the texts of the evidence, all of them together, shorter each time; where else
+/// its entries were read; the evidence, the last entry first; the list of resources; the values that logs had a hand in. What is left always says
 /// what was found and where it was read: an entry keeps its source and record as long as it is there.
 fn body(message: &Message) -> Result<String, String> {
     if roughly(message) <= 2 * MAX_MESSAGE {
@@ -105,19 +105,23 @@ fn ways_to_shorten(evidence: usize) -> impl Iterator<Item = Shorten> {
             }
         })
     });
+    let places = std::iter::once_with(|| -> Shorten {
+        Box::new(|message| message.finding.evidence.iter_mut().for_each(|evidence| evidence.also_in.clear()))
+    });
     let entries = (0..evidence).rev().map(|left| -> Shorten { Box::new(move |m| m.finding.evidence.truncate(left)) });
     let values = [(100, 1024), (10, 512), (1, 256)]
         .into_iter()
         .map(|(resources, limit)| -> Shorten { Box::new(move |message| cut_values(message, resources, limit)) });
-    texts.chain(entries).chain(values)
+    texts.chain(places).chain(entries).chain(values)
 }
 
 /// The bytes of what can be many or long: no more than the JSON's.
 fn roughly(message: &Message) -> usize {
     let finding = &message.finding;
-    let evidence = finding.evidence.iter().map(|evidence| evidence.text.len() + evidence.source.len());
-    let values = finding.group.values().flatten().chain(&finding.resources).chain(&finding.actor).map(String::len);
-    evidence.chain(values).sum()
+    let evidence =
+        finding.evidence.iter().flat_map(|entry| [&entry.text, &entry.source].into_iter().chain(&entry.also_in));
+    let values = finding.group.values().flatten().chain(&finding.resources).chain(&finding.actor);
+    evidence.chain(values).map(String::len).sum()
 }
 
 fn cut_values(message: &mut Message, most_resources: usize, limit: usize) {
@@ -127,7 +131,7 @@ fn cut_values(message: &mut Message, most_resources: usize, limit: usize) {
     for value in [account, region, actor, source_address].into_iter().chain(group.values_mut()).flatten() {
         cut(value, limit);
     }
-    let sources = evidence.iter_mut().map(|evidence| &mut evidence.source);
+    let sources = evidence.iter_mut().flat_map(|entry| std::iter::once(&mut entry.source).chain(&mut entry.also_in));
     for value in [title, rule].into_iter().chain(resources).chain(sources) {
         cut(value, limit);
     }
@@ -178,6 +182,7 @@ mod tests {
             source: "s3://logs/a.gz".into(),
             record,
             text: text.into(),
+            also_in: Vec::new(),
         });
         Message {
             schema: SCHEMA,
@@ -227,6 +232,17 @@ mod tests {
         let published = published(&message);
         assert_eq!((published.finding.evidence.len(), published.finding.resources.len()), (10, 20));
         assert!(published.finding.evidence.iter().all(|evidence| evidence.text.ends_with('…') && evidence.record > 0));
+    }
+
+    #[test]
+    fn then_where_else_entries_were_read() {
+        let mut message = message("text");
+        for evidence in &mut message.finding.evidence {
+            evidence.also_in = vec!["\u{1}".repeat(1000); Evidence::MAX_PLACES];
+        }
+        let published = published(&message);
+        assert!(published.finding.evidence.iter().all(|evidence| evidence.also_in.is_empty()));
+        assert_eq!(published.finding.evidence.len(), 10);
     }
 
     #[test]

@@ -4,15 +4,19 @@
 //! Every kind of correlation is among the random rules. Where the input has an end, each worker takes all windows for
 //! closed, and takes back what more input contradicts; where it has none, as in AWS, windows are closed by a clock that
 //! goes on while objects arrive, and nothing is ever taken back.
+//!
+//! Records that have an id lie in several objects, as AWS tells of a call by several ways: they count once, and the finding
+//! names every object in which it found them, in whatever order these came.
 
 #![allow(clippy::unwrap_used, reason = "what fails in a test's helper fails the test")]
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use cloudvigil_core::correlate::{Closing, Held, SETTLED, Settler, settled};
 use cloudvigil_core::detect::{Catalogue, RuleFile};
+use cloudvigil_core::finding::{Evidence, Finding};
 use cloudvigil_core::formats;
 use cloudvigil_core::pipeline::{Options, Pipeline, Report};
 use cloudvigil_core::ports::Clock;
@@ -22,7 +26,7 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
 /// How many random cases each test runs: rules, a log, its cuts and a schedule.
-const CASES: u32 = 60;
+const CASES: u32 = 50;
 /// The first second of the logs: 2026-03-01T10:00:00Z.
 const START: i64 = 1_772_359_200;
 /// How many seconds a log spans: several buckets, and windows across their borders.
@@ -115,18 +119,27 @@ fn catalogue(rules: &[(usize, u32, u32)]) -> Catalogue {
 /// What an object is analysed to; the object's name is its number.
 fn report(catalogue: &Catalogue, number: usize, lines: &[String]) -> Report {
     let options = Options { format: formats::by_name("cloudtrail"), ..Options::default() };
-    let mut analysis = Pipeline::new(catalogue, options).analysis("log", format!("object-{number}"), None);
+    let object = format!("object-{number}");
+    let mut analysis = Pipeline::new(catalogue, options).analysis(&object.clone(), object, None);
     analysis.push(lines.join("\n").as_bytes());
     analysis.finish()
 }
 
+/// What must be the same however the log is cut: count, first and last time, by id.
 type Settled = BTreeMap<String, (u64, Option<Timestamp>, Option<Timestamp>)>;
 
-/// The findings that a state holds, by id.
-fn findings(state: &EmbeddedState) -> Settled {
+/// What must be the same in whatever order the objects came: the evidence, and where else each entry was read, by id.
+type Seen = BTreeMap<String, Vec<Evidence>>;
+
+/// The findings that a state holds.
+fn findings(state: &EmbeddedState) -> Vec<Finding> {
     let marks = state.partitions("c#", SETTLED).unwrap();
-    let findings = marks.into_iter().filter_map(|(partition, item)| settled(&item.body, &partition).unwrap());
-    findings.map(|finding| (finding.id, (finding.count, finding.first_time, finding.last_time))).collect()
+    marks.into_iter().filter_map(|(partition, item)| settled(&item.body, &partition).unwrap()).collect()
+}
+
+fn moved(findings: impl IntoIterator<Item = Finding>) -> Settled {
+    let what = |finding: Finding| (finding.id, (finding.count, finding.first_time, finding.last_time));
+    findings.into_iter().map(what).collect()
 }
 
 /// How an object is worked off.
@@ -158,7 +171,7 @@ fn held(catalogue: &Catalogue, objects: &[Vec<String>], schedule: &[Work]) -> Se
 
 /// Works off objects on two threads, in the given order. While objects arrive the clock stands still, so none is late. By the clock, each step of work takes a minute, from the time
 /// when the last record was written: so windows close while objects still arrive that are not late for them.
-fn run(catalogue: &Catalogue, objects: &[Vec<String>], schedule: &[Work], closing: Closing) -> Settled {
+fn run(catalogue: &Catalogue, objects: &[Vec<String>], schedule: &[Work], closing: Closing) -> (Settled, Seen) {
     run_in_batches(catalogue, objects, schedule, closing, 1)
 }
 
@@ -169,7 +182,7 @@ fn run_in_batches(
     schedule: &[Work],
     closing: Closing,
     batch: usize,
-) -> Settled {
+) -> (Settled, Seen) {
     let clock = Arc::new(Told(AtomicI64::new(START)));
     let state = EmbeddedState::in_memory(Arc::clone(&clock) as Arc<dyn Clock>).unwrap();
     let sink = Collected::new();
@@ -210,19 +223,16 @@ fn run_in_batches(
             });
         }
     }
-    let settled = findings(&state);
+    let findings = findings(&state);
+    let settled = moved(findings.clone());
+    let seen = findings.into_iter().map(|finding| (finding.id, finding.evidence)).collect();
     // What was published last is what is settled, but for what an early worker had to take back.
-    let published: Settled = sink
-        .into_sorted()
-        .into_iter()
-        .map(|message| message.finding)
-        .map(|finding| (finding.id, (finding.count, finding.first_time, finding.last_time)))
-        .collect();
+    let published = moved(sink.into_sorted().into_iter().map(|message| message.finding));
     match closing {
         Closing::WallClock => assert_eq!(published, settled),
         Closing::EndOfInput => assert!(settled.keys().all(|id| published.contains_key(id))),
     }
-    settled
+    (settled, seen)
 }
 
 /// Random rules, a random log, its random cuts and schedule; what came of it must be what came of one pass.
@@ -234,6 +244,7 @@ fn is_exact(closing: Closing, seed: u8) {
     let config = Config { cases: CASES, failure_persistence: None, ..Config::default() };
     let mut runner = TestRunner::new_with_rng(config, TestRng::from_seed(RngAlgorithm::ChaCha, &[seed; 32]));
     let found = Mutex::new((0, BTreeMap::<usize, usize>::new()));
+    let named = AtomicUsize::new(0);
     runner
         .run(&input, |(records, rules, seed)| {
             let catalogue = catalogue(&rules);
@@ -249,7 +260,7 @@ fn is_exact(closing: Closing, seed: u8) {
                     )
                 })
                 .collect();
-            let whole = run(&catalogue, std::slice::from_ref(&lines), &[Work { object: 0, dies: false }], closing);
+            let (whole, _) = run(&catalogue, std::slice::from_ref(&lines), &[Work { object: 0, dies: false }], closing);
             {
                 let mut found = found.lock().unwrap();
                 found.0 += whole.len();
@@ -266,10 +277,15 @@ fn is_exact(closing: Closing, seed: u8) {
                 usize::try_from(random >> 33).unwrap() % below
             };
             let mut objects = vec![Vec::new(); 1 + next(lines.len())];
-            for line in lines {
-                let object = next(objects.len());
-                objects[object].push(line);
+            for (line, (.., with_id, _, _)) in lines.into_iter().zip(&records) {
+                for _ in 0..if *with_id { 1 + next(2) } else { 1 } {
+                    let object = next(objects.len());
+                    objects[object].push(line.clone());
+                }
             }
+            let in_order: Vec<Work> = (0..objects.len()).map(|object| Work { object, dies: false }).collect();
+            let (counted, seen) = run_in_batches(&catalogue, &objects, &in_order, closing, objects.len());
+            prop_assert_eq!(&counted, &whole);
             let mut schedule: Vec<Work> =
                 (0..objects.len()).map(|object| Work { object, dies: next(4) == 0 }).collect();
             for _ in 0..next(4) {
@@ -281,12 +297,15 @@ fn is_exact(closing: Closing, seed: u8) {
             if closing == Closing::EndOfInput {
                 prop_assert_eq!(&held(&catalogue, &objects, &schedule), &whole);
             }
-            prop_assert_eq!(run(&catalogue, &objects, &schedule, closing), whole);
+            named.fetch_add(seen.values().flatten().filter(|entry| !entry.also_in.is_empty()).count(), Ordering::Relaxed);
+            prop_assert_eq!(run(&catalogue, &objects, &schedule, closing), (whole, seen));
             Ok(())
         })
         .unwrap();
     let (findings, kinds) = found.into_inner().unwrap();
     assert_eq!(kinds.len(), KINDS.len(), "every kind was there");
+    let named = named.into_inner();
+    assert!(named > 500, "{named} entries that were read in several places show little");
     println!("{CASES} cases, {findings} findings, {} random rules", kinds.values().sum::<usize>());
     assert!(findings > 500, "{findings} findings show little");
 }
@@ -316,12 +335,13 @@ fn one_log_in_a_thousand_objects_is_one_log() {
         })
         .collect();
     for closing in [Closing::EndOfInput, Closing::WallClock] {
-        let whole = run(&catalogue, std::slice::from_ref(&lines), &[Work { object: 0, dies: false }], closing);
+        let (whole, _) = run(&catalogue, std::slice::from_ref(&lines), &[Work { object: 0, dies: false }], closing);
         let objects: Vec<_> = lines.iter().map(|line| vec![line.clone()]).collect();
         let mut schedule: Vec<_> =
             (0..1_000).map(|object| Work { object: object * 333 % 1_000, dies: object % 25 == 0 }).collect();
         schedule.extend((0..1_000).step_by(10).map(|object| Work { object, dies: false }));
-        assert_eq!(run_in_batches(&catalogue, &objects, &schedule, closing, 250), whole, "{closing:?}");
+        let (found, _) = run_in_batches(&catalogue, &objects, &schedule, closing, 250);
+        assert_eq!(found, whole, "{closing:?}");
         println!("1000 objects, {} findings, {closing:?}", whole.len());
     }
 }

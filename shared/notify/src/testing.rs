@@ -246,6 +246,7 @@ pub fn message(id: &str) -> Message {
                 text: format!(
                     r#"{{"eventVersion":"1.11","userIdentity":{{"type":"IAMUser","principalId":"AIDAEXAMPLE","arn":"arn:aws:iam::123456789012:user/alice","accountId":"123456789012","userName":"alice"}},"eventTime":"2026-11-22T07:15:03Z","eventSource":"cloudtrail.amazonaws.com","eventName":"StopLogging","awsRegion":"eu-central-1","sourceIPAddress":"203.0.113.77","userAgent":"aws-cli/2.31.0 md/prompt#off","requestParameters":{{"name":"arn:aws:cloudtrail:eu-central-1:123456789012:trail/main"}},"responseElements":null,"eventID":"{event}","readOnly":false,"eventType":"AwsApiCall","managementEvent":true,"recipientAccountId":"123456789012"}}"#
                 ),
+                also_in: Vec::new(),
             }],
             dedup_key: "0123456789abcdef0123456789abcdef".to_owned(),
         },
@@ -279,6 +280,7 @@ pub fn hostile() -> Message {
             source: evil.to_owned(),
             record,
             text: format!("{evil}{}", "<&\u{200b}".repeat(350_000)),
+            also_in: vec![evil.to_owned(); 8],
         })
         .collect();
     message.guidance.references = vec![evil.to_owned(), "javascript:alert(1)".to_owned()];

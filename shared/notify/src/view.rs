@@ -56,6 +56,8 @@ pub(crate) struct Fact {
 pub(crate) struct EvidenceView {
     pub time: String,
     pub place: String,
+    /// All that saw it, if that is more than one.
+    pub seen_by: Option<String>,
     pub text: String,
 }
 
@@ -113,6 +115,9 @@ impl FindingView {
                 .map(|entry| EvidenceView {
                     time: entry.time.map_or_else(|| "no time".to_owned(), time),
                     place: format!("{}, record {}", visible::line(&entry.source, VALUE), entry.record),
+                    seen_by: entry
+                        .seen_by()
+                        .map(|places| places.map(|place| visible::line(place, VALUE)).collect::<Vec<_>>().join("; ")),
                     text: visible::lines(entry.text.trim_end(), extent.evidence_text),
                 })
                 .collect(),

@@ -4,15 +4,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use cloudvigil_aws::Clients;
-use cloudvigil_aws::lookup::{Pace, Questions, Reading, Tally};
+use cloudvigil_aws::lookup::{Pace, Questions, Reading, Tally, is_source, source_of};
 use cloudvigil_core::detect::{Catalogue, Rule};
 use cloudvigil_core::finding::Message;
 use jiff::Timestamp;
 
 use crate::terminal;
-
-/// How a source that is a region's history is named.
-const SOURCE: &str = "cloudtrail history of ";
 
 /// What a region's history has.
 pub struct History {
@@ -54,7 +51,7 @@ pub async fn histories(
 
 /// Whether a finding tells of events, not of the trails' state.
 pub fn tells_of_events(message: &Message) -> bool {
-    message.finding.evidence.iter().any(|entry| entry.source.starts_with(SOURCE))
+    message.finding.evidence.iter().any(|entry| is_source(&entry.source))
 }
 
 async fn history(
@@ -82,5 +79,5 @@ async fn history(
     if tally.incomplete > 0 {
         errors.push(format!("{} events came without an id or a record", tally.incomplete));
     }
-    History { source: format!("{SOURCE}{region}"), events: events.into_iter().collect(), errors }
+    History { source: source_of(region), events: events.into_iter().collect(), errors }
 }

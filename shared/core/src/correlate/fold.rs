@@ -1,6 +1,7 @@
 //! The contributions of a partition to its finding.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::ops::Range;
 
 use jiff::Timestamp;
@@ -11,6 +12,7 @@ use super::plan::{Micros, Node, Occurrence};
 use super::{bucket_length, dedup_key, finding_id};
 use crate::detect::Catalogue;
 use crate::finding::{Evidence, Finding};
+use crate::record::Facts;
 
 /// The most resources that a finding names.
 pub(crate) const MAX_RESOURCES: usize = 20;
@@ -27,6 +29,8 @@ pub(super) struct Folded {
     pub records: usize,
     /// The finding, if the condition is fulfilled.
     pub finding: Option<Finding>,
+    /// The record that each entry of its evidence is of.
+    pub shown: Vec<RecordKey>,
 }
 
 /// Folds the contributions of a partition. Aligned windows that end after `closed` are not closed yet.
@@ -38,8 +42,9 @@ pub(super) fn folded(
 ) -> Folded {
     let contributors = distinct(stored);
     let hot = hot_records(&catalogue.rule(partition.rule).plan, partition, &contributors, closed);
-    let finding = hot.map(|hot| finding_of(catalogue, partition, stored, &hot));
-    Folded { records: contributors.records.len(), finding }
+    let found = hot.map(|hot| finding_of(catalogue, partition, stored, &hot));
+    let (finding, shown) = found.map_or_else(Default::default, |(finding, shown)| (Some(finding), shown));
+    Folded { records: contributors.records.len(), finding, shown }
 }
 
 fn finding_of(
@@ -47,24 +52,25 @@ fn finding_of(
     partition: &Partition,
     stored: &[&StoredContributions],
     hot: &[&Contributor],
-) -> Finding {
+) -> (Finding, Vec<RecordKey>) {
     let rule = catalogue.rule(partition.rule);
-    let evidence = chosen(stored, hot);
+    let chosen = chosen(stored, hot);
     // What the entries agree on: a brute force against ten users was done by none of them.
-    let known = |read: fn(&KeptEvidence) -> Option<&String>| {
-        let mut values = evidence.iter().filter_map(|kept| read(kept));
+    let known = |read: fn(&Facts) -> Option<&String>| {
+        let mut values = chosen.iter().filter_map(|read_in| read(read_in.facts()));
         let first = values.next()?;
         values.all(|value| value == first).then(|| first.clone())
     };
     let mut resources: Vec<String> = Vec::new();
-    for resource in evidence.iter().flat_map(|kept| &kept.facts.resources) {
+    for resource in chosen.iter().flat_map(|read_in| &read_in.facts().resources) {
         if resources.len() < MAX_RESOURCES && !resources.contains(resource) {
             resources.push(resource.clone());
         }
     }
     let attempted = rule.detection.is_some() && rule.is_about_tampering() && hot.iter().all(|record| record.failed);
     let time = |micros: Option<Micros>| micros.and_then(|micros| Timestamp::from_microsecond(micros).ok());
-    Finding {
+    let shown = chosen.iter().map(|read_in| read_in.best.key).collect();
+    let finding = Finding {
         id: finding_id(&rule.id, &partition.group, partition.bucket),
         revision: 1,
         rule: rule.id.clone(),
@@ -74,14 +80,15 @@ fn finding_of(
         first_time: time(hot.iter().filter_map(|record| record.time).min()),
         last_time: time(hot.iter().filter_map(|record| record.time).max()),
         group: partition.group.clone(),
-        account: known(|kept| kept.facts.account.as_ref()),
-        region: known(|kept| kept.facts.region.as_ref()),
-        actor: known(|kept| kept.facts.actor.as_ref()),
-        source_address: known(|kept| kept.facts.source_address.as_ref()),
+        account: known(|facts| facts.account.as_ref()),
+        region: known(|facts| facts.region.as_ref()),
+        actor: known(|facts| facts.actor.as_ref()),
+        source_address: known(|facts| facts.source_address.as_ref()),
         resources,
-        evidence: evidence.iter().map(|kept| kept.evidence.clone()).collect(),
+        evidence: chosen.into_iter().map(ReadIn::into_evidence).collect(),
         dedup_key: dedup_key(&rule.id, &partition.group),
-    }
+    };
+    (finding, shown)
 }
 
 /// A record that contributed, counted once whatever number of objects it came in.
@@ -162,23 +169,73 @@ fn hot_records<'r>(
     (!found.is_empty()).then_some(found)
 }
 
+/// What was kept of one record, wherever it was read.
+struct ReadIn<'s> {
+    /// The place that stands for it.
+    best: &'s KeptEvidence,
+    others: Vec<&'s KeptEvidence>,
+}
+
+impl ReadIn<'_> {
+    fn facts(&self) -> &Facts {
+        &self.best.facts
+    }
+
+    fn into_evidence(self) -> Evidence {
+        let others = self.others.into_iter().map(|other| other.evidence.clone());
+        others.fold(self.best.evidence.clone(), Evidence::put_together)
+    }
+}
+
 /// At most [`Evidence::MAX_ENTRIES`] entries of these records, which are sorted by their keys: by time, then hash; each
 /// record once.
-fn chosen<'s>(stored: &[&'s StoredContributions], records: &[&Contributor]) -> Vec<&'s KeptEvidence> {
-    let mut kept: HashMap<RecordKey, &KeptEvidence> = HashMap::new();
+fn chosen<'s>(stored: &[&'s StoredContributions], records: &[&Contributor]) -> Vec<ReadIn<'s>> {
+    let mut kept: HashMap<RecordKey, ReadIn<'s>> = HashMap::new();
     for evidence in stored.iter().flat_map(|part| &part.evidence) {
-        if records.binary_search_by_key(&evidence.key, |record| record.key).is_ok() {
-            let best = kept.entry(evidence.key).or_insert(evidence);
-            // The same record read in two places: the place that sorts first stands for it.
-            if (&evidence.evidence.source, evidence.evidence.record) < (&best.evidence.source, best.evidence.record) {
-                *best = evidence;
+        if records.binary_search_by_key(&evidence.key, |record| record.key).is_err() {
+            continue;
+        }
+        match kept.entry(evidence.key) {
+            Entry::Vacant(place) => drop(place.insert(ReadIn { best: evidence, others: Vec::new() })),
+            Entry::Occupied(mut place) => {
+                let read_in = place.get_mut();
+                let other = if evidence.evidence.sorts_before(&read_in.best.evidence) {
+                    std::mem::replace(&mut read_in.best, evidence)
+                } else {
+                    evidence
+                };
+                read_in.others.push(other);
             }
         }
     }
     let mut chosen: Vec<_> = kept.into_values().collect();
-    chosen.sort_unstable_by_key(|kept| kept.order());
+    chosen.sort_unstable_by_key(|read_in| read_in.best.order());
     chosen.truncate(Evidence::MAX_ENTRIES);
     chosen
+}
+
+/// The evidence of one finding by its records, put together from what was known of it before and what is known now: each
+/// record's places are those of both. `more`: records that only the second knows are taken up too.
+pub(super) fn put_together(
+    known: (&[RecordKey], &[Evidence]),
+    other: (&[RecordKey], &[Evidence]),
+    more: bool,
+) -> (Vec<RecordKey>, Vec<Evidence>) {
+    let entries = |(keys, evidence): (&[RecordKey], &[Evidence])| -> Vec<(RecordKey, Evidence)> {
+        keys.iter().copied().zip(evidence.iter().cloned()).collect()
+    };
+    let mut all: BTreeMap<RecordKey, Evidence> = entries(known).into_iter().collect();
+    for (key, entry) in entries(other) {
+        match all.remove(&key) {
+            Some(known) => drop(all.insert(key, known.put_together(entry))),
+            None if more => drop(all.insert(key, entry)),
+            None => {}
+        }
+    }
+    let mut all: Vec<_> = all.into_iter().collect();
+    all.sort_by_key(|(key, entry)| (entry.time, *key));
+    all.truncate(Evidence::MAX_ENTRIES);
+    all.into_iter().unzip()
 }
 
 #[cfg(test)]

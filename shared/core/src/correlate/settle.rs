@@ -11,6 +11,9 @@
 //! some time after they end; for each window that something was contributed to, an item says so from when on it can be
 //! settled, and [`Settler::settle_due`] takes these up. What comes later than that is still folded in, but what has
 //! been published stands.
+//!
+//! The same record, read once more in another place, moves nothing. The mark alone is written anew then, so that it says by
+//! how many ways the record was seen; nothing is published, and the revision stays.
 
 use std::collections::BTreeSet;
 
@@ -18,8 +21,9 @@ use futures::{StreamExt, TryStreamExt, stream};
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
+use super::contribution::RecordKey;
 use super::contributions::{Contributions, Partition, StoredContributions, next_bucket, previous_bucket};
-use super::fold::{Folded, folded};
+use super::fold::{Folded, folded, put_together};
 use super::plan::Micros;
 use super::windows::{PENDING, Pending};
 use crate::detect::{Catalogue, Rule};
@@ -79,12 +83,16 @@ struct Mark {
     closed: Option<Micros>,
     /// The finding, if there is one.
     finding: Option<Finding>,
+    /// The record that each entry of its evidence is of. A mark of before this was kept has none.
+    #[serde(default)]
+    shown: Vec<RecordKey>,
 }
 
 impl Mark {
     /// What is to be marked, and whether its finding is to be published; `None`: it stands as it is.
     fn after(before: Option<&Self>, rule: &Rule, folded: Folded, closed: Option<Micros>) -> Option<(Self, bool)> {
-        let Folded { records, mut finding } = folded;
+        let Folded { records, mut finding, mut shown } = folded;
+        let is_monotone = rule.plan.is_monotone();
         let marked = before.and_then(|before| before.finding.as_ref());
         let revision = before.map_or(0, |before| before.revision.max(marked.map_or(0, |finding| finding.revision)));
         let moved = match (marked, &finding) {
@@ -96,7 +104,7 @@ impl Mark {
             }
         };
         // From less than before: contributions have expired, and the finding stands as it was.
-        let stands = if rule.plan.is_monotone() {
+        let stands = if is_monotone {
             let fewer = |finding: &Finding| marked.is_some_and(|marked| finding.count < marked.count);
             !moved || finding.as_ref().is_some_and(fewer)
         } else {
@@ -106,13 +114,39 @@ impl Mark {
             })
         };
         if stands {
-            return None;
+            let seen = finding.and_then(|finding| before?.seen_in_more_places(&finding, &shown, is_monotone));
+            return seen.map(|mark| (mark, false));
         }
         let revision = revision + u64::from(moved);
         if let Some(finding) = &mut finding {
             finding.revision = revision;
+            if let (Some(before), Some(marked)) = (before, marked) {
+                // What has expired since takes no place away.
+                let known = (before.shown.as_slice(), marked.evidence.as_slice());
+                (shown, finding.evidence) = put_together((&shown, &finding.evidence), known, is_monotone);
+            }
         }
-        Some((Self { schema: SCHEMA, revision, records, closed, finding }, moved))
+        Some((Self { schema: SCHEMA, revision, records, closed, finding, shown }, moved))
+    }
+
+    /// The same mark, if its finding's records were read in places that it does not name yet: that moves no finding, and
+    /// yet it is to be known by how many ways it was seen.
+    fn seen_in_more_places(&self, found: &Finding, shown: &[RecordKey], is_monotone: bool) -> Option<Self> {
+        let marked = self.finding.as_ref()?;
+        let now = (shown, found.evidence.as_slice());
+        let (shown, evidence) = if self.shown.len() == marked.evidence.len() {
+            put_together((&self.shown, &marked.evidence), now, is_monotone)
+        } else if found.count == marked.count {
+            // Of a mark of before it is not known which records its entries are of.
+            (shown.to_vec(), found.evidence.clone())
+        } else {
+            return None;
+        };
+        (evidence != marked.evidence).then(|| Self {
+            finding: Some(Finding { evidence, ..marked.clone() }),
+            shown,
+            ..*self
+        })
     }
 }
 

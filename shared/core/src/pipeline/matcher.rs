@@ -241,7 +241,8 @@ impl<'c> Matcher<'c> {
         let source = &self.stats.source;
         let describe = || {
             let text = cut(&record.raw);
-            let evidence = Evidence { time: record.time, source: source.clone(), record: number, text };
+            let also_in = Vec::new();
+            let evidence = Evidence { time: record.time, source: source.clone(), record: number, text, also_in };
             (evidence, bounded(format.facts(record)))
         };
         let catalogue = self.catalogue;

@@ -108,6 +108,11 @@ fn catalogue() -> Catalogue {
 
 /// An object: a login from one address at each of these times on 1 March 2026, `-` for one without a time.
 fn report(catalogue: &Catalogue, times: &str) -> crate::pipeline::Report {
+    report_of(catalogue, "test", times)
+}
+
+/// The same, read in this place.
+fn report_of(catalogue: &Catalogue, place: &str, times: &str) -> crate::pipeline::Report {
     let events: Vec<String> = times
         .split_whitespace()
         .map(|time| {
@@ -117,15 +122,20 @@ fn report(catalogue: &Catalogue, times: &str) -> crate::pipeline::Report {
         .collect();
     let pipeline = Pipeline::new(catalogue, Options::default());
     let entries = events.iter().map(|event| Entry { key: None, time: None, bytes: event.as_bytes() });
-    let report = pipeline.entries("test", crate::formats::by_name("cloudtrail"), entries);
+    let report = pipeline.entries(place, crate::formats::by_name("cloudtrail"), entries);
     assert_eq!(report.stats.parsed, events.len() as u64);
     report
 }
 
 /// Settles such an object.
 async fn analyse(memory: &Memory, times: &str) -> Result<usize, SettleError> {
+    analyse_of(memory, "test", times).await
+}
+
+/// The same, read in this place.
+async fn analyse_of(memory: &Memory, place: &str, times: &str) -> Result<usize, SettleError> {
     let catalogue = catalogue();
-    let report = report(&catalogue, times);
+    let report = report_of(&catalogue, place, times);
     let closing = Closing::EndOfInput;
     let settler = Settler { catalogue: &catalogue, state: memory, sink: &memory.sink, clock: &Noon, closing };
     let touched = settler.put(&report.object, report.contributions).await?;
@@ -205,6 +215,94 @@ fn a_mark_never_goes_back() {
     memory.items.lock().unwrap().extend(everything);
     assert_eq!(settled_now(&memory, "10:04:00").unwrap(), 1);
     assert_eq!((marks(&memory)[0].count, marks(&memory)[0].revision), (5, 2));
+}
+
+/// Where the records of the one finding that is marked were read: the place that stands for each, and the others.
+fn places(memory: &Memory) -> Vec<(String, Vec<String>)> {
+    let marks = marks(memory);
+    let [finding] = marks.as_slice() else { panic!("{marks:?}") };
+    finding.evidence.iter().map(|entry| (entry.source.clone(), entry.also_in.clone())).collect()
+}
+
+fn read_in(memory: &Memory, place: &str, times: &str) -> usize {
+    analyse_of(memory, place, times).now_or_never().expect("nothing here waits").unwrap()
+}
+
+fn place(first: &str, others: &[&str]) -> (String, Vec<String>) {
+    (first.to_owned(), others.iter().map(|other| (*other).to_owned()).collect())
+}
+
+const THREE: &str = "10:00:00 10:01:00 10:02:00";
+
+#[test]
+fn who_sees_the_same_records_again_is_named_and_nothing_is_published() {
+    for order in [["bus", "file", "history"], ["history", "file", "bus"], ["file", "bus", "history"]] {
+        let memory = Memory::default();
+        for (number, by) in order.into_iter().enumerate() {
+            assert_eq!(read_in(&memory, by, THREE), usize::from(number == 0), "{by} of {order:?}");
+        }
+        read_in(&memory, order[0], THREE);
+        assert_eq!(places(&memory), vec![place("bus", &["file", "history"]); 3], "{order:?}");
+        assert_eq!(published(&memory), [finding(1, 3, "10:00:00", "10:02:00")]);
+        assert_eq!(marks(&memory)[0].revision, 1);
+        // One of them brings what the others have not.
+        assert_eq!(read_in(&memory, "file", "10:03:00"), 1);
+        let mut expected = vec![place("bus", &["file", "history"]); 3];
+        expected.push(place("file", &[]));
+        assert_eq!(places(&memory), expected, "{order:?}");
+    }
+}
+
+#[test]
+fn what_has_expired_takes_no_place_away() {
+    let memory = Memory::default();
+    read_in(&memory, "bus", THREE);
+    read_in(&memory, "file", THREE);
+    let expire = || memory.items.lock().unwrap().retain(|(_, sort), _| sort == MARK);
+    expire();
+    // As many as before, by another way; then fewer; then more.
+    assert_eq!(read_in(&memory, "history", THREE), 0);
+    assert_eq!(places(&memory), vec![place("bus", &["file", "history"]); 3]);
+    expire();
+    assert_eq!(read_in(&memory, "a log group", "10:00:00 10:01:00"), 0);
+    assert_eq!(marks(&memory)[0].count, 3);
+    expire();
+    let all = format!("{THREE} 10:03:00");
+    assert_eq!(read_in(&memory, "history", &all), 1);
+    assert_eq!((marks(&memory)[0].count, marks(&memory)[0].revision), (4, 2));
+    let places = places(&memory);
+    assert_eq!(places[2..], [place("bus", &["file", "history"]), place("history", &[])]);
+}
+
+#[test]
+fn a_mark_of_before_records_were_known_by_their_entries_is_read() {
+    let memory = Memory::default();
+    read_in(&memory, "bus", THREE);
+    for ((_, sort), item) in memory.items.lock().unwrap().iter_mut() {
+        let mut body: serde_json::Value = serde_json::from_slice(&item.body).unwrap();
+        if sort == MARK {
+            body.as_object_mut().unwrap().remove("shown").unwrap();
+            for entry in body["finding"]["evidence"].as_array_mut().unwrap() {
+                entry.as_object_mut().unwrap().remove("also_in").unwrap();
+            }
+            item.body = serde_json::to_vec(&body).unwrap();
+        }
+    }
+    assert_eq!(read_in(&memory, "file", THREE), 0);
+    assert_eq!(places(&memory), vec![place("bus", &["file"]); 3]);
+    assert_eq!(marks(&memory)[0].revision, 1);
+}
+
+#[test]
+fn an_entry_names_so_many_places_and_no_more() {
+    let memory = Memory::default();
+    let names: Vec<String> = (0..20).map(|number| format!("place {:02}", number * 7 % 20)).collect();
+    for name in &names {
+        read_in(&memory, name, THREE);
+    }
+    let (first, others) = places(&memory).remove(0);
+    let expected: Vec<String> = (1..=8).map(|number| format!("place {number:02}")).collect();
+    assert_eq!((first.as_str(), others), ("place 00", expected));
 }
 
 #[test]
