@@ -1,15 +1,15 @@
 //! A client for the emulated AWS: plain HTTP, signed, one method for each of AWS's protocols.
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use jiff::Timestamp;
 use serde_json::{Value, json};
 use ureq::Agent;
 use ureq::http::Request;
 
+use super::clock::now;
 use super::sigv4::{self, Credentials, canonical_query, encode};
 
 /// The longest answer that is read: a function's log, a list of mails.
@@ -107,6 +107,11 @@ impl Aws {
         Self { source_address: Some(address.to_owned()), ..self.clone() }
     }
 
+    /// Its address.
+    pub fn endpoint(&self) -> String {
+        format!("http://{}", self.host)
+    }
+
     /// The address of an object, as `CloudFormation` is given it.
     pub fn object_url(&self, bucket: &str, key: &str) -> String {
         format!("http://{}/{bucket}/{}", self.host, encode(key, true))
@@ -200,8 +205,19 @@ impl Aws {
     /// Writes an object, and returns its version where the bucket keeps versions. The key is given as it is, not
     /// encoded.
     pub fn put_object(&self, bucket: &str, key: &str, body: &[u8]) -> Result<Option<String>> {
+        self.put_object_with(bucket, key, body, &[])
+    }
+
+    /// Writes an object with headers of its own: `x-amz-meta-...`.
+    pub fn put_object_with(
+        &self,
+        bucket: &str,
+        key: &str,
+        body: &[u8],
+        headers: &[(&str, &str)],
+    ) -> Result<Option<String>> {
         let path = format!("/{bucket}/{}", encode(key, true));
-        let answer = self.call("s3", "PUT", &path, &[], &[], body)?;
+        let answer = self.call("s3", "PUT", &path, &[], headers, body)?;
         let answer = answer.success(&format!("put s3://{bucket}/{key}"))?;
         Ok(answer.headers.get("x-amz-version-id").and_then(|id| id.to_str().ok()).map(str::to_owned))
     }
@@ -265,8 +281,7 @@ impl Aws {
         headers: &[(&str, &str)],
         body: &[u8],
     ) -> Result<Answer> {
-        let now = Timestamp::try_from(SystemTime::now()).context("read the clock")?;
-        let date = now.strftime("%Y%m%dT%H%M%SZ").to_string();
+        let date = now().strftime("%Y%m%dT%H%M%SZ").to_string();
         let authorization = sigv4::authorization(
             &self.credentials,
             &sigv4::Request { service, region: &self.region, method, path, query, host: &self.host, date: &date, body },

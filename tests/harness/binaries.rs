@@ -1,4 +1,4 @@
-//! The functions' binaries, built by the `cargo` that runs the tests, and zips as Lambda takes them.
+//! The functions' and the command line's binaries, built by the `cargo` that runs the tests, and zips as Lambda takes them.
 
 use std::collections::BTreeMap;
 use std::env;
@@ -14,6 +14,9 @@ use zip::{CompressionMethod, ZipWriter};
 
 /// The functions, named as their packages, their binaries and their folders are.
 pub const FUNCTIONS: [&str; 4] = ["inventory-scanner", "log-analyzer", "notifier", "trail-detector"];
+
+/// The command line's binary.
+pub const COMMAND_LINE: &str = "cloudvigil";
 
 /// The build that this test binary is part of.
 pub struct Build {
@@ -46,16 +49,13 @@ impl Build {
         Ok(Self { target: target.to_owned(), profile, triple })
     }
 
-    /// Builds the functions and zips each.
-    pub fn functions(&self) -> Result<BTreeMap<&'static str, Arc<[u8]>>> {
-        let binaries = self.build()?;
-        FUNCTIONS
-            .into_iter()
-            .map(|function| {
-                let path = binaries.get(function).with_context(|| format!("cargo built no binary `{function}`"))?;
-                Ok((function, zipped(path)?))
-            })
-            .collect()
+    /// Builds the functions and the command line: each one's path, by name.
+    pub fn binaries(&self) -> Result<BTreeMap<&'static str, PathBuf>> {
+        let mut built = self.build()?;
+        let binaries = FUNCTIONS.into_iter().chain([COMMAND_LINE]).map(|binary| {
+            Ok((binary, built.remove(binary).with_context(|| format!("cargo built no binary `{binary}`"))?))
+        });
+        binaries.collect()
     }
 
     fn build(&self) -> Result<BTreeMap<String, PathBuf>> {
@@ -63,14 +63,14 @@ impl Build {
         let mut command = Command::new(cargo);
         command.current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));
         // The whole workspace and a test target among what is built: the features of the dependencies are then
-        // those of `cargo test --workspace`, and all but the four binaries themselves has been built already.
+        // those of `cargo test --workspace`, and all but the binaries themselves has been built already.
         command.args(["build", "--workspace", "--test", "stories", "--message-format", "json-render-diagnostics"]);
         command.args(["--profile", &self.profile]).arg("--target-dir").arg(&self.target);
         if let Some(triple) = &self.triple {
             command.args(["--target", triple]);
         }
-        for function in FUNCTIONS {
-            command.args(["--bin", function]);
+        for binary in FUNCTIONS.into_iter().chain([COMMAND_LINE]) {
+            command.args(["--bin", binary]);
         }
         // What cargo sets for a test that it runs is no part of a build: left in place, build scripts that look at
         // such a variable would run again, and all that depends on them would be compiled again.
@@ -98,7 +98,7 @@ impl Build {
 
 /// A zip whose one entry, `bootstrap`, starts the binary at `path`: the emulator runs functions on this machine, and
 /// the binaries of a debug build have 200 MB, which every emulator would be sent and every start would unpack.
-fn zipped(path: &Path) -> Result<Arc<[u8]>> {
+pub fn zipped(path: &Path) -> Result<Arc<[u8]>> {
     let path = path.to_str().with_context(|| format!("{} is no UTF-8", path.display()))?;
     let script = format!("#!/bin/sh\nexec '{}'\n", path.replace('\'', r"'\''"));
     let options = SimpleFileOptions::default().compression_method(CompressionMethod::Stored).unix_permissions(0o755);

@@ -7,10 +7,14 @@ use std::fs;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use jiff::SignedDuration;
 use serde_json::{Value, json};
 
 use super::aws::{Aws, Invocation};
 use super::binaries::FUNCTIONS;
+use super::clock::now;
 use super::emulator::{ACCOUNT, Emulator, Mail, REGION};
 use super::ground::function_zips;
 use super::poll::poll_until;
@@ -92,6 +96,46 @@ impl<'a> Cloudvigil<'a> {
     /// Invokes a function, named as its folder is, and waits for its answer.
     pub fn invoke(&self, function: &str, payload: &Value) -> Result<Invocation> {
         self.root().invoke(&format!("{STACK}-{function}"), payload)
+    }
+
+    /// Lets the trail-detector look at everything that it looks at by its schedule. It must not fail.
+    pub fn poll(&self) -> Result<()> {
+        let poll = self.invoke("trail-detector", &json!({"task": "poll"}))?;
+        ensure!(poll.error.is_none(), "the poll failed: {} {}", poll.payload, poll.log);
+        Ok(())
+    }
+
+    /// Every finding as it is settled in the state.
+    pub fn findings(&self) -> Result<Vec<Value>> {
+        let (mut findings, mut next) = (Vec::new(), Value::Null);
+        loop {
+            let mut scan = json!({"TableName": self.stack.id("StateTable")?});
+            if !next.is_null() {
+                scan["ExclusiveStartKey"] = next;
+            }
+            let answer = self.root().json("dynamodb", "DynamoDB_20120810.Scan", &scan)?;
+            let marks = answer["Items"].as_array().into_iter().flatten().filter(|item| item["sk"]["S"] == "finding");
+            for mark in marks {
+                let body = BASE64.decode(mark["body"]["B"].as_str().unwrap_or_default()).context("an item's body")?;
+                let mark: Value = serde_json::from_slice(&body).context("an item's body")?;
+                findings.extend(Some(mark["finding"].clone()).filter(|finding| !finding.is_null()));
+            }
+            next = answer["LastEvaluatedKey"].clone();
+            if next.is_null() {
+                return Ok(findings);
+            }
+        }
+    }
+
+    /// Puts an item into the state, as if a function had done so.
+    pub fn remember(&self, partition: &str, sort: &str, body: &Value) -> Result<()> {
+        let expires = (now() + SignedDuration::from_hours(24)).as_second();
+        let item = json!({
+            "pk": {"S": partition}, "sk": {"S": sort}, "version": {"N": "1"}, "ttl": {"N": expires.to_string()},
+            "body": {"B": BASE64.encode(body.to_string())},
+        });
+        let put = json!({"TableName": self.stack.id("StateTable")?, "Item": item});
+        self.root().json("dynamodb", "DynamoDB_20120810.PutItem", &put).map(|_| ())
     }
 
     /// What a function wrote into its log group, oldest first.

@@ -1,5 +1,5 @@
-//! What all stories share, each made once, by the first story that needs it: the functions' zips and the emulator's
-//! Python. What could not be made fails every story that needs it, with the reason.
+//! What all stories share, each made once, by the first story that needs it: the binaries, the functions' zips and the
+//! emulator's Python. What could not be made fails every story that needs it, with the reason.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use anyhow::{Result, anyhow};
 
-use super::binaries::Build;
+use super::binaries::{Build, COMMAND_LINE, FUNCTIONS, zipped};
 use super::python;
 
 /// Each function's zip, by the function's name.
@@ -23,7 +23,20 @@ pub fn emulator_python() -> Result<&'static PathBuf> {
 /// The functions, ready to be uploaded.
 pub fn function_zips() -> Result<&'static Zips> {
     static ZIPS: OnceLock<Result<Zips, String>> = OnceLock::new();
-    once(&ZIPS, "the functions", || Build::current()?.functions())
+    once(&ZIPS, "the functions", || {
+        let binaries = binaries()?;
+        FUNCTIONS.into_iter().map(|function| Ok((function, zipped(&binaries[function])?))).collect()
+    })
+}
+
+/// The command line.
+pub fn command_line() -> Result<&'static PathBuf> {
+    Ok(&binaries()?[COMMAND_LINE])
+}
+
+fn binaries() -> Result<&'static BTreeMap<&'static str, PathBuf>> {
+    static BINARIES: OnceLock<Result<BTreeMap<&'static str, PathBuf>, String>> = OnceLock::new();
+    once(&BINARIES, "the binaries", || Build::current()?.binaries())
 }
 
 fn once<T>(cell: &'static OnceLock<Result<T, String>>, what: &str, make: fn() -> Result<T>) -> Result<&'static T> {

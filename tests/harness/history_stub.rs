@@ -1,8 +1,9 @@
 //! A CloudTrail that a story writes: its event history pages by fifty, the newest first, and throttles now and then,
-//! which the emulator's does not.
+//! which the emulator's does not; it may be closed to everybody; and it tells the public keys of digests.
 //!
-//! It answers `LookupEvents`, `DescribeTrails`, `GetTrailStatus` and `GetEventSelectors` in
-//! `application/x-amz-json-1.1`; see <https://docs.aws.amazon.com/awscloudtrail/latest/APIReference/>.
+//! It answers `LookupEvents`, `DescribeTrails`, `GetTrailStatus`, `GetEventSelectors` and `ListPublicKeys` in
+//! `application/x-amz-json-1.1`; see <https://docs.aws.amazon.com/awscloudtrail/latest/APIReference/>. There is one trail,
+//! `main`, which delivers to the bucket [`BUCKET`].
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -11,9 +12,16 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 
 use anyhow::{Context as _, Result};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use jiff::Timestamp;
 use serde_json::{Value, json};
 
+use super::clock::now;
 use super::emulator::{ACCOUNT, REGION};
+
+/// The bucket of the trail.
+pub const BUCKET: &str = "trail-logs";
 
 /// The most events of a page, as on AWS.
 const PAGE: usize = 50;
@@ -42,17 +50,41 @@ struct State {
     /// CloudTrail events, the newest first, and each one's time in seconds.
     events: Vec<(i64, Value)>,
     asked: Mutex<Asked>,
+    history_is_closed: AtomicBool,
+    trail: Mutex<Trail>,
+    keys: Mutex<Vec<Value>>,
     ended: AtomicBool,
 }
 
+/// The trail's status, in seconds.
+#[derive(Clone, Copy)]
+struct Trail {
+    started: i64,
+    /// When it was stopped, if it was.
+    stopped: Option<i64>,
+}
+
 impl HistoryStub {
-    /// Serves the history of the stack's region, given as CloudTrail events with the seconds of their `eventTime`;
-    /// every other region's is empty.
-    pub fn start(mut events: Vec<(i64, Value)>) -> Result<Self> {
+    /// Serves the history of the stack's region, given as CloudTrail events; every other region's is empty. The trail has
+    /// been logging since a month ago.
+    pub fn start(events: Vec<Value>) -> Result<Self> {
+        let timed = |event: Value| {
+            let time = event["eventTime"].as_str().context("an event has a time")?;
+            Ok((time.parse::<Timestamp>()?.as_second(), event))
+        };
+        let mut events: Vec<(i64, Value)> = events.into_iter().map(timed).collect::<Result<_>>()?;
         events.sort_by_key(|(seconds, _)| std::cmp::Reverse(*seconds));
+        let trail = Trail { started: now().as_second() - 30 * 86_400, stopped: None };
         let listener = TcpListener::bind(("127.0.0.1", 0)).context("find a free port")?;
         let address = listener.local_addr().context("find a free port")?;
-        let state = Arc::new(State { events, asked: Mutex::default(), ended: AtomicBool::new(false) });
+        let state = Arc::new(State {
+            events,
+            asked: Mutex::default(),
+            history_is_closed: AtomicBool::new(false),
+            trail: Mutex::new(trail),
+            keys: Mutex::default(),
+            ended: AtomicBool::new(false),
+        });
         let shared = Arc::clone(&state);
         let server = thread::spawn(move || {
             for stream in listener.incoming() {
@@ -75,6 +107,27 @@ impl HistoryStub {
         format!("http://{}", self.address)
     }
 
+    /// Refuses from now on to tell the history of any region.
+    pub fn close_history(&self) {
+        self.state.history_is_closed.store(true, Ordering::SeqCst);
+    }
+
+    /// Stops the trail, a minute ago.
+    pub fn stop_trail(&self) {
+        self.state.trail().stopped = Some(now().as_second() - 60);
+    }
+
+    /// Starts the trail again.
+    pub fn start_trail(&self) {
+        self.state.trail().started = now().as_second();
+    }
+
+    /// Tells of a public key, in DER as PKCS #1 has it.
+    pub fn tell_key(&self, fingerprint: &str, der: &[u8]) {
+        let key = json!({"Value": BASE64.encode(der), "Fingerprint": fingerprint, "ValidityStartTime": 0});
+        self.state.keys.lock().unwrap_or_else(PoisonError::into_inner).push(key);
+    }
+
     /// What was asked so far.
     pub fn asked(&self) -> Asked {
         self.state.asked().clone()
@@ -95,6 +148,10 @@ impl Drop for HistoryStub {
 impl State {
     fn asked(&self) -> std::sync::MutexGuard<'_, Asked> {
         self.asked.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn trail(&self) -> std::sync::MutexGuard<'_, Trail> {
+        self.trail.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Answers one request and closes the connection.
@@ -133,21 +190,35 @@ impl State {
 
     fn answer(&self, operation: &str, region: &str, request: &Value) -> (&'static str, Value) {
         let trail = format!("arn:aws:cloudtrail:{REGION}:{ACCOUNT}:trail/main");
-        let newest = self.events.first().map_or(0, |(seconds, _)| *seconds);
         match operation {
+            "LookupEvents" if self.history_is_closed.load(Ordering::SeqCst) => {
+                let message = "a policy of the organization closes the event history";
+                ("400 Bad Request", json!({"__type": "AccessDeniedException", "message": message}))
+            }
             "LookupEvents" => self.lookup(region, request),
+            "ListPublicKeys" => {
+                let keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
+                ("200 OK", json!({"PublicKeyList": *keys}))
+            }
             "DescribeTrails" => {
                 let main = json!({
-                    "Name": "main", "TrailARN": trail, "HomeRegion": REGION, "S3BucketName": "trail-logs",
+                    "Name": "main", "TrailARN": trail, "HomeRegion": REGION, "S3BucketName": BUCKET,
                     "IsMultiRegionTrail": true, "IsOrganizationTrail": false, "LogFileValidationEnabled": true,
                     "IncludeGlobalServiceEvents": true, "HasCustomEventSelectors": false,
                 });
                 ("200 OK", json!({"trailList": [main]}))
             }
-            "GetTrailStatus" => (
-                "200 OK",
-                json!({"IsLogging": true, "LatestDeliveryTime": newest, "StartLoggingTime": newest - 86_400}),
-            ),
+            "GetTrailStatus" => {
+                let Trail { started, stopped } = *self.trail();
+                let is_logging = stopped.is_none_or(|stopped| stopped < started);
+                let delivered = stopped.filter(|_| !is_logging).unwrap_or_else(|| now().as_second() - 60);
+                let mut status =
+                    json!({"IsLogging": is_logging, "LatestDeliveryTime": delivered, "StartLoggingTime": started});
+                if let Some(stopped) = stopped {
+                    status["StopLoggingTime"] = json!(stopped);
+                }
+                ("200 OK", status)
+            }
             "GetEventSelectors" => {
                 let all = json!({"ReadWriteType": "All", "IncludeManagementEvents": true, "DataResources": []});
                 ("200 OK", json!({"TrailARN": trail, "EventSelectors": [all]}))

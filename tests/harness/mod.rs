@@ -2,6 +2,7 @@
 
 pub mod aws;
 pub mod binaries;
+pub mod clock;
 pub mod cloudvigil;
 pub mod emulator;
 pub mod ground;

@@ -20,7 +20,7 @@ pub fn story(story: &Story) -> Result<()> {
     root.logs("CreateLogStream", &json!({"logGroupName": GROUP, "logStreamName": "bastion"}))?;
     let cloudvigil = Cloudvigil::deploy(story, &emulator, &[("LogGroup1", GROUP)])?;
 
-    let time = recently()?;
+    let time = recently();
     let event = |message: String| json!({"timestamp": time.as_millisecond(), "message": message});
     let mut events: Vec<Value> =
         (0..ATTEMPTS).map(|attempt| event(failed_password(time, "198.51.100.23", 40_000 + attempt))).collect();

@@ -26,7 +26,7 @@ pub fn story(story: &Story) -> Result<()> {
     // What happens, by the words that its mail has: an object, a call, a delivery of log events. That the trail no longer
     // logs is a finding of its own, which speaks of the call too.
     let happened = ["198.51.100.41", "Trail logging stopped", "198.51.100.42"];
-    root.put_object("logs", "web.log.gz", &gzipped(&access_log_with_injection("198.51.100.41", "192.0.2.10")?)?)?;
+    root.put_object("logs", "web.log.gz", &gzipped(&access_log_with_injection("198.51.100.41", "192.0.2.10"))?)?;
     emulator.user("mallory")?.cloudtrail("StopLogging", &json!({"Name": "cloudvigil-trail"}))?;
     let delivery = subscription_delivery("198.51.100.42")?;
     invoke(&cloudvigil, "log-analyzer", &delivery)?;
@@ -75,7 +75,7 @@ fn invoke(cloudvigil: &Cloudvigil<'_>, function: &str, event: &Value) -> Result<
 /// A brute force as a subscription delivers it
 /// (<https://docs.aws.amazon.com/AmazonCloudWatch/latest/logs/SubscriptionFilters.html#LambdaFunctionExample>).
 fn subscription_delivery(attacker: &str) -> Result<Value> {
-    let time = recently()?;
+    let time = recently();
     let events: Vec<Value> = (0..25_u16)
         .map(|number| {
             let message = failed_password(time, attacker, 40_000 + number);

@@ -17,7 +17,7 @@ pub fn story(story: &Story) -> Result<()> {
     emulator.root.create_event_bucket("logs")?;
     let cloudvigil = Cloudvigil::deploy(story, &emulator, &[("LogBucket", "logs"), ("LogPrefix1", "web/")])?;
 
-    let log = access_log_with_injection("198.51.100.7", "192.0.2.10")?;
+    let log = access_log_with_injection("198.51.100.7", "192.0.2.10");
     emulator.root.put_object("logs", KEY, &gzipped(&log)?)?;
     let mail = cloudvigil.mail(Duration::from_secs(30), "the injection", |mail| mail.text.contains("198.51.100.7"))?;
     ensure!(mail.subject.to_lowercase().contains("sql"), "the subject says nothing of SQL: {}", mail.subject);

@@ -1,18 +1,18 @@
 //! Lines of logs as servers write them, for the stories' objects and log groups.
 
 use std::io::Write as _;
-use std::time::{Duration, SystemTime};
 
 use anyhow::{Context as _, Result};
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
+use crate::harness::clock::now;
 use crate::harness::sigv4::encode;
 
 /// A few seconds ago.
-pub fn recently() -> Result<Timestamp> {
-    Timestamp::try_from(SystemTime::now() - Duration::from_secs(30)).context("read the clock")
+pub fn recently() -> Timestamp {
+    now() - SignedDuration::from_secs(30)
 }
 
 /// A request in the combined format
@@ -26,8 +26,8 @@ pub fn access_line(time: Timestamp, address: &str, path: &str, query: &str, stat
 }
 
 /// An access log: ordinary requests of `bystander` around one SQL injection by `attacker`.
-pub fn access_log_with_injection(attacker: &str, bystander: &str) -> Result<String> {
-    let time = recently()?;
+pub fn access_log_with_injection(attacker: &str, bystander: &str) -> String {
+    let time = recently();
     let attack = "1' UNION SELECT username, password FROM users WHERE '1'='1' -- ";
     let mut log = String::new();
     for number in 0..40 {
@@ -36,7 +36,7 @@ pub fn access_log_with_injection(attacker: &str, bystander: &str) -> Result<Stri
             log.push_str(&access_line(time, attacker, "/item", attack, 200));
         }
     }
-    Ok(log)
+    log
 }
 
 /// A failed login by password, as OpenSSH writes it through syslog

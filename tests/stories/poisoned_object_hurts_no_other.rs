@@ -24,7 +24,7 @@ pub fn story(story: &Story) -> Result<()> {
     // Nothing is read until everything has happened.
     cloudvigil.take_messages("LogAnalyzerObjects", false)?;
     for (number, attacker) in ATTACKERS.iter().enumerate() {
-        let log = gzipped(&access_log_with_injection(attacker, "192.0.2.10")?)?;
+        let log = gzipped(&access_log_with_injection(attacker, "192.0.2.10"))?;
         root.put_object("logs", &format!("good-{number}.log.gz"), &log)?;
         if number == 0 {
             // A gzip header, and then no deflate stream.

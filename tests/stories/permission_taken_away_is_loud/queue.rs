@@ -21,7 +21,7 @@ pub fn log_analyzer(trials: &Trials<'_>) -> Result<()> {
     trials.each(|action, trial| {
         number += 1;
         let key = format!("without/{number}.log.gz");
-        let log = gzipped(&access_log_with_injection(&format!("198.51.100.{number}"), "192.0.2.10")?)?;
+        let log = gzipped(&access_log_with_injection(&format!("198.51.100.{number}"), "192.0.2.10"))?;
         let version = trials.cloudvigil.emulator.root.put_object(BUCKET, &key, &log)?;
         let version = match trial {
             Trial::Object => None,
@@ -120,7 +120,7 @@ pub fn finding(cloudvigil: &Cloudvigil<'_>) -> Result<Value> {
     }
     let tap = Tap::open(cloudvigil)?;
     let root = &cloudvigil.emulator.root;
-    root.put_object(BUCKET, "template.log.gz", &gzipped(&access_log_with_injection(FOUND, "192.0.2.10")?)?)?;
+    root.put_object(BUCKET, "template.log.gz", &gzipped(&access_log_with_injection(FOUND, "192.0.2.10"))?)?;
     let message =
         json!({"QueueUrl": cloudvigil.stack.id(OBJECTS[0])?, "MessageBody": created("template.log.gz", None)});
     root.sqs("SendMessage", &message)?;

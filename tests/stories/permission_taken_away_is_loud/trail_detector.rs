@@ -9,8 +9,9 @@ use serde_json::{Value, json};
 use super::table::Trial;
 use super::{LIMIT, Trials, counted, is_error, names};
 use crate::harness::aws::Invocation;
-use crate::harness::emulator::{ACCOUNT, REGION};
+use crate::harness::emulator::ACCOUNT;
 use crate::harness::poll::poll_until;
+use crate::stories::calls::{by_event_bridge, call};
 use crate::stories::log_lines::recently;
 
 /// Who stops a trail, which only the event history tells.
@@ -33,13 +34,13 @@ pub fn trials(trials: &Trials<'_>) -> Result<()> {
         number += 1;
         match trial {
             Trial::Call => {
-                let call = stop_logging(number)?;
+                let call = stop_logging(number);
                 trials.fails(action, &call)?;
                 let judged = trials.succeeds(&call)?;
                 ensure!(counted(judged.log.lines(), "Findings") > 0, "it was lost:\n{}", judged.log);
                 Ok(())
             }
-            Trial::CallLater => ends_as_a_dead_letter(trials, action, &stop_logging(number)?),
+            Trial::CallLater => ends_as_a_dead_letter(trials, action, &stop_logging(number)),
             Trial::Poll => {
                 cloudvigil.set_timeout(trials.function, SHORT)?;
                 trials.fails(action, &poll)?;
@@ -104,23 +105,7 @@ fn ends_as_a_dead_letter(trials: &Trials<'_>, action: &str, call: &Value) -> Res
 }
 
 /// A call that stops a trail, as EventBridge delivers it.
-fn stop_logging(number: u32) -> Result<Value> {
-    let time = recently()?.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
-    let user = json!({
-        "type": "IAMUser", "principalId": "AIDAEXAMPLEMALLORY00", "accountId": ACCOUNT, "userName": "mallory",
-        "arn": format!("arn:aws:iam::{ACCOUNT}:user/mallory"), "accessKeyId": "AKIAEXAMPLEMALLORY00",
-    });
-    let detail = json!({
-        "eventVersion": "1.11", "userIdentity": user, "eventTime": time, "eventSource": "cloudtrail.amazonaws.com",
-        "eventName": "StopLogging", "awsRegion": REGION, "sourceIPAddress": "203.0.113.9",
-        "userAgent": "aws-cli/2.31.0", "requestParameters": {"name": "main"}, "responseElements": null,
-        "requestID": format!("request-{number}"), "eventID": format!("00000000-0000-4000-8000-{number:012}"),
-        "readOnly": false, "eventType": "AwsApiCall", "managementEvent": true, "recipientAccountId": ACCOUNT,
-        "eventCategory": "Management",
-    });
-    Ok(json!({
-        "version": "0", "id": format!("envelope-{number}"), "detail-type": "AWS API Call via CloudTrail",
-        "source": "aws.cloudtrail", "account": ACCOUNT, "time": time, "region": REGION, "resources": [],
-        "detail": detail,
-    }))
+fn stop_logging(number: u32) -> Value {
+    let id = format!("00000000-0000-4000-8000-{number:012}");
+    by_event_bridge(&call(recently(), &id, "StopLogging", &json!({"name": "main"})))
 }
