@@ -244,7 +244,7 @@ fn is_exact(closing: Closing, seed: u8) {
     let config = Config { cases: CASES, failure_persistence: None, ..Config::default() };
     let mut runner = TestRunner::new_with_rng(config, TestRng::from_seed(RngAlgorithm::ChaCha, &[seed; 32]));
     let found = Mutex::new((0, BTreeMap::<usize, usize>::new()));
-    let named = AtomicUsize::new(0);
+    let several = AtomicUsize::new(0);
     runner
         .run(&input, |(records, rules, seed)| {
             let catalogue = catalogue(&rules);
@@ -284,7 +284,7 @@ fn is_exact(closing: Closing, seed: u8) {
                 }
             }
             let in_order: Vec<Work> = (0..objects.len()).map(|object| Work { object, dies: false }).collect();
-            let (counted, seen) = run_in_batches(&catalogue, &objects, &in_order, closing, objects.len());
+            let (counted, places) = run_in_batches(&catalogue, &objects, &in_order, closing, objects.len());
             prop_assert_eq!(&counted, &whole);
             let mut schedule: Vec<Work> =
                 (0..objects.len()).map(|object| Work { object, dies: next(4) == 0 }).collect();
@@ -297,15 +297,15 @@ fn is_exact(closing: Closing, seed: u8) {
             if closing == Closing::EndOfInput {
                 prop_assert_eq!(&held(&catalogue, &objects, &schedule), &whole);
             }
-            named.fetch_add(seen.values().flatten().filter(|entry| !entry.also_in.is_empty()).count(), Ordering::Relaxed);
-            prop_assert_eq!(run(&catalogue, &objects, &schedule, closing), (whole, seen));
+            several.fetch_add(places.values().flatten().filter(|entry| !entry.also_in.is_empty()).count(), Ordering::Relaxed);
+            prop_assert_eq!(run(&catalogue, &objects, &schedule, closing), (whole, places));
             Ok(())
         })
         .unwrap();
     let (findings, kinds) = found.into_inner().unwrap();
     assert_eq!(kinds.len(), KINDS.len(), "every kind was there");
-    let named = named.into_inner();
-    assert!(named > 500, "{named} entries that were read in several places show little");
+    let several = several.into_inner();
+    assert!(several > 500, "{several} entries that were read in several places show little");
     println!("{CASES} cases, {findings} findings, {} random rules", kinds.values().sum::<usize>());
     assert!(findings > 500, "{findings} findings show little");
 }
