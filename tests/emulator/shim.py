@@ -8,6 +8,7 @@ does, `permissions.py` the permissions that AWS's services use in a role's name;
   speaks plain HTTP;
 * a function's log is taken to be whole when nothing has come for a tenth of a second, not for 5 ms: on a busy machine
   the end would go to the next invocation's log;
+* a function's log group has what Lambda itself writes (START, END, REPORT) only where `SystemLogLevel` asks for it;
 * the account has two regions: the emulated ones are all alike, and thirty of them take fifteen times as long.
 
 All of this replaces private functions of the emulator. `self_check` names, before anything is served, the ones that
@@ -25,7 +26,7 @@ import ministack.app as app
 import permissions
 import trail
 from ministack.core import lambda_runtime, responses
-from ministack.services import account
+from ministack.services import account, cloudwatch_logs, lambda_svc
 from ministack.services.cloudformation import provisioners
 
 REGIONS = ["us-east-1", "eu-central-1"]
@@ -33,6 +34,9 @@ REGIONS = ["us-east-1", "eu-central-1"]
 NEEDED = (
     (account, "_REGIONS_LIST", None),
     (app, "main", ()),
+    (cloudwatch_logs, "_append_log_events", ("stream", "events")),
+    (cloudwatch_logs, "_fanout_to_subscription_filters", ("group_name", "stream_name", "events")),
+    (lambda_svc, "_emit_lambda_logs", ("func", "request_id", "log_text", "error", "duration_ms")),
     (app, "pin_request_origin", ("source_ip", "secure_transport")),
     (lambda_runtime.Worker, "_drain_stderr_bounded", ("first_line_wait", "idle_confirm", "hard_cap")),
     (responses, "get_region", ()),
@@ -64,9 +68,36 @@ def alarms_over_several_metrics(handler):
     return {**handler, "create": create}
 
 
+def without_platform_lines():
+    """Keeps what Lambda itself writes out of log groups whose function asks for warnings alone."""
+    emit, append, fan_out = (
+        lambda_svc._emit_lambda_logs, cloudwatch_logs._append_log_events,
+        cloudwatch_logs._fanout_to_subscription_filters)
+    emitting = threading.local()
+
+    def kept(events):
+        dropped = getattr(emitting, "dropped", ())
+        return [event for event in events if not (dropped and event["message"].startswith(dropped))]
+
+    def emit_by_level(func, request_id, *rest, **named):
+        logging = (func.get("config") or func).get("LoggingConfig") or {}
+        lines = tuple(f"{word} RequestId: {request_id}" for word in ("START", "END", "REPORT"))
+        emitting.dropped = lines if logging.get("SystemLogLevel") == "WARN" else ()
+        try:
+            emit(func, request_id, *rest, **named)
+        finally:
+            emitting.dropped = ()
+
+    lambda_svc._emit_lambda_logs = emit_by_level
+    cloudwatch_logs._append_log_events = lambda stream, events: append(stream, kept(events))
+    cloudwatch_logs._fanout_to_subscription_filters = lambda group_name, stream_name, events: fan_out(
+        group_name, stream_name, kept(events))
+
+
 def install():
     trail.install()
     permissions.install()
+    without_platform_lines()
     handlers = provisioners._RESOURCE_HANDLERS
     handlers["AWS::CloudWatch::Alarm"] = alarms_over_several_metrics(handlers["AWS::CloudWatch::Alarm"])
     pin_request_origin = app.pin_request_origin

@@ -40,8 +40,7 @@ pub fn story(story: &Story) -> Result<()> {
 
     stub.start_trail();
     poll(&cloudvigil)?;
-    let told =
-        || Ok(cloudvigil.findings()?.into_iter().find(|finding| finding["title"] == "Trail is back"));
+    let told = || Ok(cloudvigil.findings()?.into_iter().find(|finding| finding["title"] == "Trail is back"));
     let told: Value = poll_until(Duration::from_secs(5), "the return is told", told)?;
     ensure!(told["resources"].to_string().contains("trail/main"), "what returned: {told}");
     cloudvigil.settle()?;

@@ -26,7 +26,7 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
 /// How many random cases each test runs: rules, a log, its cuts and a schedule.
-const CASES: u32 = 50;
+const CASES: u32 = 40;
 /// The first second of the logs: 2026-03-01T10:00:00Z.
 const START: i64 = 1_772_359_200;
 /// How many seconds a log spans: several buckets, and windows across their borders.
@@ -305,8 +305,11 @@ fn is_exact(closing: Closing, seed: u8) {
     let (findings, kinds) = found.into_inner().unwrap();
     assert_eq!(kinds.len(), KINDS.len(), "every kind was there");
     let several = several.into_inner();
-    assert!(several > 500, "{several} entries that were read in several places show little");
-    println!("{CASES} cases, {findings} findings, {} random rules", kinds.values().sum::<usize>());
+    assert!(several > 200, "{several} entries that were read in several places show little");
+    println!(
+        "{CASES} cases, {findings} findings, {several} entries in several places, {} random rules",
+        kinds.values().sum::<usize>()
+    );
     assert!(findings > 500, "{findings} findings show little");
 }
 
