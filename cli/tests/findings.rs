@@ -111,6 +111,24 @@ fn a_table_is_for_people() {
 }
 
 #[test]
+fn a_record_that_lies_in_two_files_is_one_that_both_have_seen() {
+    let folder = Folder::new();
+    folder
+        .write("a.json", stop(1))
+        .write("copy/b.json", format!("{}\n{}", support::record(2, "GetTrailStatus"), stop(1)));
+    let found = folder.scan(&["--output", "json", "."]).json();
+    let [finding] = found.as_slice() else { panic!("{found:?}") };
+    let entries = finding["evidence"].as_array().unwrap();
+    assert_eq!((&finding["count"], entries.len()), (&json!(1), 1));
+    assert_eq!((&entries[0]["source"], &entries[0]["also_in"]), (&json!("a.json"), &json!(["copy/b.json"])));
+    assert!(folder.scan(&["--output", "csv", "."]).stdout.contains("a.json:1 (also in copy/b.json)"));
+    let table = folder.scan(&["."]).stdout;
+    assert!(table.contains("seen by: a.json") && table.contains("copy/b.json"), "{table}");
+    let alone = folder.scan(&["--output", "json", "a.json"]).json();
+    assert_eq!(alone[0]["evidence"][0]["also_in"], json!([]), "the key is always there");
+}
+
+#[test]
 fn runs_that_share_a_state_end_like_one_pass() {
     let folder = Folder::new();
     folder.write(

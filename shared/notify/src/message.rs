@@ -141,6 +141,21 @@ mod tests {
     }
 
     #[test]
+    fn all_that_saw_it_are_named() {
+        let mut message = message("f1");
+        assert!(!write(&message).unwrap().text.contains("Seen by"));
+        let entry = &mut message.finding.evidence[0];
+        entry.source = "CloudTrail event history of eu-central-1".to_owned();
+        entry.also_in = vec!["EventBridge of eu-central-1".to_owned(), "s3://trail/x.json.gz".to_owned()];
+        let Written { text, html, .. } = write(&message).unwrap();
+        let expected = "CloudTrail event history of eu-central-1, record 17\n\
+                        Seen by: CloudTrail event history of eu-central-1\n         EventBridge of eu-central-1\n         \
+                        s3://trail/x.json.gz\n  | {";
+        assert!(text.contains(expected), "{text}");
+        assert!(html.contains("<br><bdi>EventBridge of eu-central-1</bdi>"), "{html}");
+    }
+
+    #[test]
     fn text_and_html_say_the_same_to_the_reader() {
         let written = write(&message("f1")).unwrap();
         for part in [&written.html, &written.text] {

@@ -57,7 +57,7 @@ pub(crate) struct EvidenceView {
     pub time: String,
     pub place: String,
     /// All that saw it, if that is more than one.
-    pub seen_by: Option<String>,
+    pub seen_by: Vec<String>,
     pub text: String,
 }
 
@@ -115,9 +115,7 @@ impl FindingView {
                 .map(|entry| EvidenceView {
                     time: entry.time.map_or_else(|| "no time".to_owned(), time),
                     place: format!("{}, record {}", visible::line(&entry.source, VALUE), entry.record),
-                    seen_by: entry
-                        .seen_by()
-                        .map(|places| places.map(|place| visible::line(place, VALUE)).collect::<Vec<_>>().join("; ")),
+                    seen_by: entry.seen_by().into_iter().flatten().map(|place| visible::line(place, VALUE)).collect(),
                     text: visible::lines(entry.text.trim_end(), extent.evidence_text),
                 })
                 .collect(),
