@@ -18,7 +18,8 @@ pub fn story(story: &Story) -> Result<()> {
 
     let start = Instant::now();
     mallory.cloudtrail("StopLogging", &json!({"Name": "cloudvigil-trail"}))?;
-    let mail = cloudvigil.mail(LIMIT, "StopLogging", |mail| mail.text.contains("StopLogging"))?;
+    // That the trail no longer logs is mailed too, by another finding, and may come first.
+    let mail = cloudvigil.mail(LIMIT, "StopLogging", |mail| mail.subject.contains("Trail logging stopped"))?;
     eprintln!("StopLogging was mailed after {:.1?}", start.elapsed());
 
     ensure!(mail.to == [RECIPIENT], "whom it is to: {mail:?}");
