@@ -16,6 +16,7 @@ mod lint;
 mod load;
 mod pipelines;
 mod placeholders;
+mod tree;
 mod values;
 
 use std::borrow::Cow;

@@ -178,9 +178,19 @@ fn dashes_of_command_lines_are_interchangeable() {
 #[test]
 fn fields_may_have_to_exist_or_be_like_others() {
     check(vec![
-        // Null is absent here too, otherwise than the specification has it: what a denied call did not say is not there.
-        meaning("s: {f|exists: true}", vec![f("x"), f(""), f(0)], vec![json!({"g": 1}), f(Value::Null)]),
-        meaning("s: {f|exists: false}", vec![json!({"g": 1})], vec![f("x"), f("")]),
+        // Whether it is there, not what its value is.
+        meaning("s: {f|exists: true}", vec![f("x"), f(""), f(0), f(Value::Null)], vec![json!({"g": 1})]),
+        meaning("s: {f|exists: false}", vec![json!({"g": 1})], vec![f("x"), f(""), f(Value::Null)]),
+        meaning(
+            "s: {f.g|exists: true}",
+            vec![f(json!({"g": null})), f(json!([{"h": 1}, {"g": 1}])), json!({"f.g": null})],
+            vec![f(Value::Null), f(json!({"h": 1})), json!({"g": 1})],
+        ),
+        meaning(
+            "s: [{f|exists: true}, {g|exists: true}]",
+            vec![f(Value::Null), json!({"g": 1})],
+            vec![json!({"h": 1})],
+        ),
         meaning("s: {f|fieldref: g}", vec![json!({"f": "a", "g": "A"})], vec![json!({"f": "a", "g": "b"}), f("a")]),
         meaning(
             "s: {f|fieldref|contains: g}",
@@ -245,11 +255,41 @@ fn a_dot_leads_into_an_object_or_is_part_of_a_name() {
             vec![json!({"a": {}}), json!({}), json!({"a": {"b": null}})],
             vec![json!({"a": {"b": 1}})],
         ),
+        // The dot may be in the name of any of them.
+        meaning(
+            "s: {a.b.c: x}",
+            vec![json!({"a": {"b.c": "x"}}), json!({"a.b": {"c": "x"}}), json!({"a": [{"b.c": "y"}, {"b.c": "x"}]})],
+            vec![json!({"a": {"b.c": "y"}}), json!({"a": {"b": {"d": "x"}}}), json!({"b.c": "x"})],
+        ),
+        meaning(
+            "s: {a.b.com:aud|contains: x}",
+            vec![json!({"a": {"b.com:aud": "1x1"}})],
+            vec![json!({"a": {"b": "x"}}), json!({"b.com:aud": "x"})],
+        ),
         meaning(
             "s: {a.b|exists: false}",
             vec![json!({"a": {"c": 1}})],
             vec![json!({"a": {"b": 1}}), json!({"a.b": 1})],
         ),
+    ]);
+}
+
+#[test]
+fn what_is_looked_for_in_an_object_is_looked_for_in_all_of_it() {
+    check(vec![
+        meaning(
+            "s: {f|contains: Suspended}",
+            vec![f(json!({"g": {"status": "Suspended"}})), f(json!([{"g": ["x", "suspended"]}]))],
+            vec![f(json!({"Suspended": "x"})), f(json!({})), json!({"g": "Suspended"})],
+        ),
+        meaning(
+            "s: {f|contains|all: ['\"Allow\"', '\"s3:Get\"']}",
+            vec![f(json!({"name": "x", "document": r#"{"Effect": "Allow", "Action": "s3:Get"}"#}))],
+            vec![f(json!({"document": r#"{"Effect": "Allow"}"#}))],
+        ),
+        meaning("s: {f: '*'}", vec![f(json!({"g": "x"}))], vec![json!({"g": 1})]),
+        meaning("s: {f: null}", vec![f(Value::Null)], vec![f(json!({})), f(json!({"g": null}))]),
+        meaning("s: {f|exists: true}", vec![f(json!({}))], vec![json!({"g": {}})]),
     ]);
 }
 

@@ -5,6 +5,8 @@
 //!   does not.
 //! - `null` among several values matches no absent field: it becomes an alternative of its own.
 //! - `'|all'` over keywords is taken for a comparison: each keyword becomes a selection.
+//! - `exists` does not hold of a field that is null: it asks for the field by a name for its presence, see
+//!   [`super::tree`]. Within a list's members it is left as it is.
 //!
 //! `shared/core/tests/sigma_semantics.rs` shows each.
 
@@ -12,9 +14,31 @@ use rsigma_parser::{
     Detection, DetectionItem, Detections, FieldSpec, Modifier, SigmaString, SigmaValue, SpecialChar, StringPart,
 };
 
+use super::event::DERIVED;
+use super::tree::{MEMBERS, PRESENCE};
+
 /// Puts a rule's selections into words that rsigma takes as they are meant.
 pub(super) fn translate(detections: &mut Detections) {
+    detections.named.values_mut().for_each(translate_names);
     detections.named.values_mut().for_each(translate_detection);
+}
+
+/// Gives the fields of a record, not those of a list's members, the names by which more than their value is told.
+fn translate_names(detection: &mut Detection) {
+    let named = |prefix: &str, name: &mut String| {
+        if !name.starts_with(DERIVED) {
+            name.insert_str(0, prefix);
+        }
+    };
+    match detection {
+        Detection::AllOf(items) => {
+            let items = items.iter_mut().filter(|item| item.field.has_modifier(Modifier::Exists));
+            items.filter_map(|item| item.field.name.as_mut()).for_each(|name| named(PRESENCE, name));
+        }
+        Detection::AnyOf(parts) | Detection::And(parts) => parts.iter_mut().for_each(translate_names),
+        Detection::ArrayMatch { field, .. } => named(MEMBERS, field),
+        Detection::Conditional { .. } | Detection::Keywords(_) => {}
+    }
 }
 
 fn translate_detection(detection: &mut Detection) {

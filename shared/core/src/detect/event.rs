@@ -3,18 +3,19 @@
 use std::borrow::Cow;
 use std::cell::OnceCell;
 
-use rsigma_eval::{Event, EventValue, JsonEvent};
+use rsigma_eval::{Event, EventValue};
 use serde_json::Value;
 
+use super::tree::{MEMBERS, PRESENCE, Tree};
 use crate::fields::{Flat, find};
 use crate::record::Record;
 
 /// The fields that [`crate::enrich`] adds begin so.
-const DERIVED: &str = "cloudvigil.";
+pub(super) const DERIVED: &str = "cloudvigil.";
 
 pub(super) struct RecordEvent<'r> {
     record: &'r Record<'r>,
-    tree: OnceCell<JsonEvent<'r>>,
+    tree: OnceCell<Tree<'r>>,
     plain: bool,
 }
 
@@ -24,33 +25,45 @@ impl<'r> RecordEvent<'r> {
     }
 
     pub(super) fn text(&self, name: &str) -> Option<String> {
-        match self.get_field(name)? {
+        match self.value(name)? {
             EventValue::Null => None,
             EventValue::Str(text) => Some(text.into_owned()),
             other => Some(other.to_json().to_string()),
         }
     }
 
-    /// The fields as a tree, as rsigma reads one.
-    fn tree(&self) -> &JsonEvent<'r> {
-        self.tree.get_or_init(|| JsonEvent::borrow(self.record.fields.tree()))
+    /// The fields as a tree.
+    fn tree(&self) -> &Tree<'r> {
+        self.tree.get_or_init(|| Tree::new(self.record.fields.tree(), self.record.log_source.keys))
+    }
+
+    /// A field's value as it stands.
+    fn value(&self, name: &str) -> Option<EventValue<'_>> {
+        if name.starts_with(DERIVED) {
+            return self.record.derived.get(name).map(EventValue::from);
+        }
+        // A line's fields are not nested, and their names have no dots.
+        match self.record.fields.as_flat() {
+            Some(fields) => find(fields, name).map(|value| match value {
+                Flat::Text(text) => EventValue::Str(Cow::Borrowed(text)),
+                Flat::Number(number) => i64::try_from(*number).map_or_else(|_| large(*number), EventValue::Int),
+                Flat::Flag(flag) => EventValue::Bool(*flag),
+            }),
+            None => self.tree().value(name),
+        }
     }
 }
 
 impl Event for RecordEvent<'_> {
     fn get_field(&self, path: &str) -> Option<EventValue<'_>> {
-        if path.starts_with(DERIVED) {
-            return self.record.derived.get(path).map(EventValue::from);
+        if self.record.fields.as_flat().is_none() && !path.starts_with(DERIVED) {
+            return self.tree().get_field(path);
         }
-        // A line's fields are not nested, and their names have no dots.
-        if let Some(fields) = self.record.fields.as_flat() {
-            return find(fields, path).map(|value| match value {
-                Flat::Text(text) => EventValue::Str(Cow::Borrowed(text)),
-                Flat::Number(number) => i64::try_from(*number).map_or_else(|_| large(*number), EventValue::Int),
-                Flat::Flag(flag) => EventValue::Bool(*flag),
-            });
+        // A line's fields are never null, and none is a list.
+        if let Some(name) = path.strip_prefix(PRESENCE) {
+            return self.value(name).map(|_| EventValue::Bool(true));
         }
-        self.tree().get_field(path)
+        self.value(path.strip_prefix(MEMBERS).unwrap_or(path))
     }
 
     fn any_string_value(&self, predicate: &dyn Fn(&str) -> bool) -> bool {

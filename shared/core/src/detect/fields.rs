@@ -10,6 +10,8 @@ use rsigma_parser::{ConditionExpr, Detection, DetectionItem, Detections, Modifie
 use serde::{Deserialize, Serialize};
 
 use super::WantedLogSource;
+use super::event::DERIVED;
+use crate::formats::application;
 use crate::record::LogSource;
 
 /// The fields of a log source.
@@ -20,9 +22,6 @@ struct Declared {
     /// Its fields; of JSON the top-level names.
     fields: &'static [&'static str],
 }
-
-/// What is worked out for every log source begins so.
-const DERIVED: &str = "cloudvigil.";
 
 const fn log_source(
     products: &'static [&'static str],
@@ -73,6 +72,7 @@ static DECLARED: [Declared; 5] = [
             "auth_method",
             "invalid_user",
             "target_user",
+            "USER",
             "command",
         ],
     },
@@ -306,8 +306,10 @@ pub(super) fn unknown(detections: &Detections, wanted: &WantedLogSource) -> Unkn
 
 /// Whether a rule may be about a log source whose records have any fields.
 fn is_open(wanted: &WantedLogSource) -> bool {
-    let open =
-        [log_source(&["application"], &["application"], &["application"]), log_source(&["aws"], &[], &["inventory"])];
+    let open = [
+        log_source(application::PRODUCTS, application::SERVICES, &["application"]),
+        log_source(&["aws"], &[], &["inventory"]),
+    ];
     open.iter().any(|open| wanted.fits(open))
 }
 

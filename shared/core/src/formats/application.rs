@@ -45,9 +45,18 @@ const MILLISECONDS_FROM: f64 = 1e11;
 /// One in this many of the lines that are no continuation must look like a log's.
 const RECOGNISED_SHARE: usize = 3;
 
+/// What an application is made with does not show in its log, so rules for each of these are asked: all that the
+/// [taxonomy](https://sigmahq.io/sigma-specification/specification/sigma-appendix-taxonomy.html) has in its folder
+/// `application` for logs of errors.
+pub(crate) const PRODUCTS: &[&str] =
+    &["application", "django", "jvm", "nodejs", "python", "ruby_on_rails", "spring", "sql", "velocity"];
+
+/// The error logs of web servers, by the taxonomy's names, begin their lines as loggers do.
+pub(crate) const SERVICES: &[&str] = &["application", "apache", "nginx"];
+
 static LOG_SOURCE: LogSource = LogSource {
-    products: &["application"],
-    services: &["application"],
+    products: PRODUCTS,
+    services: SERVICES,
     categories: &["application"],
     group_by: &[crate::enrich::ERROR_KIND],
     keys: &[],

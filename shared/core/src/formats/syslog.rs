@@ -49,6 +49,8 @@ const AUTH_METHOD: &str = "auth_method";
 const INVALID_USER: &str = "invalid_user";
 /// As whom a command ran or a session was opened.
 const TARGET_USER: &str = "target_user";
+/// The same of sudo alone, by sudo's own name for it, which rules of the community use.
+const SUDO_USER: &str = "USER";
 /// The command that sudo ran, with its arguments.
 const COMMAND: &str = "command";
 
@@ -265,6 +267,8 @@ struct Said<'l> {
     invalid_user: Option<bool>,
     /// Of [`TARGET_USER`].
     target_user: Option<&'l str>,
+    /// Of [`SUDO_USER`].
+    sudo_user: Option<&'l str>,
     /// Of [`COMMAND`].
     command: Option<&'l str>,
 }
@@ -285,6 +289,7 @@ impl<'l> Said<'l> {
             (SRC_IP, self.src_ip.map(text)),
             (SRC_PORT, self.src_port.map(number_or_text)),
             (TARGET_USER, self.target_user.map(text)),
+            (SUDO_USER, self.sudo_user.map(text)),
             (COMMAND, self.command.map(text)),
             (HOST, Some(header.host).filter(|host| !host.is_empty()).map(text)),
             (MESSAGE, Some(text(message))),

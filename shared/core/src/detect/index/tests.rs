@@ -7,10 +7,11 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
-use rsigma_eval::{CompiledRule, Engine, JsonEvent};
+use rsigma_eval::{CompiledRule, Engine};
 use serde_json::Value;
 
 use super::paths::{Path, derived_fields, paths, whole_values};
+use crate::detect::tree::Tree;
 use crate::detect::{Catalogue, RuleFile};
 use crate::enrich::enrich;
 use crate::formats::{Format, Framing, Open, Parsed, by_name};
@@ -226,8 +227,16 @@ fn json_is_matched_as_rsigma_matches_its_tree() {
                 .iter()
                 .map(|event| {
                     let tree: Value = crate::formats::tree_of(event);
+                    let keys = match by_name("cloudtrail")
+                        .unwrap()
+                        .parser(&Options::default().context())
+                        .parse(event.as_bytes())
+                    {
+                        Parsed::Record(record) => record.log_source.keys,
+                        _ => &[],
+                    };
                     let mut ids: Vec<_> = engine
-                        .evaluate(&JsonEvent::owned(tree))
+                        .evaluate(&Tree::new(&tree, keys))
                         .into_iter()
                         .filter_map(|hit| hit.header.rule_id)
                         .collect();

@@ -74,6 +74,7 @@ pub(super) fn sudo<'l>(message: &'l str, said: &mut Said<'l>) {
     // After the reason for a refusal, if there is one: each part begins behind a semicolon.
     if let Some((_, target)) = split(before, " ; USER=") {
         said.target_user = Some(split(target, " ; ").map_or(target, |(target, _)| target).trim_end());
+        said.sudo_user = said.target_user;
     }
 }
 

@@ -225,6 +225,7 @@ fn sudo_and_su() {
         "Mar  1 10:00:04 web-1 sudo:    alice : TTY=pts/0 ; PWD=/home/alice ; USER=root ; COMMAND=/bin/sh -c a ; b";
     let sudo = record(line);
     assert_eq!((&sudo.fields[USER], &sudo.fields[TARGET_USER]), (&"alice".into(), &"root".into()));
+    assert_eq!(sudo.fields["USER"], "root", "as sudo names it");
     assert_eq!((&sudo.fields[EVENT], &sudo.fields[COMMAND]), (&"sudo_command".into(), &"/bin/sh -c a ; b".into()));
     assert_eq!(sudo.log_source, &SUDO);
     let denied =
