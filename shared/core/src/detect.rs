@@ -71,6 +71,8 @@ pub struct Rule {
     pub title: String,
     /// Its level; `informational` where the rule names none, as Sigma has it.
     pub level: Level,
+    /// Whether it names its level.
+    pub names_level: bool,
     /// Its words for people.
     pub guidance: Guidance,
     /// Sigma's `status`, if it is there.

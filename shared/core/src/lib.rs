@@ -6,6 +6,7 @@
 
 #![warn(missing_docs)]
 
+pub mod attack;
 pub mod config;
 pub mod correlate;
 pub mod decode;

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::Result;
+use cloudvigil_core::attack;
 use cloudvigil_core::detect::{Catalogue, Rule};
 use cloudvigil_core::finding::Level;
 use comfy_table::Cell;
@@ -16,10 +17,6 @@ use super::log_sources;
 use crate::destination::Destination;
 use crate::ending::Ending;
 use crate::terminal::{self, Sheet};
-
-/// The version of ATT&CK that the layer is for: the release of 2026, which made T1562.008 T1685.002. Rules carry both, and
-/// Navigator leaves out what a version does not have.
-const ATTACK_VERSION: &str = "19";
 
 /// Tells which techniques and log sources the rules are about; writes a layer, if one is asked for.
 pub fn run(catalogue: &Catalogue, layer: Option<&Path>) -> Result<Ending> {
@@ -51,9 +48,10 @@ pub fn run(catalogue: &Catalogue, layer: Option<&Path>) -> Result<Ending> {
         write!(writer, "{log_sources}")?;
         writeln!(
             writer,
-            "{} rules, {} ATT&CK techniques, {} log sources, {untagged} rules without a technique",
+            "{} rules, {} techniques of ATT&CK {}, {} log sources, {untagged} rules without a technique",
             catalogue.rules().len(),
             by_technique.len(),
+            attack::version(),
             by_log_source.len(),
         )
     })?;
@@ -98,10 +96,12 @@ fn layer_of(by_technique: &BTreeMap<String, Vec<&Rule>>) -> Value {
             })
         })
         .collect();
+    // Rules carry what the version has replaced, too; Navigator leaves out what it does not have.
+    let version = attack::version().split('.').next();
     let most = by_technique.values().map(Vec::len).max().unwrap_or(1);
     json!({
         "name": "cloudvigil",
-        "versions": {"attack": ATTACK_VERSION, "navigator": "5.1.0", "layer": "4.5"},
+        "versions": {"attack": version, "navigator": "5.1.0", "layer": "4.5"},
         "domain": "enterprise-attack",
         "description": "What the rules of cloudvigil are about; the score is the number of rules",
         "techniques": techniques,

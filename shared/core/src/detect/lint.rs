@@ -2,14 +2,17 @@
 
 use std::collections::HashMap;
 
+use serde_json::Value;
+
 use super::{Catalogue, Problem, Rule};
+use crate::attack::{self, Standing};
 
 /// Words for the levels of maturity, <https://sigmahq.io/docs/basics/rules.html>.
 const STATUSES: [&str; 5] = ["stable", "test", "experimental", "deprecated", "unsupported"];
 
-/// Names what each rule lacks: a valid id, a description, a status, references, false positives, a runbook, valid
-/// ATT&CK tags, a file named for its condition, two tests that must match and two that must not, and, where it finds calls
-/// that tamper, one such call that was denied among those that must match.
+/// Names what each rule lacks: a valid id, a level, a description, a status, references, false positives, a runbook, tags
+/// of the current version of ATT&CK, a file named for its condition, two tests that must match and two that must not. Where
+/// it looks at calls to AWS, one of its tests must be of a call that failed; where these tamper, such a call must match.
 pub fn lint(catalogue: &Catalogue) -> Vec<Problem> {
     let mut problems = Vec::new();
     let mut titles: HashMap<&str, &str> = HashMap::new();
@@ -38,6 +41,7 @@ fn lacks(rule: &Rule) -> Vec<String> {
     require(!rule.title.is_empty() && rule.title.chars().count() <= 100, "the title must have 1 to 100 characters");
     require(!rule.guidance.description.trim().is_empty(), "there is no description");
     require(rule.status.as_deref().is_some_and(|status| STATUSES.contains(&status)), "there is no valid status");
+    require(rule.names_level, "there is no level: informational, low, medium, high or critical");
     require(!rule.guidance.references.is_empty(), "there are no references");
     require(
         rule.guidance.references.iter().all(|address| address.starts_with("https://")),
@@ -52,26 +56,32 @@ fn lacks(rule: &Rule) -> Vec<String> {
     }
     require(rule.cases.positive.len() >= 2, "fewer than two tests that must match");
     require(rule.cases.negative.len() >= 2, "fewer than two tests that must not match");
-    require(
-        !finds_tampering_calls(rule) || rule.cases.runs().iter().any(|run| run.expected && run.is_denied()),
-        "no test shows that a denied call matches: errorCode: AccessDenied, requestParameters: null",
-    );
-    reasons.extend(rule.detection.as_ref().and_then(|detection| detection.unknown.reason()));
-    for tag in &rule.guidance.tags {
-        if !is_valid_tag(tag) {
-            reasons.push(format!(
-                "the tag '{tag}' is neither an ATT&CK technique, tactic, group or software nor of a known family"
-            ));
-        }
+    if looks_at_calls(rule) {
+        let runs = rule.cases.runs();
+        let denied_matches = runs.iter().any(|run| run.expected && run.is_denied());
+        require(
+            !rule.is_about_tampering() || denied_matches,
+            "no test shows that a denied call matches: errorCode: AccessDenied, requestParameters: null",
+        );
+        require(
+            rule.is_about_tampering() || runs.iter().any(|run| run.records.iter().any(has_failed)),
+            "no test shows what becomes of a call that failed: errorCode: AccessDenied",
+        );
     }
+    reasons.extend(rule.detection.as_ref().and_then(|detection| detection.unknown.reason()));
+    reasons.extend(rule.guidance.tags.iter().filter_map(|tag| wrong_tag(tag, &rule.guidance.tags)));
     reasons
 }
 
-/// Whether the rule looks at single calls to AWS that tamper with logging or detection.
-fn finds_tampering_calls(rule: &Rule) -> bool {
-    let looks_at_calls =
-        rule.detection.as_ref().is_some_and(|detection| detection.log_source.service.as_deref() == Some("cloudtrail"));
-    looks_at_calls && rule.is_about_tampering()
+/// Whether the rule looks at single calls to AWS.
+fn looks_at_calls(rule: &Rule) -> bool {
+    rule.detection.as_ref().is_some_and(|detection| detection.log_source.service.as_deref() == Some("cloudtrail"))
+}
+
+/// Whether a record is of a call that failed; a sign-in that did has a message alone.
+fn has_failed(record: &Value) -> bool {
+    let says = |name: &str| record.get(name).and_then(Value::as_str).is_some_and(|text| !text.is_empty());
+    says("errorCode") || says("errorMessage")
 }
 
 fn is_uuid(text: &str) -> bool {
@@ -87,24 +97,50 @@ fn file_is_named_for_condition(file: &str) -> bool {
     })
 }
 
-/// Tags as <https://github.com/SigmaHQ/sigma-specification/blob/main/specification/sigma-appendix-tags.md> has them.
-fn is_valid_tag(tag: &str) -> bool {
-    let Some((family, name)) = tag.split_once('.').filter(|(_, name)| !name.is_empty()) else { return false };
-    let digits = |text: &str, count: usize| text.len() == count && text.bytes().all(|byte| byte.is_ascii_digit());
+/// What is wrong with a tag. Tags are as
+/// <https://github.com/SigmaHQ/sigma-specification/blob/main/specification/sigma-appendix-tags.md> has them. One that
+/// ATT&CK has replaced may stay beside what took its place, for tools that know the version before.
+fn wrong_tag(tag: &str, all: &[String]) -> Option<String> {
+    let unknown = || {
+        Some(format!("the tag '{tag}' is neither an ATT&CK technique, tactic, group or software nor of a known family"))
+    };
+    let Some((family, name)) = tag.split_once('.').filter(|(_, name)| !name.is_empty()) else { return unknown() };
     match family {
-        "attack" => {
-            let numbered = name.split_at_checked(1).is_some_and(|(kind, number)| match kind {
-                "t" => match number.split_once('.') {
-                    Some((technique, sub)) => digits(technique, 4) && digits(sub, 3),
-                    None => digits(number, 4),
-                },
-                "g" | "s" => digits(number, 4),
-                _ => false,
-            });
-            numbered || name.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'-'))
+        "attack" => {}
+        "cve" | "car" | "d3fend" | "detection" | "tlp" | "stp" => return None,
+        _ => return unknown(),
+    }
+    let digits = |text: &str| text.len() == 4 && text.bytes().all(|byte| byte.is_ascii_digit());
+    // Groups and software come and go with every version; they are known by their form.
+    if name.strip_prefix(['g', 's']).is_some_and(digits) {
+        return None;
+    }
+    let technique = name.strip_prefix('t').filter(|number| number.starts_with(|letter: char| letter.is_ascii_digit()));
+    if technique.is_none() && !name.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'-')) {
+        return unknown();
+    }
+    let id = technique.map_or_else(|| name.to_owned(), |number| format!("T{number}"));
+    let version = attack::version();
+    match attack::standing(&id) {
+        Standing::Current => None,
+        Standing::Unknown if technique.is_some() => {
+            Some(format!("the tag '{tag}': ATT&CK {version} has no technique {id}"))
         }
-        "cve" | "car" | "d3fend" | "detection" | "tlp" | "stp" => !name.is_empty(),
-        _ => false,
+        Standing::Unknown => unknown(),
+        Standing::Withdrawn => {
+            Some(format!("the tag '{tag}': ATT&CK {version} has withdrawn {id}, and has nothing in its place"))
+        }
+        Standing::Replaced(names) => {
+            let tags: Vec<String> = names.iter().map(|name| format!("attack.{}", name.to_lowercase())).collect();
+            let is_there = tags.iter().any(|tag| all.contains(tag));
+            let reason = || {
+                format!(
+                    "the tag '{tag}': ATT&CK {version} has replaced {id}; tag {} too, or instead",
+                    tags.join(" or ")
+                )
+            };
+            (!is_there).then(reason)
+        }
     }
 }
 
@@ -112,13 +148,31 @@ fn is_valid_tag(tag: &str) -> bool {
 mod tests {
     use super::*;
 
+    fn wrong(tags: &[&str]) -> Vec<String> {
+        let tags: Vec<String> = tags.iter().map(|tag| (*tag).to_owned()).collect();
+        tags.iter().filter_map(|tag| wrong_tag(tag, &tags)).collect()
+    }
+
     #[test]
     fn tags_are_told_apart() {
-        for tag in ["attack.t1562.008", "attack.t1078", "attack.defense-impairment", "cve.2021-44228"] {
-            assert!(is_valid_tag(tag), "{tag}");
+        for tag in ["attack.t1685.002", "attack.t1078", "attack.defense-impairment", "attack.g0020", "cve.2021-44228"] {
+            assert_eq!(wrong(&[tag]), [""; 0], "{tag}");
         }
-        for tag in ["t1562", "attack.t15", "attack.T1562", "attack.t1562.08", "mitre.t1562", "attack."] {
-            assert!(!is_valid_tag(tag), "{tag}");
+        for tag in ["t1562", "attack.T1562", "mitre.t1562", "attack.", "attack.privilege_escalation", "attack.g20"] {
+            assert!(wrong(&[tag])[0].contains("known family"), "{tag}");
         }
+        for tag in ["attack.t15", "attack.t1685.02", "attack.t9999", "attack.t1190.001"] {
+            assert!(wrong(&[tag])[0].contains("has no technique T"), "{tag}");
+        }
+    }
+
+    #[test]
+    fn what_attack_has_replaced_stays_only_beside_its_replacement() {
+        let told = wrong(&["attack.t1562.008"]);
+        assert!(told[0].contains("attack.t1685.002") && told[0].contains("ATT&CK 19"), "{told:?}");
+        assert_eq!(wrong(&["attack.t1562.008", "attack.t1685.002"]), [""; 0]);
+        assert!(wrong(&["attack.defense-evasion"])[0].contains("attack.stealth or attack.defense-impairment"));
+        assert_eq!(wrong(&["attack.defense-evasion", "attack.stealth"]), [""; 0]);
+        assert!(wrong(&["attack.t1064"])[0].contains("withdrawn"));
     }
 }

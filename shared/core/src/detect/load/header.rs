@@ -15,6 +15,8 @@ pub(in crate::detect) struct Header {
     /// Sigma's `name`.
     pub name: Option<String>,
     level: Level,
+    /// Whether it names its level.
+    names_level: bool,
     status: Option<String>,
     guidance: Guidance,
     /// Where it stands in its file.
@@ -51,6 +53,7 @@ impl Header {
         guidance: Guidance,
         line: Option<usize>,
     ) -> Self {
+        let names_level = level.is_some();
         let level = match level {
             None | Some(SigmaLevel::Informational) => Level::Informational,
             Some(SigmaLevel::Low) => Level::Low,
@@ -59,7 +62,7 @@ impl Header {
             Some(SigmaLevel::Critical) => Level::Critical,
         };
         let status = status.map(|status| format!("{status:?}").to_lowercase());
-        Self { id, title, name, level, status, guidance, line }
+        Self { id, title, name, level, names_level, status, guidance, line }
     }
 
     /// What the rule is called where something is wrong with it.
@@ -69,11 +72,12 @@ impl Header {
 
     /// The rule that says this of itself; what it looks for is still to be put in.
     pub(super) fn rule(self, file: &str, logic: String, cases: Cases) -> Rule {
-        let Self { id, title, level, status, guidance, .. } = self;
+        let Self { id, title, level, names_level, status, guidance, .. } = self;
         Rule {
             id: id.unwrap_or_else(|| logic.clone()),
             title,
             level,
+            names_level,
             guidance,
             status,
             file: file.to_owned(),
