@@ -152,7 +152,8 @@ fn known_level(word: &str) -> Option<&'static str> {
 
 /// A stamp at the start of a line, perhaps in a bracket.
 fn leading_stamp(line: &str) -> Option<stamp::Stamp> {
-    stamp::iso(line.strip_prefix('[').unwrap_or(line).as_bytes())
+    let text = line.strip_prefix('[');
+    stamp::iso(text.unwrap_or(line).as_bytes()).or_else(|| stamp::error_log(text?.as_bytes()))
 }
 
 /// The first level that stands as a word near the start: in upper case, or in lower case as `[error]` or

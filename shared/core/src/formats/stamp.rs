@@ -179,6 +179,22 @@ pub(super) fn bsd(text: &[u8]) -> Option<Stamp> {
     Some(Stamp { len, written, year, offset: Zone::Unnamed })
 }
 
+/// The [error log of Apache](https://httpd.apache.org/docs/current/mod/core.html#errorlogformat)'s
+/// `Sun Mar 01 10:00:00.123456 2026`.
+pub(super) fn error_log(text: &[u8]) -> Option<Stamp> {
+    if !text.get(..3)?.iter().all(u8::is_ascii_alphabetic) || text[3..].first() != Some(&b' ') {
+        return None;
+    }
+    let mut stamp = bsd(&text[4..]).filter(|stamp| stamp.year.is_none())?;
+    let end = 4 + stamp.len;
+    if text.get(end) != Some(&b' ') {
+        return None;
+    }
+    stamp.year = Some(i16::try_from(digits(text, end + 1, 4)?).ok()?);
+    stamp.len = end + 5;
+    Some(stamp)
+}
+
 fn latest(written: Written, zone: &TimeZone, limit: Timestamp) -> Option<Timestamp> {
     let newest = limit.to_zoned(zone.clone()).year();
     (0..=LEAP_GAP).find_map(|back| written.at(newest - back, None, zone).filter(|time| *time <= limit))
@@ -267,6 +283,20 @@ mod tests {
         assert_eq!(iso_text("2026/03/01 10:00:00 [error]"), Some((19, at_ten)));
         assert_eq!(iso_text("2026-03-01 10:00:00,250 x"), Some((23, Some("2026-03-01T10:00:00.25Z".to_owned()))));
         assert_eq!(iso_text("2016-12-31T23:59:60Z"), Some((20, Some("2016-12-31T23:59:59Z".to_owned()))));
+    }
+
+    #[test]
+    fn the_stamp_of_an_error_log_has_its_year_at_the_end() {
+        let text = |text: &str| {
+            let time = |stamp: Stamp| stamp.time(&TimeZone::UTC, Timestamp::MAX).map(|time| time.to_string());
+            error_log(text.as_bytes()).map(|stamp| (stamp.len, time(stamp)))
+        };
+        let at = Some("2026-03-01T10:00:00.5Z".to_owned());
+        assert_eq!(text("Sun Mar 01 10:00:00.500000 2026] [core:notice]"), Some((31, at)));
+        assert_eq!(text("Sun Mar  1 10:00:00 2026"), Some((24, Some("2026-03-01T10:00:00Z".to_owned()))));
+        for other in ["Sun Mar 01 10:00:00", "Sun Mar 01 10:00:00 x", "Mar 01 10:00:00 2026", "Sun", "", "Sun\u{e9}"] {
+            assert_eq!(text(other), None, "{other}");
+        }
     }
 
     #[test]

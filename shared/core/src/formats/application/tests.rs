@@ -46,6 +46,8 @@ fn application_logs_are_recognised() {
         include_bytes!("../fixtures/application/json.ndjson"),
         b"Traceback (most recent call last):\n  File \"a.py\", line 1, in <module>\nValueError: x\n",
         b"thread 'main' panicked at src/main.rs:2:5:\nboom\n",
+        b"[Sun Mar 01 10:00:00.123456 2026] [core:notice] [pid 17:tid 1] AH00094: Command line: 'apache2'\n",
+        b"2026/03/01 10:00:00 [alert] 17#17: worker process 18 exited on signal 6 (core dumped)\n",
         b"\xef\xbb\xbf\n\nstarting up\n[INFO] ready\n[ERROR] not ready\n",
     ] {
         assert!(Application.recognises(head), "{}", String::from_utf8_lossy(head));
