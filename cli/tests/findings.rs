@@ -1,4 +1,4 @@
-//! Findings as they are written: JSON, CSV, OCSF, tables; across runs; and the counters beside them.
+//! Findings as they are written: JSON, CSV, OCSF, tables; and the counters beside them.
 
 mod support;
 
@@ -126,50 +126,6 @@ fn a_record_that_lies_in_two_files_is_one_that_both_have_seen() {
     assert!(table.contains("seen by: a.json") && table.contains("copy/b.json"), "{table}");
     let alone = folder.scan(&["--output", "json", "a.json"]).json();
     assert_eq!(alone[0]["evidence"][0]["also_in"], json!([]), "the key is always there");
-}
-
-#[test]
-fn runs_that_share_a_state_end_like_one_pass() {
-    let folder = Folder::new();
-    folder.write(
-        "rule.yml",
-        format!(
-            "{}\n---\ntitle: Trails were stopped again and again\nid: 0f3f2d9e-6a0b-4c1e-9f0e-3c1f6f8f7a03\nlevel: critical\ncorrelation:\n  type: event_count\n  rules: [{RULE_ID}]\n  group-by: [awsRegion]\n  timespan: 10m\n  generate: true\n  condition: {{gte: 5}}\n",
-            support::RULE
-        ),
-    );
-    for n in 0..40 {
-        folder.write(&format!("{}/{n:02}.json", if n % 3 == 0 { "one" } else { "two" }), stop(n));
-        folder.write(&format!("all/{n:02}.json"), stop(n));
-    }
-    let scan = |state: &str, path: &str| {
-        let mut command =
-            folder.command(&["scan", "--no-default-rules", "--rules", "rule.yml", "--state", state, path]);
-        command.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null()).spawn().unwrap()
-    };
-    let children = [scan("shared.db", "one"), scan("shared.db", "two")];
-    for mut child in children {
-        assert!(child.wait().unwrap().success());
-    }
-    assert!(scan("whole.db", "all").wait().unwrap().success());
-    let settled = |state: &str| {
-        let ran = folder.run(&["findings", "--state", state]);
-        let mut found = ran.json();
-        assert_eq!(ran.code, 0, "{}", ran.stderr);
-        assert!(found.is_sorted_by_key(|finding| finding["id"].as_str().unwrap().to_owned()));
-        for finding in &mut found {
-            // How often it was published on the way differs; what it says at the end does not.
-            finding["revision"].take();
-        }
-        found
-    };
-    let whole = settled("whole.db");
-    assert_eq!(whole.iter().filter(|finding| finding["level"] == "critical").count(), 1, "{whole:?}");
-    assert_eq!(settled("shared.db"), whole);
-    // Once more: nothing is new.
-    let again = folder.scan(&["--state", "shared.db", "--output", "json", "one"]);
-    assert_eq!((again.stdout.as_str(), again.code), ("", 0));
-    assert_eq!(settled("shared.db"), whole);
 }
 
 #[test]
