@@ -89,7 +89,7 @@ impl Clients {
             .get_or_init(|| async {
                 aws_config::defaults(BehaviorVersion::v2026_01_12())
                     .timeout_config(timeouts())
-                    .retry_config(RetryConfig::standard().with_max_attempts(MAX_ATTEMPTS))
+                    .retry_config(retries())
                     .load()
                     .await
             })
@@ -139,6 +139,11 @@ impl Clients {
         let config = self.config_in(region).await;
         self.cloudtrail_in.get(region, || aws_sdk_cloudtrail::Client::new(&config))
     }
+}
+
+/// How calls are tried again: see [`MAX_ATTEMPTS`].
+pub fn retries() -> RetryConfig {
+    RetryConfig::standard().with_max_attempts(MAX_ATTEMPTS)
 }
 
 fn timeouts() -> TimeoutConfig {

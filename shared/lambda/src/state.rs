@@ -263,6 +263,7 @@ fn fit(key: &str, limit: usize) -> Cow<'_, str> {
 
 #[cfg(test)]
 mod tests {
+    use cloudvigil_aws::clients::{MAX_ATTEMPTS, retries};
     use cloudvigil_stub::{Reply, Stub};
     use serde_json::json;
 
@@ -335,6 +336,27 @@ mod tests {
             Reply::error(400, "ProvisionedThroughputExceededException", "slow"),
         ]);
         assert_eq!(state(&stub).query("p").await.unwrap_err().failure, Failure::Transient);
+    }
+
+    #[tokio::test]
+    async fn a_throttled_call_is_tried_again_and_told_when_that_was_in_vain() {
+        let slow = || Reply::error(400, "ThrottlingException", "slow down");
+        let many = usize::try_from(MAX_ATTEMPTS).unwrap();
+        let patient = |stub: &Stub| {
+            let retries = retries().with_initial_backoff(std::time::Duration::from_millis(1));
+            let clients =
+                stub.clients(|config| Clients::with_config(config.to_builder().retry_config(retries).build()));
+            DynamoState::new(clients, "state", Arc::new(Noon))
+        };
+        let mut replies: Vec<Reply> = (1..many).map(|_| slow()).collect();
+        replies.push(Reply::json(&json!({})));
+        let stub = Stub::answering(replies);
+        patient(&stub).put("p", "s", b"hi".to_vec(), at(2_000)).await.unwrap();
+        assert_eq!(stub.requests().len(), many);
+
+        let stub = Stub::answering((0..many).map(|_| slow()).collect::<Vec<_>>());
+        let error = patient(&stub).put("p", "s", b"hi".to_vec(), at(2_000)).await.unwrap_err();
+        assert_eq!((error.failure, stub.requests().len()), (Failure::Transient, many));
     }
 
     #[tokio::test]

@@ -1,5 +1,6 @@
 use std::collections::{BTreeMap, HashMap};
 use std::io::Write;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
@@ -7,7 +8,7 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
 use cloudvigil_aws::Clients;
-use cloudvigil_core::ports::{Chunks, Clock, Failure, Object, ObjectStore, PortResult, SystemClock};
+use cloudvigil_core::ports::{Chunks, Clock, Failure, Item, Object, ObjectStore, PortResult, StateStore, SystemClock};
 use cloudvigil_core::silence::{Ears, listen};
 use cloudvigil_lambda::Detector;
 use cloudvigil_local::{Collected, EmbeddedState};
@@ -52,8 +53,11 @@ struct Stage {
 }
 
 fn stage(objects: &[(&'static str, Vec<u8>)]) -> Stage {
+    stage_on(Arc::new(EmbeddedState::in_memory(Arc::new(SystemClock)).unwrap()), objects)
+}
+
+fn stage_on(state: Arc<dyn StateStore>, objects: &[(&'static str, Vec<u8>)]) -> Stage {
     let findings = Arc::new(Collected::new());
-    let state = Arc::new(EmbeddedState::in_memory(Arc::new(SystemClock)).unwrap());
     let mut detector = Detector::new(Arc::new(Clients::new()), state, findings.clone(), Arc::new(SystemClock));
     detector.options.max_bytes = Some(1024 * 1024);
     let context = Context {
@@ -65,6 +69,58 @@ fn stage(objects: &[(&'static str, Vec<u8>)]) -> Stage {
         ears: Ears::default(),
     };
     Stage { context, findings }
+}
+
+/// A state that is throttled: so many calls about contributions and findings fail before it answers.
+struct Throttled {
+    state: EmbeddedState,
+    writes: AtomicUsize,
+    reads: AtomicUsize,
+}
+
+impl Throttled {
+    fn answers(left: &AtomicUsize, partition: &str) -> PortResult<()> {
+        if !partition.starts_with("c#") {
+            return Ok(());
+        }
+        match left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)) {
+            Ok(_) => Err(PortError::new(Failure::Transient, "ask the state", "ThrottlingException: slow down")),
+            Err(_) => Ok(()),
+        }
+    }
+}
+
+#[async_trait]
+impl StateStore for Throttled {
+    async fn get(&self, partition: &str, sort: &str) -> PortResult<Option<Item>> {
+        Self::answers(&self.reads, partition)?;
+        self.state.get(partition, sort).await
+    }
+
+    async fn query(&self, partition: &str) -> PortResult<Vec<(String, Item)>> {
+        Self::answers(&self.reads, partition)?;
+        self.state.query(partition).await
+    }
+
+    async fn put(&self, partition: &str, sort: &str, body: Vec<u8>, expires: Timestamp) -> PortResult<()> {
+        Self::answers(&self.writes, partition)?;
+        self.state.put(partition, sort, body, expires).await
+    }
+
+    async fn put_if(
+        &self,
+        partition: &str,
+        sort: &str,
+        body: Vec<u8>,
+        expires: Timestamp,
+        expected: Option<u64>,
+    ) -> PortResult<bool> {
+        self.state.put_if(partition, sort, body, expires, expected).await
+    }
+
+    async fn delete(&self, partition: &str, sort: &str) -> PortResult<()> {
+        self.state.delete(partition, sort).await
+    }
 }
 
 fn gzip(text: &str) -> Vec<u8> {
@@ -124,6 +180,23 @@ async fn the_same_batch_again_publishes_nothing_new() {
     assert!(!first.is_empty());
     handle(batch(&["good.gz", "good.gz"]), &stage.context).await.unwrap();
     assert_eq!(stage.findings.sorted(), first);
+}
+
+#[tokio::test]
+async fn what_the_state_did_not_take_comes_again_and_is_found_then() {
+    let calm = stage(&[("good.gz", gzip(INJECTION))]);
+    handle(batch(&["good.gz"]), &calm.context).await.unwrap();
+    for (writes, reads) in [(1, 0), (0, 1)] {
+        let state = EmbeddedState::in_memory(Arc::new(SystemClock)).unwrap();
+        let state = Throttled { state, writes: AtomicUsize::new(writes), reads: AtomicUsize::new(reads) };
+        let stage = stage_on(Arc::new(state), &[("good.gz", gzip(INJECTION))]);
+        let response = handle(batch(&["good.gz"]), &stage.context).await.unwrap();
+        assert_eq!(failed(&response), ["good.gz"], "it goes back to the queue");
+        let response = handle(batch(&["good.gz"]), &stage.context).await.unwrap();
+        assert_eq!(failed(&response), [""; 0]);
+        let ids = |stage: &Stage| stage.findings.sorted().into_iter().map(|found| found.finding.id).collect::<Vec<_>>();
+        assert_eq!(ids(&stage), ids(&calm));
+    }
 }
 
 #[tokio::test]
