@@ -119,15 +119,40 @@ fn what_cannot_be_read_is_named_and_the_rest_is_done() {
 }
 
 #[test]
-fn a_malformed_rule_is_named_and_the_others_run() {
+fn malformed_rules_are_named_by_file_line_and_reason_and_the_others_run() {
+    let rule = |id: &str, detection: &str| {
+        format!(
+            "title: {id}\nid: {id}\nlogsource: {{service: cloudtrail}}\ndetection:\n  {detection}\n  condition: a\n"
+        )
+    };
     let folder = Folder::new();
     folder
-        .write("rules/good.yml", support::RULE)
-        .write("rules/bad.yml", "title: x\ndetection: [")
-        .write("a.json", stop(1));
+        .write("rules/a_good.yml", support::RULE)
+        .write("rules/b_no_yaml.yml", "title: x\nid: x\ndetection: [\n")
+        .write("rules/c_modifier.yml", rule("c", "a: {eventName|nonsense: X}"))
+        .write("rules/d_expression.yml", rule("d", "a: {eventName|re: '((a{1000}){1000}){1000}'}"))
+        .write("rules/e_condition.yml", rule("e", "b: {eventName: X}"))
+        .write("rules/f_same_id.yml", rule(support::RULE_ID, "a: {eventName: X}"))
+        .write("rules/g_large.yml", format!("{}# {}\n", rule("g", "a: {eventName: X}"), "x".repeat(10 * 1024 * 1024)))
+        .write("rules/h_no_utf8.yml", b"title: \xff\n")
+        // Linear-time: what takes others for ever is a rule like any other.
+        .write("rules/i_backtracking.yml", rule("i", "a: {eventName|re: '^(S+)+$'}"))
+        .write("a.json", format!("{}\n{}\n", stop(1), record(2, &format!("{}!", "S".repeat(10_000)))));
     let ran = folder.run(&["scan", "a.json", "--no-default-rules", "--rules", "rules", "--output", "json"]);
     assert_eq!((ran.code, ran.json().len()), (0, 1), "{}", ran.stderr);
-    assert!(ran.stderr.contains("rules/bad.yml"), "{}", ran.stderr);
+    for (place, reason) in [
+        ("b_no_yaml.yml:4: ", ""),
+        ("c_modifier.yml:5: ", "nonsense"),
+        ("d_expression.yml:5: ", "size limit"),
+        ("e_condition.yml:6: ", "'a'"),
+        ("f_same_id.yml:2: ", "a_good.yml"),
+        ("g_large.yml: ", "longest rule file"),
+        ("h_no_utf8.yml: ", "UTF-8"),
+    ] {
+        let line = ran.stderr.lines().find(|line| line.contains(&format!("rules/{place}")));
+        assert!(line.is_some_and(|line| line.contains(reason)), "{place}{reason}: {}", ran.stderr);
+    }
+    assert!(!ran.stderr.contains("i_backtracking"), "{}", ran.stderr);
 }
 
 #[test]

@@ -58,8 +58,8 @@ impl Document {
         yaml_serde::from_str(&self.text).unwrap_or_default()
     }
 
-    /// The line that a reason speaks of: the one that it names; that of the condition; the first one with something that
-    /// it quotes; else where the document starts.
+    /// The line that a reason speaks of: the one that it names; that of the condition, or of the first regular expression;
+    /// the first one with something that it quotes; else where the document starts.
     pub(super) fn line_of(&self, reason: &str) -> Option<usize> {
         let named = || {
             let digits = reason.rsplit_once("at line ")?.1;
@@ -71,10 +71,15 @@ impl Document {
         };
         let condition = || {
             let is_it = |line: &str| line.trim_start_matches(['{', ' ']).starts_with("condition:");
-            reason.starts_with("Condition").then(|| self.find(is_it))?
+            let is_told = reason.starts_with("Condition") || reason.starts_with("the condition");
+            is_told.then(|| self.find(is_it))?
+        };
+        let expression = || {
+            let is_told = reason.to_ascii_lowercase().contains("regex");
+            is_told.then(|| self.find(|line| line.contains("|re")))?
         };
         let start = || self.find(|line| !line.starts_with("---") && !line.trim().is_empty() && !line.starts_with('#'));
-        named().or_else(condition).or_else(quoted).or_else(start)
+        named().or_else(condition).or_else(expression).or_else(quoted).or_else(start)
     }
 
     /// The line where a document says which rule it is.
