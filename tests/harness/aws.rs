@@ -107,7 +107,7 @@ impl Aws {
         Self { source_address: Some(address.to_owned()), ..self.clone() }
     }
 
-    /// Its address.
+    /// Its endpoint, for an SDK.
     pub fn endpoint(&self) -> String {
         format!("http://{}", self.host)
     }
@@ -146,6 +146,11 @@ impl Aws {
         let headers = [("content-type", "application/x-amz-json-1.1"), ("x-amz-target", target)];
         let answer = self.call(service, "POST", "/", &[], &headers, body.to_string().as_bytes())?;
         answer.success(target)?.json()
+    }
+
+    /// A call of DynamoDB.
+    pub fn dynamodb(&self, operation: &str, body: &Value) -> Result<Value> {
+        self.json("dynamodb", &format!("DynamoDB_20120810.{operation}"), body)
     }
 
     /// A call of CloudTrail.

@@ -17,6 +17,7 @@ mod permission_taken_away_is_loud;
 mod poisoned_object_hurts_no_other;
 mod seen_by_all_ways_is_mailed_once;
 mod silence_and_return_are_told;
+mod split_log_is_one_log_on_dynamodb;
 mod stop_logging_is_mailed;
 mod stop_logging_is_mailed_by_the_poll_alone;
 mod stopped_trail_is_found_by_its_state_alone;
@@ -48,4 +49,5 @@ pub const ALL: &[(&str, Body)] = &[
     ("poisoned_object_hurts_no_other", poisoned_object_hurts_no_other::story),
     ("delivered_twice_is_mailed_once", delivered_twice_is_mailed_once::story),
     ("own_output_is_refused", own_output_is_refused::story),
+    ("split_log_is_one_log_on_dynamodb", split_log_is_one_log_on_dynamodb::story),
 ];

@@ -21,7 +21,7 @@ use cloudvigil_local::EmbeddedState;
 use jiff::Timestamp;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
-use splitting::{KINDS, START, Settled, Stage, Told, Work, cases, catalogue, compared, report};
+use splitting::{KINDS, START, Settled, Told, Work, Workers, cases, catalogue, compared, report};
 
 /// How many random cases each test runs: rules, a log, its cuts and a schedule.
 const CASES: u32 = 40;
@@ -48,8 +48,8 @@ fn run(
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).build().unwrap();
     let clock = Arc::new(Told(AtomicI64::new(START)));
     let state = EmbeddedState::in_memory(Arc::clone(&clock) as Arc<dyn Clock>).unwrap();
-    let stage = Stage { catalogue, state: &state, clock: &clock, closing, runtime: runtime.handle() };
-    let published = stage.run(objects, schedule, batch);
+    let workers = Workers { catalogue, state: &state, clock: &clock, closing, runtime: runtime.handle() };
+    let published = workers.run(objects, schedule, batch);
     let marks = state.partitions("c#", SETTLED).unwrap();
     let findings: Vec<Finding> =
         marks.into_iter().filter_map(|(partition, item)| settled(&item.body, &partition).unwrap()).collect();

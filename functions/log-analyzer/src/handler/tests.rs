@@ -189,13 +189,13 @@ async fn what_the_state_did_not_take_comes_again_and_is_found_then() {
     for (writes, reads) in [(1, 0), (0, 1)] {
         let state = EmbeddedState::in_memory(Arc::new(SystemClock)).unwrap();
         let state = Throttled { state, writes: AtomicUsize::new(writes), reads: AtomicUsize::new(reads) };
-        let stage = stage_on(Arc::new(state), &[("good.gz", gzip(INJECTION))]);
-        let response = handle(batch(&["good.gz"]), &stage.context).await.unwrap();
+        let slow = stage_on(Arc::new(state), &[("good.gz", gzip(INJECTION))]);
+        let response = handle(batch(&["good.gz"]), &slow.context).await.unwrap();
         assert_eq!(failed(&response), ["good.gz"], "it goes back to the queue");
-        let response = handle(batch(&["good.gz"]), &stage.context).await.unwrap();
+        let response = handle(batch(&["good.gz"]), &slow.context).await.unwrap();
         assert_eq!(failed(&response), [""; 0]);
         let ids = |stage: &Stage| stage.findings.sorted().into_iter().map(|found| found.finding.id).collect::<Vec<_>>();
-        assert_eq!(ids(&stage), ids(&calm));
+        assert_eq!(ids(&slow), ids(&calm));
     }
 }
 

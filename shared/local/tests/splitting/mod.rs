@@ -144,8 +144,8 @@ pub fn compared(finding: Finding) -> (String, (u64, Option<Timestamp>, Option<Ti
     (finding.id, (finding.count, finding.first_time, finding.last_time))
 }
 
-/// A state, with what goes with it.
-pub struct Stage<'s> {
+/// What works off objects: on which state, by which rules and clock.
+pub struct Workers<'s> {
     pub catalogue: &'s Catalogue,
     pub state: &'s dyn StateStore,
     pub clock: &'s Told,
@@ -153,7 +153,7 @@ pub struct Stage<'s> {
     pub runtime: &'s Handle,
 }
 
-impl Stage<'_> {
+impl Workers<'_> {
     /// Works off objects on two threads, in the given order; findings are settled after each `batch` objects of a
     /// worker. While objects arrive the clock stands still, so none is late; then it closes all windows, hour by hour.
     /// Returns what was published last of each finding.
@@ -212,16 +212,13 @@ pub fn cases() -> impl Strategy<Value = Case> {
     let record = (0..SPAN, names, 0..3_u8, any::<bool>(), 0..4_u8, prop::option::of(0..80_u8));
     let rules = prop::collection::vec((0..KINDS.len(), 6..70_u32, 1..5_u32), 1..5);
     (prop::collection::vec(record, 1..60), rules, any::<u64>()).prop_map(|(records, rules, seed)| {
-        let line =
-            |(number, (second, event, user, with_id, name, bytes)): (usize, (i64, &str, u8, bool, u8, Option<u8>))| {
-                let time = Timestamp::from_second(START + second).unwrap();
-                let id = if with_id { format!(r#","eventID":"id-{number}""#) } else { String::new() };
-                let bytes = bytes.map(|bytes| format!(r#","bytes":{bytes}"#)).unwrap_or_default();
-                format!(
-                    r#"{{"eventName":"{event}","eventTime":"{time}","user":"user-{user}","name":"{name}"{bytes}{id}}}"#
-                )
-            };
-        Case { lines: records.into_iter().enumerate().map(line).collect(), rules, seed }
+        let lines = records.into_iter().enumerate().map(|(number, (second, event, user, with_id, name, bytes))| {
+            let time = Timestamp::from_second(START + second).unwrap();
+            let id = if with_id { format!(r#","eventID":"id-{number}""#) } else { String::new() };
+            let bytes = bytes.map(|bytes| format!(r#","bytes":{bytes}"#)).unwrap_or_default();
+            format!(r#"{{"eventName":"{event}","eventTime":"{time}","user":"user-{user}","name":"{name}"{bytes}{id}}}"#)
+        });
+        Case { lines: lines.collect(), rules, seed }
     })
 }
 
