@@ -28,6 +28,9 @@ use super::{Cases, Catalogue, Rule, embedded};
 /// The longest rule file in bytes.
 const MAX_FILE: usize = 1024 * 1024;
 
+/// What conditions had behind a `|` in the first version of the specification.
+const COUNTING: [&str; 6] = ["| count(", "| min(", "| max(", "| avg(", "| sum(", "| near "];
+
 /// A file of rules.
 #[derive(Debug, Clone)]
 pub struct RuleFile {
@@ -112,7 +115,10 @@ impl<'p> Loader<'p> {
         let (file, rule, reason) = (file.to_owned(), rule.map(str::to_owned), reason.into());
         // The parser of conditions draws pictures of several lines.
         let said = reason.lines().map(str::trim).filter(|line| !line.starts_with(['|', '-']));
-        let reason = said.map(|line| line.trim_start_matches("= ")).collect::<Vec<_>>().join(" ");
+        let mut reason = said.map(|line| line.trim_start_matches("= ")).collect::<Vec<_>>().join(" ");
+        if reason.starts_with("Condition") && COUNTING.iter().any(|word| reason.contains(word)) {
+            reason.push_str("; conditions no longer count since version 2 of the specification: write a correlation");
+        }
         self.problems.push(Problem { file, line, rule, reason });
     }
 

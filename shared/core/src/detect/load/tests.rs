@@ -61,6 +61,11 @@ fn a_malformed_rule_is_named_with_its_file_line_and_what_is_wrong() {
         (simple("bad", "{selection: {eventName: X}, condition: selection and 1 of filter_*}"), ":4", "filter_*"),
         (simple("bad", "{_hidden: {eventName: X}, condition: 1 of them}"), ":4", "them"),
         (simple("bad", "{selection: {eventName: X}, condition: selection and}"), ":1", ""),
+        (
+            simple("bad", "{selection: {eventName: X}, condition: selection | count() by y > 2}"),
+            ":1",
+            "write a correlation",
+        ),
         (simple("bad", "{selection: {eventName|re: '('}, condition: selection}"), ":4", ""),
         (simple("bad", "{selection: {eventName: X}}"), ":1", "condition"),
         (simple("good", sound), ":2", "good.yml"),
