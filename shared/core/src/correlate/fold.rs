@@ -1,6 +1,6 @@
 //! The contributions of a partition to its finding.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::collections::hash_map::Entry;
 use std::ops::Range;
 
