@@ -11,7 +11,8 @@ use cloudvigil_core::correlate::{Closing, Held, Partition, Settler};
 use cloudvigil_core::detect::Catalogue;
 use cloudvigil_core::finding::{self, Finding, Level, Message};
 use cloudvigil_core::pipeline::{Pipeline, Report, SourceStats, Stats};
-use cloudvigil_core::ports::{Clock, StateStore};
+use cloudvigil_core::ports::{Clock, FindingSink, StateStore};
+use cloudvigil_core::suppression::{Suppressing, Suppressions};
 use cloudvigil_local::Collected;
 use tokio::runtime::Handle;
 
@@ -119,6 +120,7 @@ pub struct Run<'a> {
     /// What failed apart from any one source.
     errors: Vec<String>,
     keeps_findings: bool,
+    suppressions: Option<&'a Suppressions>,
 }
 
 /// Where contributions are kept until everything is read.
@@ -150,7 +152,14 @@ impl<'a> Run<'a> {
             sources: Vec::new(),
             errors: Vec::new(),
             keeps_findings,
+            suppressions: None,
         }
+    }
+
+    /// With these findings held back.
+    #[must_use]
+    pub fn suppressing(self, suppressions: &'a Suppressions) -> Self {
+        Self { suppressions: Some(suppressions), ..self }
     }
 
     /// Takes up what came of a source.
@@ -183,24 +192,28 @@ impl<'a> Run<'a> {
 
     /// Settles the findings, and leaves out those below `min_level`.
     pub fn finish(mut self, min_level: Level) -> Finished {
-        let mut messages: Vec<Message> = match &self.contributed {
+        let (none, collected) = (Suppressions::default(), Collected::new());
+        let sink = Suppressing::new(&collected, self.suppressions.unwrap_or(&none), self.clock);
+        let held: Vec<Message> = match &self.contributed {
             Contributed::Memory(held) => {
-                held.findings(self.catalogue).map(|finding| message(finding, self.catalogue)).collect()
+                let told = held.findings(self.catalogue, |finding| sink.holds_back(finding));
+                told.map(|finding| message(finding, self.catalogue)).collect()
             }
             Contributed::State(state, touched) => {
-                let collected = Collected::new();
-                let settler = settler(self.catalogue, *state, &collected, self.clock);
-                if let Err(error) = self.runtime.block_on(settler.settle(touched)) {
-                    self.errors.push(error.to_string());
-                }
-                collected.into_sorted()
+                let settler = settler(self.catalogue, *state, &sink, self.clock);
+                let settled = self.runtime.block_on(settler.settle(touched));
+                self.errors.extend(settled.err().map(|error| error.to_string()));
+                Vec::new()
             }
         };
+        let suppressed = suppressed(sink);
+        let mut messages = collected.into_sorted();
+        messages.extend(held);
         messages.retain(|message| message.finding.level >= min_level);
         messages.sort_by(|one, other| sort_key(&one.finding).cmp(&sort_key(&other.finding)));
         let mut stats: Stats = self.sources.into_iter().collect();
         stats.total.errors += self.errors.len() as u64;
-        Finished { messages, stats, errors: self.errors }
+        Finished { messages, stats, errors: self.errors, suppressed }
     }
 }
 
@@ -213,7 +226,7 @@ fn message(finding: Finding, catalogue: &Catalogue) -> Message {
 fn settler<'s>(
     catalogue: &'s Catalogue,
     state: &'s dyn StateStore,
-    sink: &'s Collected,
+    sink: &'s dyn FindingSink,
     clock: &'s dyn Clock,
 ) -> Settler<'s> {
     Settler { catalogue, state, sink, clock, closing: Closing::EndOfInput }
@@ -231,6 +244,17 @@ pub struct Finished {
     /// The counters.
     pub stats: Stats,
     errors: Vec<String>,
+    /// What nobody is told of: a line for each suppression, with how many.
+    suppressed: Vec<String>,
+}
+
+/// How many findings each suppression has held back.
+fn suppressed(sink: Suppressing<'_>) -> Vec<String> {
+    let mut held: BTreeMap<String, usize> = BTreeMap::new();
+    for suppression in sink.into_held().into_values() {
+        *held.entry(format!("{} until {}", suppression.told(), suppression.expires)).or_default() += 1;
+    }
+    held.into_iter().map(|(told, count)| format!("{count} findings held back by the {told}")).collect()
 }
 
 impl Finished {
@@ -249,6 +273,9 @@ impl Finished {
         }
         for error in &self.errors {
             terminal::error(error);
+        }
+        for suppressed in &self.suppressed {
+            terminal::summary(&terminal::line(suppressed));
         }
         let total = &self.stats.total;
         terminal::summary(&format!(

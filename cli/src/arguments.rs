@@ -57,7 +57,7 @@ pub struct Demo {
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Rules")]
 pub struct RuleOptions {
-    /// Rules of your own, beside the built-in ones: a folder (*.yml, *.yaml) or a file; repeatable
+    /// Rules of your own, beside the built-in ones: a folder (*.yml, *.yaml), `s3://bucket/prefix` or a file; repeatable
     #[arg(long, value_name = "DIR")]
     pub rules: Vec<PathBuf>,
 
@@ -65,7 +65,8 @@ pub struct RuleOptions {
     #[arg(long)]
     pub no_default_rules: bool,
 
-    /// The configuration that says what placeholders in rules stand for; cloudvigil.toml, if it is there
+    /// The configuration: what placeholders in rules stand for, what is cloudvigil's own, which findings are suppressed;
+    /// cloudvigil.toml, if it is there
     #[arg(long = "config", value_name = "FILE")]
     pub configuration: Option<PathBuf>,
 }

@@ -1,34 +1,70 @@
-//! The rules that a command runs: the built-in ones, the user's, or both.
+//! What a command goes by: the rules, built-in, the user's or both, and the configuration.
 
-use std::borrow::Cow;
 use std::collections::HashSet;
-use std::fs;
 use std::path::Path;
+use std::sync::Arc;
 
 use anyhow::{Context as _, Result, bail};
+use cloudvigil_aws::{Clients, S3Objects};
 use cloudvigil_core::config::Config;
-use cloudvigil_core::detect::{Catalogue, Placeholders, Problem, RuleFile};
-use walkdir::WalkDir;
+use cloudvigil_core::detect::{Catalogue, Problem, RuleFile};
+use cloudvigil_core::pipeline::Options;
+use cloudvigil_core::ports::{Clock, ObjectId, ObjectStore};
+use cloudvigil_core::rule_files::{self, RuleFiles};
+use cloudvigil_core::suppression::Suppressions;
+use cloudvigil_local::Files;
 
 use crate::arguments::RuleOptions;
-use crate::terminal;
+use crate::{analysis, terminal};
 
 /// The configuration, where none is named.
 const DEFAULT_CONFIGURATION: &str = "cloudvigil.toml";
+/// What an address in S3 begins with.
+const S3: &str = "s3://";
+
+/// The rules and the configuration.
+pub struct Rules {
+    /// The rules.
+    pub catalogue: Catalogue,
+    config: Config,
+    has_built_in: bool,
+}
+
+impl Rules {
+    /// Options of the pipeline, with what the configuration says of cloudvigil's own.
+    pub fn options(&self, options: Options) -> Options {
+        let own = self.config.own.clone();
+        Options { own_resources: own.resources, deploying_roles: own.deploying_roles, ..options }
+    }
+
+    /// The suppressions. Those that do nothing, or nothing any more, are told.
+    pub fn suppressions(&self, clock: &dyn Clock) -> &Suppressions {
+        let suppressions = &self.config.suppressions;
+        for expired in suppressions.expired(clock.now()) {
+            terminal::warning(&format!("{}: expired at {}, and no longer holds", expired.told(), expired.expires));
+        }
+        // Without the built-in rules it may be about one of these.
+        for useless in suppressions.without_rule(&self.catalogue).filter(|_| self.has_built_in) {
+            terminal::warning(&format!("{}: there is no such rule", useless.told()));
+        }
+        suppressions
+    }
+}
 
 /// Loads the rules that were asked for, the built-in ones without their tests. A malformed rule is told and left out; a
 /// folder in which no rule loads is an error.
-pub fn load(options: &RuleOptions) -> Result<Catalogue> {
+pub fn load(options: &RuleOptions) -> Result<Rules> {
     load_beside(Catalogue::built_in_files_without_tests, options)
 }
 
 /// Loads the rules that were asked for, with their tests.
-pub fn load_with_tests(options: &RuleOptions) -> Result<Catalogue> {
+pub fn load_with_tests(options: &RuleOptions) -> Result<Rules> {
     load_beside(Catalogue::built_in_files, options)
 }
 
-fn load_beside(built_in: fn() -> Vec<RuleFile>, options: &RuleOptions) -> Result<Catalogue> {
-    let mut files = if options.no_default_rules { Vec::new() } else { built_in() };
+fn load_beside(built_in: fn() -> Vec<RuleFile>, options: &RuleOptions) -> Result<Rules> {
+    let has_built_in = !options.no_default_rules;
+    let mut files = if has_built_in { built_in() } else { Vec::new() };
     let mut given = Vec::new();
     for path in &options.rules {
         let (own, problems) = read(path)?;
@@ -38,7 +74,8 @@ fn load_beside(built_in: fn() -> Vec<RuleFile>, options: &RuleOptions) -> Result
         given.push((path, own.iter().map(|file| file.name.clone()).collect::<HashSet<_>>()));
         files.extend(own);
     }
-    let (catalogue, problems) = Catalogue::load_with(files, &placeholders(options.configuration.as_deref())?);
+    let config = configuration(options.configuration.as_deref())?;
+    let (catalogue, problems) = Catalogue::load_with(files, &config.placeholders);
     for problem in &problems {
         terminal::warning(&format!("{problem}; this rule does not run"));
     }
@@ -50,51 +87,50 @@ fn load_beside(built_in: fn() -> Vec<RuleFile>, options: &RuleOptions) -> Result
     if catalogue.rules().is_empty() {
         bail!("there are no rules to run: name some with --rules, or leave --no-default-rules out");
     }
-    Ok(catalogue)
+    Ok(Rules { catalogue, config, has_built_in })
 }
 
-/// What placeholders in rules stand for, by this configuration, or the one that lies here.
-pub fn placeholders(configuration: Option<&Path>) -> Result<Placeholders> {
+/// This configuration, or the one that lies here, or what holds without any.
+pub fn configuration(path: Option<&Path>) -> Result<Config> {
     let here = Path::new(DEFAULT_CONFIGURATION);
-    let Some(path) = configuration.or_else(|| here.exists().then_some(here)) else { return Ok(Placeholders::new()) };
+    let Some(path) = path.or_else(|| here.exists().then_some(here)) else { return Ok(Config::default()) };
     let shown = path.display().to_string();
-    let text = fs::read_to_string(path).with_context(|| format!("cannot read the configuration {shown}"))?;
-    Ok(Config::placeholders(&shown, &text)?)
+    let id = match shown.strip_prefix(S3).map(|rest| rest.split_once('/').unwrap_or((rest, ""))) {
+        Some((bucket, key)) => object_id(&shown, bucket, key),
+        None => object_id(&shown, "", &shown),
+    };
+    let text = analysis::runtime()?.block_on(rule_files::configuration(store_of(&shown).as_ref(), &id));
+    let text = text.map_err(|error| error.source);
+    let text =
+        text.map_err(|why| anyhow::anyhow!("cannot read the configuration {shown}; name one with --config: {why}"))?;
+    Ok(Config::parse(&shown, &text)?)
 }
 
-/// The rule files of a folder, or one file, by path; and those that could not be read.
+fn object_id(source: &str, bucket: &str, key: &str) -> ObjectId {
+    ObjectId { source: source.to_owned(), bucket: bucket.to_owned(), key: key.to_owned(), version: None }
+}
+
+fn store_of(address: &str) -> Box<dyn ObjectStore> {
+    if address.starts_with(S3) { Box::new(S3Objects::new(Arc::new(Clients::new()))) } else { Box::new(Files) }
+}
+
+/// The rule files of a folder or below a prefix of S3, or one file, by path; and those that could not be read.
 pub fn read(path: &Path) -> Result<(Vec<RuleFile>, Vec<Problem>)> {
-    let shown = path.display();
-    let metadata = fs::metadata(path).with_context(|| format!("cannot read the rules in {shown}"))?;
-    if !metadata.is_dir() {
-        let file = file(path).with_context(|| format!("cannot read the rules in {shown}"))?;
-        return Ok((vec![file], Vec::new()));
-    }
-    fs::read_dir(path).with_context(|| format!("cannot read the rules in {shown}"))?;
-    let mut files = Vec::new();
-    let mut problems = Vec::new();
-    let mut problem = |path: &Path, reason: String| {
-        problems.push(Problem { file: path.display().to_string(), reason, ..Problem::default() });
-    };
-    for entry in WalkDir::new(path).follow_links(true).sort_by_file_name() {
-        match entry {
-            Ok(entry) if entry.file_type().is_file() && is_rule_file(entry.path()) => match file(entry.path()) {
-                Ok(file) => files.push(file),
-                Err(error) => problem(entry.path(), format!("{error:#}")),
-            },
-            Ok(_) => {}
-            Err(error) => problem(error.path().unwrap_or(path), error.to_string()),
+    let shown = path.display().to_string();
+    let read = analysis::runtime()?.block_on(RuleFiles::read(store_of(&shown).as_ref(), &shown));
+    let read = read.map_err(|error| anyhow::anyhow!(error.source));
+    let RuleFiles { files, mut problems, errors } =
+        read.with_context(|| format!("cannot read the rules in {shown}"))?;
+    if !path.is_dir() && !shown.starts_with(S3) {
+        // It was meant, and nothing else.
+        if let Some(reason) = problems.first().map(|problem| problem.reason.clone()) {
+            bail!("cannot read the rules in {shown}: {reason}");
         }
     }
+    problems.extend(errors.into_iter().map(|error| Problem {
+        file: shown.clone(),
+        reason: error.to_string(),
+        ..Problem::default()
+    }));
     Ok((files, problems))
-}
-
-fn is_rule_file(path: &Path) -> bool {
-    path.extension().is_some_and(|extension| extension == "yml" || extension == "yaml")
-}
-
-fn file(path: &Path) -> Result<RuleFile> {
-    let bytes = fs::read(path)?;
-    let text = String::from_utf8(bytes).ok().context("it is not UTF-8")?;
-    Ok(RuleFile { name: path.display().to_string(), text: Cow::Owned(text) })
 }

@@ -6,7 +6,7 @@ use std::io::IsTerminal as _;
 use std::sync::Arc;
 
 use anyhow::{Result, bail};
-use cloudvigil_core::correlate::{SETTLED, settled};
+use cloudvigil_core::correlate::{SETTLED, is_held_back, settled};
 use cloudvigil_core::detect::Catalogue;
 use cloudvigil_core::finding::{self, Finding, Message};
 use cloudvigil_core::ports::SystemClock;
@@ -33,7 +33,12 @@ pub fn run(arguments: &Findings) -> Result<Ending> {
     let mut to = Destination::open(arguments.file.as_deref())?;
     let mut by_id: BTreeMap<String, Finding> = BTreeMap::new();
     let mut ending = Ending::Done;
+    let mut held_back = 0;
     for (partition, item) in items {
+        if is_held_back(&item.body, &partition).unwrap_or(false) {
+            held_back += 1;
+            continue;
+        }
         let found = match settled(&item.body, &partition) {
             Ok(Some(found)) => found,
             Ok(None) => continue,
@@ -54,6 +59,9 @@ pub fn run(arguments: &Findings) -> Result<Ending> {
                 }
             }
         }
+    }
+    if held_back > 0 {
+        terminal::summary(&format!("{held_back} findings were held back by suppressions, and are not among these"));
     }
     let (catalogue, _) = Catalogue::built_in();
     let messages: Vec<Message> = by_id

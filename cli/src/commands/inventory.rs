@@ -19,7 +19,8 @@ use crate::{output, rules};
 
 /// Runs it.
 pub fn run(arguments: &Inventory) -> Result<Ending> {
-    let catalogue = rules::load(&arguments.rules)?;
+    let rules = rules::load(&arguments.rules)?;
+    let catalogue = &rules.catalogue;
     let format = formats::by_name("inventory").context("this build does not know the format 'inventory'")?;
     let (file, state_file) = (arguments.file.as_deref(), arguments.state.as_deref());
     destination::check(&[file, state_file], &[])?;
@@ -39,14 +40,16 @@ pub fn run(arguments: &Inventory) -> Result<Ending> {
     };
 
     let inventory = runtime.block_on(collect(&clients, &regions, &account, &state, clock.as_ref()));
-    let mut run = Run::new(&catalogue, Some(&state), clock.as_ref(), runtime.handle(), true);
+    let mut run = Run::new(catalogue, Some(&state), clock.as_ref(), runtime.handle(), true)
+        .suppressing(rules.suppressions(clock.as_ref()));
     for error in &inventory.state_errors {
         run.failed(error);
     }
     for failure in &inventory.summary.failures {
         run.failed(&format!("{}: could not look: {}: {}", failure.region, failure.why(), failure.detail));
     }
-    let pipeline = Pipeline::new(&catalogue, Options { modified: clock.now(), ..Options::default() });
+    let options = rules.options(Options { modified: clock.now(), ..Options::default() });
+    let pipeline = Pipeline::new(catalogue, options);
     let source = format!("inventory/{account}");
     let lines: Vec<(String, String)> = inventory
         .records
@@ -64,7 +67,7 @@ pub fn run(arguments: &Inventory) -> Result<Ending> {
         let written = file.write(|writer| writer.write_all(&inventory.ndjson())).and_then(|_| file.flush());
         written.map_or_else(|error| finished.fail(&error), drop);
     }
-    let written = output::findings(arguments.output, &finished.messages, finished.is_complete(), &catalogue, &mut to);
+    let written = output::findings(arguments.output, &finished.messages, finished.is_complete(), catalogue, &mut to);
     written.map_or_else(|error| finished.fail(&error), drop);
     finished.tell();
     Ok(finished.ending(arguments.fail_on))

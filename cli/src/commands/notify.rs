@@ -1,11 +1,10 @@
 //! `cloudvigil notify`.
 
-use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
-use cloudvigil_core::config::{Config, DEFAULT_OUTBOX, MailConfig};
+use cloudvigil_core::config::{DEFAULT_OUTBOX, MailConfig};
 use cloudvigil_core::finding::{self, Finding, Guidance, Level, Message};
 use cloudvigil_core::ports::{Clock, Mailer, SystemClock};
 use cloudvigil_local::{Outbox, Smtp};
@@ -16,7 +15,7 @@ use jiff::Timestamp;
 use crate::arguments::Notify;
 use crate::destination::Destination;
 use crate::ending::Ending;
-use crate::{analysis, terminal};
+use crate::{analysis, rules, terminal};
 
 /// Runs it.
 pub fn run(arguments: &Notify) -> Result<Ending> {
@@ -30,18 +29,16 @@ type Way = (String, Arc<dyn Mailer>);
 
 fn test(path: &Path) -> Result<Ending> {
     let shown = path.display().to_string();
-    let bytes =
-        fs::read(path).with_context(|| format!("cannot read the configuration {shown}; name one with --config"))?;
-    let text = String::from_utf8(bytes).ok().with_context(|| format!("{shown} is not UTF-8"))?;
-    let config = Config::parse(&shown, &text)?;
+    let config = rules::configuration(Some(path))?;
+    let mail = config.mail(&shown)?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let envelope = Envelope::parse(&config.mail.sender, &config.mail.recipients.join(","))
-        .with_context(|| format!("{shown}, [mail]"))?;
-    let ways = ways(&config.mail, &clock)?;
+    let envelope =
+        Envelope::parse(&mail.sender, &mail.recipients.join(",")).with_context(|| format!("{shown}, [mail]"))?;
+    let ways = ways(mail, &clock)?;
     let runtime = analysis::runtime()?;
     let now = clock.now();
     let message = message(now);
-    let recipients = config.mail.recipients.join(", ");
+    let recipients = mail.recipients.join(", ");
     let mut to = Destination::open(None)?;
     let mut ending = Ending::Done;
     for (name, mailer) in ways {

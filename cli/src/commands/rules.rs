@@ -21,12 +21,16 @@ use crate::terminal::{self, Sheet};
 /// Runs it.
 pub fn run(arguments: Rules) -> Result<Ending> {
     match arguments {
-        Rules::List { output, rules } => list(&rules::load(&rules)?, output),
-        Rules::Show { id, rules } => show::run(&rules::load(&rules)?, &id),
+        Rules::List { output, rules } => list(&rules::load(&rules)?.catalogue, output),
+        Rules::Show { id, rules } => show::run(&rules::load(&rules)?.catalogue, &id),
         Rules::Lint { dir } => check(dir.as_deref(), Check::Lint),
         Rules::Test { dir } => check(dir.as_deref(), Check::Test),
-        Rules::Coverage { list: None, layer, rules } => techniques::run(&rules::load(&rules)?, layer.as_deref()),
-        Rules::Coverage { list: Some(list), rules, .. } => coverage::run(&rules::load_with_tests(&rules)?, &list),
+        Rules::Coverage { list: None, layer, rules } => {
+            techniques::run(&rules::load(&rules)?.catalogue, layer.as_deref())
+        }
+        Rules::Coverage { list: Some(list), rules, .. } => {
+            coverage::run(&rules::load_with_tests(&rules)?.catalogue, &list)
+        }
     }
 }
 
@@ -118,7 +122,7 @@ fn check(dir: Option<&Path>, check: Check) -> Result<Ending> {
             dir.map_or_else(|| "this build".to_owned(), |dir| dir.display().to_string())
         );
     }
-    let (catalogue, unloaded) = load_beside_built_in(files, dir.is_some(), &rules::placeholders(None)?);
+    let (catalogue, unloaded) = load_beside_built_in(files, dir.is_some(), &rules::configuration(None)?.placeholders);
     problems.extend(unloaded.problems);
     let mut ran = 0;
     for rule in unloaded.numbers.iter().map(|number| catalogue.rule(*number)) {

@@ -27,7 +27,8 @@ pub fn run(arguments: &Scan) -> Result<Ending> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     sources::check(&arguments.paths)?;
     let options = options(arguments, clock.as_ref())?;
-    let catalogue = rules::load(&arguments.rules)?;
+    let rules = rules::load(&arguments.rules)?;
+    let catalogue = &rules.catalogue;
     let report = &arguments.report;
     let (file, stats_file) = (report.file.as_deref(), report.stats.as_deref());
     destination::check(&[file, stats_file, arguments.state.as_deref()], &inputs(arguments))?;
@@ -45,18 +46,19 @@ pub fn run(arguments: &Scan) -> Result<Ending> {
     let bar = terminal::progress(all.len(), "sources");
     let matches = arguments.output == ScanOutput::Matches;
     // Rules of one's own are tried on what was logged: how often would they have fired?
-    let mut fired = (matches && !arguments.rules.rules.is_empty()).then(|| Fired::new(&catalogue));
+    let mut fired = (matches && !arguments.rules.rules.is_empty()).then(|| Fired::new(catalogue));
     // Matches alone need no findings.
     let keeps_findings = !matches || fired.is_some() || report.fail_on.is_some() || arguments.state.is_some();
     let kept = state.as_ref().map(|state| state as &dyn StateStore);
-    let mut run = Run::new(&catalogue, kept, clock.as_ref(), runtime.handle(), keeps_findings);
+    let mut run = Run::new(catalogue, kept, clock.as_ref(), runtime.handle(), keeps_findings)
+        .suppressing(rules.suppressions(clock.as_ref()));
     let mut nobody_reads = false;
     let mut write_error = None;
-    let pipeline = Pipeline::new(&catalogue, options);
+    let pipeline = Pipeline::new(catalogue, rules.options(options));
     let jobs = arguments.jobs.or_else(|| std::thread::available_parallelism().ok()).map_or(1, NonZeroUsize::get);
     analysis::in_order(&all, &pipeline, jobs, runtime.handle(), |outcome| {
         if matches && let Ok(found) = &outcome {
-            match to.write(|writer| output::json::matches(found, &catalogue, report.min_level, writer)) {
+            match to.write(|writer| output::json::matches(found, catalogue, report.min_level, writer)) {
                 Ok(true) => {}
                 Ok(false) => nobody_reads = true,
                 Err(error) => write_error = Some(error),
@@ -83,7 +85,7 @@ pub fn run(arguments: &Scan) -> Result<Ending> {
     };
     let written = match (write_error, kind) {
         (Some(error), _) => Err(error),
-        (None, Some(kind)) => output::findings(kind, &finished.messages, finished.is_complete(), &catalogue, &mut to),
+        (None, Some(kind)) => output::findings(kind, &finished.messages, finished.is_complete(), catalogue, &mut to),
         (None, None) => to.flush(),
     };
     written.map_or_else(|error| finished.fail(&error), drop);

@@ -37,7 +37,8 @@ pub fn run(arguments: &Trail) -> Result<Ending> {
     if let Some(TrailCommand::Verify(arguments)) = &arguments.command {
         return verify::run(arguments);
     }
-    let catalogue = rules::load(&arguments.rules)?;
+    let rules = rules::load(&arguments.rules)?;
+    let catalogue = &rules.catalogue;
     let events = format("cloudtrail")?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let remembered =
@@ -52,13 +53,14 @@ pub fn run(arguments: &Trail) -> Result<Ending> {
     // Whole seconds: the history knows no others.
     let to = Timestamp::from_second(clock.now().as_second()).unwrap_or_default();
     let from = to - SignedDuration::from_hours(24 * i64::from(arguments.days));
-    let mut run = Run::new(&catalogue, None, clock.as_ref(), runtime.handle(), true);
+    let mut run = Run::new(catalogue, None, clock.as_ref(), runtime.handle(), true)
+        .suppressing(rules.suppressions(clock.as_ref()));
     if let Some(error) = &regions.error {
         run.failed(&format!("{error}; only {} was looked at", regions.names.join(", ")));
     }
-    let pipeline = Pipeline::new(&catalogue, Options { modified: to, ..Options::default() });
+    let pipeline = Pipeline::new(catalogue, rules.options(Options { modified: to, ..Options::default() }));
     let (found, seen) = runtime.block_on(async {
-        let found = histories(&clients, &regions.names, &catalogue, (from, to)).await;
+        let found = histories(&clients, &regions.names, catalogue, (from, to)).await;
         (found, trails(&clients, &regions.names).await)
     });
     for History { source, events: lines, errors } in found {
@@ -101,7 +103,7 @@ pub fn run(arguments: &Trail) -> Result<Ending> {
     let mut to = Destination::open(None)?;
     let written = match arguments.output {
         TextOutput::Json => write_json(&finished, &look, &mut to),
-        TextOutput::Table => write_table(&finished, &look, arguments.days, &catalogue, &mut to),
+        TextOutput::Table => write_table(&finished, &look, arguments.days, catalogue, &mut to),
     };
     written.map_or_else(|error| finished.fail(&error), drop);
     if let (Some(compared), Some(remembered)) = (compared, &remembered) {

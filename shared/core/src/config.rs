@@ -1,7 +1,7 @@
-//! The configuration: one TOML document, `cloudvigil.toml` on a host.
+//! The configuration: one TOML document, `cloudvigil.toml` on a host, an object of S3 in AWS.
 //!
 //! ```toml
-//! [mail]
+//! [mail]                                            # in AWS, parameters of the stack instead
 //! sender = "cloudvigil@example.com"
 //! recipients = ["security@example.com"]
 //! smtp = "smtps://user:password@mail.example.com"   # or outbox = "folder", or both
@@ -11,86 +11,57 @@
 //!
 //! [placeholders]                                    # what `%name%` stands for in rules, with the modifier `expand`
 //! administrators = ["alice", "ops-*"]
+//!
+//! [own]                                             # beside the stack's own
+//! resources = ["arn:aws:s3:::company-trail"]
+//! deploying_roles = ["arn:aws:iam::123456789012:role/Deployment"]
+//!
+//! [[suppressions]]                                  # findings that nobody is told of, until `expires`
+//! rule = "a707b2ff-8050-4e0b-bdcd-b07caa8f1f59"
+//! owner = "platform@example.com"
+//! reason = "the load test of March"
+//! expires = 2026-03-31
 //! ```
 //!
-//! Everything has a default but the sender and the recipients. A key that is not known is an error: a misspelt one would
-//! be a setting that silently does nothing.
+//! Everything has a default but the sender and the recipients of mail. A key that is not known is an error: a misspelt one
+//! would be a setting that silently does nothing.
 
-use std::fmt;
+mod mail;
+mod pattern;
 
-use serde::Deserialize;
-use serde::de::IgnoredAny;
+use serde::{Deserialize, Deserializer};
 
+pub use self::mail::{DEFAULT_OUTBOX, MOST_MAILS, MailConfig, NotifyConfig, Secret};
+pub use self::pattern::{Pattern, Patterns};
 use crate::detect::Placeholders;
+use crate::enrich::OwnResources;
+use crate::suppression::Suppressions;
 
 /// The configuration.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
 pub struct Config {
     /// Who writes to whom, and by what way.
-    pub mail: MailConfig,
+    mail: MailConfig,
     /// How much is sent.
-    #[serde(default)]
     pub notify: NotifyConfig,
     /// What placeholders of rules stand for.
-    #[serde(default)]
     pub placeholders: Placeholders,
+    /// What is cloudvigil's own, and who deploys it.
+    pub own: OwnConfig,
+    /// Findings that nobody is told of.
+    pub suppressions: Suppressions,
 }
 
-/// `[mail]`.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct MailConfig {
-    /// Whom mail is from: a bare address.
-    pub sender: String,
-    /// Whom it goes to: bare addresses, at least one.
-    pub recipients: Vec<String>,
-    /// The SMTP server: `smtps://user:password@host`, `smtp://host?tls=required`. SES is one too, by its SMTP endpoint
-    /// (<https://docs.aws.amazon.com/ses/latest/dg/smtp-connect.html>).
-    #[serde(default)]
-    pub smtp: Option<Secret>,
-    /// The folder that gets each mail as an `.eml` file. Where no way is named at all, it is [`DEFAULT_OUTBOX`].
-    #[serde(default)]
-    pub outbox: Option<String>,
-}
-
-/// The outbox where the configuration names no way for mail.
-pub const DEFAULT_OUTBOX: &str = "cloudvigil-outbox";
-
-/// `[notify]`: how many mails go out in an hour. What is beyond waits for the hour's summary.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+/// `[own]`: whom and what the rules about tampering treat apart.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct NotifyConfig {
-    /// Mails for one rule.
-    pub mails_per_rule_per_hour: u32,
-    /// Mails for all rules together.
-    pub mails_per_hour: u32,
-    /// How many of these only critical findings may use.
-    pub mails_kept_for_critical: u32,
-}
-
-impl Default for NotifyConfig {
-    fn default() -> Self {
-        Self { mails_per_rule_per_hour: 10, mails_per_hour: 60, mails_kept_for_critical: 20 }
-    }
-}
-
-/// A text that may hold a password: never shown.
-#[derive(Clone, PartialEq, Eq, Deserialize)]
-#[serde(transparent)]
-pub struct Secret(String);
-
-impl Secret {
-    /// The text itself, for whom it is meant.
-    pub fn reveal(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Secret(..)")
-    }
+pub struct OwnConfig {
+    /// Resources that cloudvigil rests on: what is done to them is critical, whoever does it.
+    pub resources: OwnResources,
+    /// ARNs of the roles that deploy cloudvigil: what they alone do is one level lower, and never hidden.
+    #[serde(deserialize_with = "role_arns")]
+    pub deploying_roles: Vec<String>,
 }
 
 /// A document that is no configuration. Its text names file, line and key, and never quotes the line: there may be a
@@ -115,54 +86,40 @@ impl Config {
             let at = error.span().map_or(0, |span| span.start);
             located(file, text, at, error.message())
         })?;
-        config.check().map_err(|(key, reason)| {
+        config.mail.check().and_then(|()| config.notify.check()).map_err(|(key, reason)| {
             let at = key_offset(text, key);
             ConfigError { key: Some(key.to_owned()), ..located(file, text, at, &reason) }
         })?;
         Ok(config)
     }
 
-    /// Reads of a document only what rules need: who analyses logs need not say whom mail goes to.
-    pub fn placeholders(file: &str, text: &str) -> Result<Placeholders, ConfigError> {
-        #[derive(Deserialize)]
-        #[serde(deny_unknown_fields)]
-        struct ForRules {
-            #[serde(default, rename = "mail")]
-            _mail: IgnoredAny,
-            #[serde(default, rename = "notify")]
-            _notify: IgnoredAny,
-            #[serde(default)]
-            placeholders: Placeholders,
+    /// `[mail]`, for those who send any.
+    pub fn mail(&self, file: &str) -> Result<&MailConfig, ConfigError> {
+        match self.mail.missing() {
+            None => Ok(&self.mail),
+            Some(key) => Err(located(file, "", 0, &format!("`{key}` is missing in [mail]"))),
         }
-        let config = toml::from_str::<ForRules>(text);
-        config.map(|config| config.placeholders).map_err(|error| {
-            let at = error.span().map_or(0, |span| span.start);
-            located(file, text, at, error.message())
-        })
     }
+}
 
-    fn check(&self) -> Result<(), (&'static str, String)> {
-        let bare = |address: &str| {
-            let parts = address.split_once('@');
-            parts.is_some_and(|(local, domain)| !local.is_empty() && !domain.is_empty())
-                && !address.contains(|c: char| c.is_whitespace() || c.is_control() || matches!(c, '<' | '>' | ','))
-        };
-        let (mail, notify) = (&self.mail, &self.notify);
-        let expects = "a bare address such as security@example.com";
-        if !bare(&mail.sender) {
-            return Err(("sender", format!("it must be {expects}")));
-        }
-        if mail.recipients.is_empty() || !mail.recipients.iter().all(|address| bare(address)) {
-            return Err(("recipients", format!("it must be a list of at least one, each {expects}")));
-        }
-        if notify.mails_per_hour == 0 || notify.mails_per_hour > 1000 {
-            return Err(("mails_per_hour", "it must be between 1 and 1000".to_owned()));
-        }
-        if notify.mails_kept_for_critical > notify.mails_per_hour {
-            return Err(("mails_kept_for_critical", "it must not be more than mails_per_hour".to_owned()));
-        }
-        Ok(())
+/// ARNs of roles, as they stand in `sessionContext.sessionIssuer.arn`: those of sessions (`assumed-role`) never do.
+fn role_arns<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    let roles = Vec::<String>::deserialize(deserializer)?;
+    match roles.iter().find(|role| !is_role_arn(role)) {
+        None => Ok(roles),
+        Some(role) => Err(serde::de::Error::custom(format!(
+            "'{role}' must be the ARN of a role, such as arn:aws:iam::123456789012:role/Deployment, without wildcards"
+        ))),
     }
+}
+
+/// Whether a text is the ARN of an IAM role.
+pub fn is_role_arn(text: &str) -> bool {
+    let mut parts = text.splitn(6, ':');
+    let [arn, _, service, _, account, resource] = std::array::from_fn(|_| parts.next().unwrap_or_default());
+    let is_account = account.len() == 12 && account.bytes().all(|byte| byte.is_ascii_digit());
+    let name = resource.strip_prefix("role/").unwrap_or_default();
+    arn == "arn" && service == "iam" && is_account && !name.is_empty() && !name.contains(['*', '?', ' '])
 }
 
 fn located(file: &str, text: &str, at: usize, reason: &str) -> ConfigError {
@@ -195,10 +152,14 @@ mod tests {
     #[test]
     fn everything_has_a_default_but_the_sender_and_the_recipients() {
         let config = Config::parse("cloudvigil.toml", BASIC).unwrap();
-        assert_eq!(config.notify, NotifyConfig::default());
-        assert_eq!((config.mail.smtp, config.mail.outbox), (None, None));
-        let error = Config::parse("c.toml", "[mail]\nsender = \"a@example.com\"\n").unwrap_err();
-        assert!(error.to_string().contains("recipients"), "{error}");
+        assert_eq!(config, Config { mail: config.mail.clone(), ..Config::default() });
+        assert_eq!(Config::parse("c.toml", "").unwrap(), Config::default());
+        let mail = config.mail("cloudvigil.toml").unwrap();
+        assert_eq!((&mail.smtp, &mail.outbox), (&None, &None));
+        for (text, key) in [("[mail]\nsender = \"a@example.com\"\n", "recipients"), ("", "sender")] {
+            let error = Config::parse("c.toml", text).unwrap().mail("c.toml").unwrap_err().to_string();
+            assert!(error.contains(&format!("`{key}`")), "{error}");
+        }
     }
 
     #[test]
@@ -215,20 +176,40 @@ mod tests {
         let text = BASIC.replace("b@example.com", "B <b@example.com>");
         let error = Config::parse("c.toml", &text).unwrap_err();
         assert_eq!((error.line, error.key.as_deref()), (3, Some("recipients")));
-        let error = Config::parse("c.toml", &format!("{BASIC}[notify]\nmails_per_hour = 0\n")).unwrap_err();
-        assert_eq!((error.line, error.key.as_deref()), (5, Some("mails_per_hour")));
+        for (lines, line, key) in [
+            ("mails_per_hour = 0", 5, "mails_per_hour"),
+            ("mails_per_hour = 6\nmails_kept_for_critical = 6", 6, "mails_kept_for_critical"),
+            ("mails_per_hour = \"many\"", 5, "mails_per_hour"),
+        ] {
+            let error = Config::parse("c.toml", &format!("{BASIC}[notify]\n{lines}\n")).unwrap_err();
+            assert_eq!((error.line, error.key.as_deref()), (line, Some(key)), "{error}");
+        }
     }
 
     #[test]
     fn placeholders_are_lists_of_texts_and_need_no_mail() {
         let text = "[placeholders]\nadmins = [\"a\", \"b\"]\n";
-        let expected = vec!["a".to_owned(), "b".to_owned()];
-        assert_eq!(Config::placeholders("c.toml", text).unwrap()["admins"], expected);
-        assert_eq!(Config::parse("c.toml", &format!("{BASIC}{text}")).unwrap().placeholders["admins"], expected);
-        assert!(Config::placeholders("c.toml", BASIC).unwrap().is_empty());
-        let error = Config::placeholders("c.toml", "[placeholders]\n\nadmins = \"a\"\n").unwrap_err();
+        assert_eq!(Config::parse("c.toml", text).unwrap().placeholders["admins"], ["a", "b"]);
+        let error = Config::parse("c.toml", "[placeholders]\n\nadmins = \"a\"\n").unwrap_err();
         assert_eq!((error.line, error.key.as_deref()), (3, Some("admins")));
-        assert!(Config::placeholders("c.toml", "[placeholder]\n").is_err(), "a misspelt table does nothing");
+        assert!(Config::parse("c.toml", "[placeholder]\n").is_err(), "a misspelt table does nothing");
+    }
+
+    #[test]
+    fn what_is_ones_own_is_named_exactly_or_refused() {
+        let role = "arn:aws:iam::123456789012:role/path/Deployment";
+        let text = format!("[own]\nresources = [\"arn:aws:s3:::company-trail\"]\ndeploying_roles = [\"{role}\"]\n");
+        let own = Config::parse("c.toml", &text).unwrap().own;
+        assert_eq!(own.deploying_roles, [role]);
+        assert!(own.resources.has_arn("arn:aws:s3:::company-trail/AWSLogs/x"));
+        for wrong in ["resources = [\"*\"]", "resources = [\"arn:aws:s3\"]"] {
+            let error = Config::parse("c.toml", &format!("[own]\n{wrong}\n")).unwrap_err();
+            assert_eq!((error.line, error.key.as_deref()), (2, Some("resources")), "{error}");
+        }
+        for wrong in ["Deployment", "arn:aws:iam::123456789012:role/*", "arn:aws:sts::123456789012:assumed-role/D/s"] {
+            let error = Config::parse("c.toml", &format!("[own]\ndeploying_roles = [\"{wrong}\"]\n")).unwrap_err();
+            assert_eq!((error.line, error.key.as_deref()), (2, Some("deploying_roles")), "{error}");
+        }
     }
 
     #[test]

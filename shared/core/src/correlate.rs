@@ -24,7 +24,7 @@ pub use contributions::{Contributions, Partition, StoredContributions};
 pub(crate) use fold::MAX_RESOURCES;
 pub use fold::finding_in;
 pub use held::Held;
-pub use settle::{Closing, SETTLED, SettleError, Settler, settled};
+pub use settle::{Closing, SETTLED, SettleError, Settler, is_held_back, settled};
 
 use std::collections::BTreeMap;
 

@@ -29,7 +29,7 @@ use serde_json::{Map, Value};
 pub use self::networks::{Exposure, exposure};
 pub use self::policies::is_public;
 pub use self::selectors::{Access, Others, Recording, Share, management_events};
-pub use self::tamper::lets_services_write;
+pub use self::tamper::{OwnResources, lets_services_write};
 pub(crate) use self::web::{Headers, is_suspicious};
 use crate::record::Record;
 
@@ -55,13 +55,13 @@ const INVENTORY_RULES: [&str; 4] = ["ingress", "ingress_rules", "ip_permissions"
 const INVENTORY_POLICIES: [&str; 2] = ["policy", "bucket_policy"];
 
 /// Fills `record.derived`. Cheap on a record that has nothing to say; what takes time is worked out only if it is wanted,
-/// by its name.
-pub fn enrich(record: &mut Record<'_>, wants: impl Fn(&str) -> bool) {
+/// by its name. `own` are resources that are known to be cloudvigil's.
+pub fn enrich(record: &mut Record<'_>, own: &OwnResources, wants: impl Fn(&str) -> bool) {
     let (source, fields, derived) = (record.log_source, &record.fields, &mut record.derived);
     if source.categories.contains(&"webserver") {
         web::enrich(fields, wants, derived);
     } else if source.services.contains(&"cloudtrail") {
-        cloudtrail(fields.tree(), derived);
+        cloudtrail(fields.tree(), own, derived);
     } else if source.categories.contains(&"inventory") {
         inventory(fields.tree(), derived);
     } else if source.categories.contains(&"application")
@@ -71,8 +71,20 @@ pub fn enrich(record: &mut Record<'_>, wants: impl Fn(&str) -> bool) {
     }
 }
 
-fn cloudtrail(fields: &Value, derived: &mut Map<String, Value>) {
-    tamper::enrich(fields, derived);
+/// Whether a record is about one of cloudvigil's own resources: a call that changes it, or how it was found to be.
+pub(crate) fn is_about_own(record: &Record<'_>, own: &OwnResources) -> bool {
+    let source = record.log_source;
+    if source.services.contains(&"cloudtrail") {
+        tamper::changes_own(record.fields.tree(), own)
+    } else if source.categories.contains(&"inventory") {
+        record.fields.get("resource").and_then(Value::as_str).is_some_and(|arn| own.has_arn(arn))
+    } else {
+        false
+    }
+}
+
+fn cloudtrail(fields: &Value, own: &OwnResources, derived: &mut Map<String, Value>) {
+    tamper::enrich(fields, own, derived);
     let Some(parameters) = fields.get("requestParameters").filter(|parameters| parameters.is_object()) else { return };
     match fields.get("eventName").and_then(Value::as_str) {
         Some("AuthorizeSecurityGroupIngress" | "ModifySecurityGroupRules") => put_exposure(parameters, derived),

@@ -20,4 +20,7 @@ pub mod ocsf;
 pub mod pipeline;
 pub mod ports;
 pub mod record;
+pub mod rule_files;
 pub mod silence;
+pub mod suppression;
+mod wildcards;

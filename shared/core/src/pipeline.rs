@@ -16,6 +16,7 @@ use jiff::tz::TimeZone;
 use crate::correlate::{Contributions, digest};
 use crate::decode::DecodeError;
 use crate::detect::Catalogue;
+use crate::enrich::OwnResources;
 use crate::formats::{Context, Format};
 use crate::ports::{ObjectId, ObjectStore, PortError};
 
@@ -40,6 +41,10 @@ pub struct Options {
     pub max_bytes: Option<u64>,
     /// ARNs of cloudvigil's own roles: what they do is no source, but for the rules about tampering.
     pub own_roles: Vec<String>,
+    /// cloudvigil's own resources: tampering with them is critical.
+    pub own_resources: OwnResources,
+    /// ARNs of the roles that deploy cloudvigil: their tampering is one level lower.
+    pub deploying_roles: Vec<String>,
 }
 
 impl Default for Options {
@@ -54,6 +59,8 @@ impl Default for Options {
             modified: Timestamp::UNIX_EPOCH,
             max_bytes: None,
             own_roles: Vec::new(),
+            own_resources: OwnResources::default(),
+            deploying_roles: Vec::new(),
         }
     }
 }

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use jiff::Timestamp;
 
-use crate::finding::Message;
+use crate::finding::{Finding, Message};
 
 /// What a caller can do about a failed port.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -92,6 +92,12 @@ pub trait ObjectStore: Send + Sync {
 
     /// Opens one object for reading.
     async fn open(&self, id: &ObjectId) -> PortResult<Object>;
+
+    /// A text that changes whenever an object below `root` is added, replaced or removed, if the store can tell without
+    /// reading them.
+    async fn fingerprint(&self, _root: &str) -> PortResult<Option<String>> {
+        Ok(None)
+    }
 }
 
 /// A public key that signatures of `CloudTrail`'s digest files are verified with.
@@ -175,6 +181,12 @@ pub trait StateStore: Send + Sync {
 pub trait FindingSink: Send + Sync {
     /// Publishes a finding. The same id comes again with a higher revision, and may come twice with the same one.
     async fn publish(&self, message: &Message) -> PortResult<()>;
+
+    /// Whether nobody is to be told of a finding for now: it is kept, and published once this no longer holds and it is
+    /// settled again. Tampering with cloudvigil's own resources is not asked about.
+    fn holds_back(&self, _finding: &Finding) -> bool {
+        false
+    }
 }
 
 /// A mail, ready to be sent.

@@ -35,7 +35,8 @@ pub fn run(arguments: &TrailVerify) -> Result<Ending> {
     // First everything that can be wrong with what was asked.
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let scope = scope(arguments, clock.as_ref())?;
-    let catalogue = rules::load(&arguments.rules)?;
+    let rules = rules::load(&arguments.rules)?;
+    let catalogue = &rules.catalogue;
     let inventory = format("inventory")?;
     let clients = Arc::new(Clients::new());
     let keys = keys(&arguments.keys, &clients)?;
@@ -43,8 +44,10 @@ pub fn run(arguments: &TrailVerify) -> Result<Ending> {
     let store: Box<dyn ObjectStore> = if in_s3 { Box::new(S3Objects::new(clients)) } else { Box::new(Files) };
     let runtime = analysis::runtime()?;
 
-    let pipeline = Pipeline::new(&catalogue, Options { modified: clock.now(), ..Options::default() });
-    let mut run = Run::new(&catalogue, None, clock.as_ref(), runtime.handle(), true);
+    let options = rules.options(Options { modified: clock.now(), ..Options::default() });
+    let pipeline = Pipeline::new(catalogue, options);
+    let mut run = Run::new(catalogue, None, clock.as_ref(), runtime.handle(), true)
+        .suppressing(rules.suppressions(clock.as_ref()));
     let (objects, errors) = match runtime.block_on(store.list(&arguments.path)) {
         Ok(listed) => listed,
         Err(error) => (Vec::new(), vec![error]),
@@ -85,9 +88,8 @@ pub fn run(arguments: &TrailVerify) -> Result<Ending> {
         TextOutput::Json => write_json(&finished, &summaries, &mut to),
         TextOutput::Table => {
             let (shown, complete) = (to.is_shown(), finished.is_complete());
-            to.write(|writer| checked(&summaries, shown, writer)).and_then(|_| {
-                output::findings(FindingsOutput::Table, &finished.messages, complete, &catalogue, &mut to)
-            })
+            to.write(|writer| checked(&summaries, shown, writer))
+                .and_then(|_| output::findings(FindingsOutput::Table, &finished.messages, complete, catalogue, &mut to))
         }
     };
     written.map_or_else(|error| finished.fail(&error), drop);

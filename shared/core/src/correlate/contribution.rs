@@ -83,6 +83,10 @@ pub(crate) struct Contribution {
     pub weight: u32,
     /// Whether it is a call that failed.
     pub failed: bool,
+    /// Whether it is about one of cloudvigil's own resources.
+    pub own: bool,
+    /// Whether a role made it that deploys cloudvigil.
+    pub deploying: bool,
     /// For leaves whose values are looked at, the value: a number in millionths, or a hash.
     pub value: Option<i128>,
 }

@@ -11,7 +11,7 @@ use super::contributions::{KeptEvidence, Partition, StoredContributions};
 use super::plan::{Micros, Node, Occurrence};
 use super::{bucket_length, dedup_key, finding_id};
 use crate::detect::Catalogue;
-use crate::finding::{Evidence, Finding};
+use crate::finding::{Evidence, Finding, Level};
 use crate::record::Facts;
 
 /// The most resources that a finding names.
@@ -31,6 +31,8 @@ pub(super) struct Folded {
     pub finding: Option<Finding>,
     /// The record that each entry of its evidence is of.
     pub shown: Vec<RecordKey>,
+    /// Whether it tells of tampering with cloudvigil's own resources.
+    pub own: bool,
 }
 
 /// Folds the contributions of a partition. Aligned windows that end after `closed` are not closed yet.
@@ -42,9 +44,10 @@ pub(super) fn folded(
 ) -> Folded {
     let contributors = distinct(stored);
     let hot = hot_records(&catalogue.rule(partition.rule).plan, partition, &contributors, closed);
+    let own = hot.iter().flatten().any(|record| record.own);
     let found = hot.map(|hot| finding_of(catalogue, partition, stored, &hot));
     let (finding, shown) = found.map_or_else(Default::default, |(finding, shown)| (Some(finding), shown));
-    Folded { records: contributors.records.len(), finding, shown }
+    Folded { records: contributors.records.len(), finding, shown, own }
 }
 
 fn finding_of(
@@ -67,15 +70,20 @@ fn finding_of(
             resources.push(resource.clone());
         }
     }
-    let attempted = rule.detection.is_some() && rule.is_about_tampering() && hot.iter().all(|record| record.failed);
+    let judged = rule.detection.is_some() && rule.is_about_tampering();
+    // The worst of them decides, so that the order in which they come does not matter.
+    let level = hot.iter().map(|record| record.level(rule.level)).max().filter(|_| judged);
+    let said =
+        [("failed", hot.iter().all(|record| record.failed)), ("deployment", hot.iter().all(|one| one.deploying))];
+    let said: Vec<&str> = said.into_iter().filter(|(_, of_all)| judged && *of_all).map(|(word, _)| word).collect();
     let time = |micros: Option<Micros>| micros.and_then(|micros| Timestamp::from_microsecond(micros).ok());
     let shown = chosen.iter().map(|read_in| read_in.best.key).collect();
     let finding = Finding {
         id: finding_id(&rule.id, &partition.group, partition.bucket),
         revision: 1,
         rule: rule.id.clone(),
-        title: if attempted { format!("{} (failed)", rule.title) } else { rule.title.clone() },
-        level: if attempted { rule.level.lower() } else { rule.level },
+        title: if said.is_empty() { rule.title.clone() } else { format!("{} ({})", rule.title, said.join(", ")) },
+        level: level.unwrap_or(rule.level),
         count: hot.iter().map(|record| u64::from(record.weight)).sum(),
         first_time: time(hot.iter().filter_map(|record| record.time).min()),
         last_time: time(hot.iter().filter_map(|record| record.time).max()),
@@ -97,8 +105,19 @@ struct Contributor {
     time: Option<Micros>,
     weight: u32,
     failed: bool,
+    own: bool,
+    deploying: bool,
     /// Its leaves, among [`Contributors::leaves`].
     leaves: Range<usize>,
+}
+
+impl Contributor {
+    /// How bad it is by itself, under a rule about tampering of this level.
+    fn level(&self, of_rule: Level) -> Level {
+        let level = if self.own { Level::Critical } else { of_rule };
+        let level = if self.failed { level.lower() } else { level };
+        if self.deploying { level.lower() } else { level }
+    }
 }
 
 /// The records of a partition, by key.
@@ -125,6 +144,9 @@ fn distinct(stored: &[&StoredContributions]) -> Contributors {
             time: same.iter().filter_map(|one| one.time).min(),
             weight: same.iter().map(|one| one.weight).max().unwrap_or_default(),
             failed: same.iter().all(|one| one.failed),
+            // Who read it before the configuration named the resource, or the role, knew less.
+            own: same.iter().any(|one| one.own),
+            deploying: same.iter().all(|one| one.deploying),
             leaves: start..found.leaves.len(),
         });
     }
@@ -242,7 +264,7 @@ pub(super) fn put_together(
 mod tests {
     use super::*;
     use crate::detect::RuleFile;
-    use crate::finding::Level;
+    use crate::enrich::OwnResources;
     use crate::pipeline::{Entry, Options, Pipeline};
 
     const RULES: &str = "
@@ -308,6 +330,78 @@ correlation: {type: event_count, rules: [refused], group-by: [sourceIPAddress], 
         assert_eq!(level(&[false]), [("Trail stopped".to_owned(), Level::Critical)]);
         assert_eq!(level(&[true, true]), [("Trail stopped (failed)".to_owned(), Level::High)]);
         assert_eq!(level(&[true, false]), [("Trail stopped".to_owned(), Level::Critical)], "the second one succeeded");
+    }
+
+    /// Title and level of the finding of a rule about tampering, of level high, from calls each said in letters: `o` against
+    /// a resource of cloudvigil's own, `f` failed, `d` by the deploying role. Every order of them must come to the same.
+    fn judged(calls: &[&str]) -> (String, Level) {
+        let rules = RULES.replacen("level: critical", "level: high", 1);
+        let (catalogue, problems) = Catalogue::load(vec![RuleFile { name: "r.yml".to_owned(), text: rules.into() }]);
+        assert!(problems.is_empty(), "{problems:?}");
+        let pipeline = Pipeline::new(
+            &catalogue,
+            Options {
+                own_resources: OwnResources::new(["arn:aws:cloudtrail:*:*:trail/company"]).unwrap(),
+                deploying_roles: vec!["arn:aws:iam::1:role/Deploy".to_owned()],
+                ..Options::default()
+            },
+        );
+        let event = |(number, said): (usize, &&str)| {
+            let (trail, error, role) = (
+                if said.contains('o') { "company" } else { "other" },
+                if said.contains('f') { "\"AccessDenied\"" } else { "null" },
+                if said.contains('d') { "Deploy" } else { "Deploy2" },
+            );
+            format!(
+                r#"{{"eventSource":"cloudtrail.amazonaws.com","eventName":"StopLogging","requestParameters":{{"name":"{trail}"}},"errorCode":{error},"sourceIPAddress":"203.0.113.9","eventTime":"2026-03-01T10:00:0{number}Z","eventID":"{number}","userIdentity":{{"sessionContext":{{"sessionIssuer":{{"arn":"arn:aws:iam::1:role/{role}"}}}}}}}}"#
+            )
+        };
+        // Each call is an object of its own.
+        let objects = calls.iter().enumerate().map(event).map(|event| {
+            let entry = Entry { key: None, time: None, bytes: event.as_bytes() };
+            let report = pipeline.entries("test", crate::formats::by_name("cloudtrail"), std::iter::once(entry));
+            let (at, stored) = report.contributions.into_partitions().find(|(at, _)| at.rule == 0).unwrap();
+            let bodies = stored.into_items().map(|item| serde_json::to_vec(&item).unwrap());
+            (at, bodies.map(|body| serde_json::from_slice(&body).unwrap()).collect())
+        });
+        let objects: Vec<(Partition, Vec<StoredContributions>)> = objects.collect();
+        let orders = (0..calls.len()).flat_map(|first| {
+            let rotated = objects.iter().cycle().skip(first).take(calls.len());
+            [rotated.clone().collect::<Vec<_>>(), rotated.collect::<Vec<_>>().into_iter().rev().collect()]
+        });
+        let mut outcomes: Vec<(String, Level)> = orders
+            .map(|order| {
+                let stored: Vec<_> = order.iter().flat_map(|(_, stored)| stored.iter().cloned()).collect();
+                let finding = finding_in(&catalogue, &order[0].0, &stored.iter().collect::<Vec<_>>()).unwrap();
+                (finding.title, finding.level)
+            })
+            .collect();
+        outcomes.dedup();
+        assert_eq!(outcomes.len(), 1, "{calls:?}: the order matters");
+        outcomes.remove(0)
+    }
+
+    #[test]
+    fn ones_own_is_critical_and_denied_or_deployed_is_one_lower() {
+        let plain = |level| ("Trail stopped".to_owned(), level);
+        let said = |word: &str, level| (format!("Trail stopped ({word})"), level);
+        for (calls, expected) in [
+            (&["-"] as &[&str], plain(Level::High)),
+            (&["o"], plain(Level::Critical)),
+            (&["f"], said("failed", Level::Medium)),
+            (&["of"], said("failed", Level::High)),
+            (&["d"], said("deployment", Level::Medium)),
+            (&["od"], said("deployment", Level::High)),
+            (&["ofd"], said("failed, deployment", Level::Medium)),
+            (&["d", "-"], plain(Level::High)),
+            (&["od", "-"], plain(Level::High)),
+            (&["o", "-", "fd"], plain(Level::Critical)),
+            (&["od", "o", "d"], plain(Level::Critical)),
+            (&["of", "-", "d"], plain(Level::High)),
+            (&["fd", "f"], said("failed", Level::Medium)),
+        ] {
+            assert_eq!(judged(calls), expected, "{calls:?}");
+        }
     }
 
     #[test]

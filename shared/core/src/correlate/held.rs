@@ -5,8 +5,8 @@ use hashbrown::HashMap;
 use hashbrown::hash_map::Entry;
 
 use super::contributions::{Contributions, Partition, StoredContributions, next_bucket, previous_bucket};
-use super::finding_in;
-use super::plan::Node;
+use super::fold::{Folded, folded};
+use super::plan::{Micros, Node};
 use crate::detect::Catalogue;
 use crate::finding::Finding;
 
@@ -26,17 +26,23 @@ impl Held {
         }
     }
 
-    /// The findings, in any order.
-    pub fn findings<'h>(&'h self, catalogue: &'h Catalogue) -> impl Iterator<Item = Finding> + 'h {
+    /// The findings, in any order, without those that are held back; nothing holds back tampering with cloudvigil's own
+    /// resources.
+    pub fn findings<'h>(
+        &'h self,
+        catalogue: &'h Catalogue,
+        holds_back: impl Fn(&Finding) -> bool + 'h,
+    ) -> impl Iterator<Item = Finding> + 'h {
         // A window that starts in the bucket before may hold nothing but what is in this one.
         let before = self.0.keys().filter(|partition| !catalogue.rule(partition.rule).plan.is_monotone());
         let before = before.filter_map(|partition| previous_bucket(catalogue, partition));
         let before = before.filter(|partition| !self.0.contains_key(partition));
         let own = self.0.iter().map(|(partition, stored)| (partition.clone(), Some(stored)));
-        own.chain(before.map(|partition| (partition, None))).filter_map(|(partition, stored)| {
+        own.chain(before.map(|partition| (partition, None))).filter_map(move |(partition, stored)| {
             let next = next_bucket(catalogue, &partition).and_then(|next| self.0.get(&next));
             let stored: Vec<_> = stored.into_iter().chain(next).collect();
-            finding_in(catalogue, &partition, &stored)
+            let Folded { finding, own, .. } = folded(catalogue, &partition, &stored, Micros::MAX);
+            finding.filter(|finding| own || !holds_back(finding))
         })
     }
 }

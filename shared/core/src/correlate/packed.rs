@@ -26,8 +26,10 @@ const HAS_WEIGHT: u8 = 1 << 3;
 const HAS_VALUE: u8 = 1 << 4;
 /// The call failed.
 const FAILED: u8 = 1 << 5;
-/// What this version knows.
-const KNOWN: u8 = HAS_TIME | IS_NEAR | HAS_LEAF | HAS_WEIGHT | HAS_VALUE | FAILED;
+/// It was aimed at one of cloudvigil's own resources.
+const OWN: u8 = 1 << 6;
+/// A role that deploys made it.
+const DEPLOYING: u8 = 1 << 7;
 
 /// A list of contributions, in the order in which they came.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -63,6 +65,8 @@ impl Packed {
             (HAS_WEIGHT, new.weight != 1),
             (HAS_VALUE, new.value.is_some()),
             (FAILED, new.failed),
+            (OWN, new.own),
+            (DEPLOYING, new.deploying),
         ] {
             flags |= if holds { flag } else { 0 };
         }
@@ -157,9 +161,6 @@ impl Reader<'_> {
         let (flags, rest) = self.rest.split_first()?;
         self.rest = rest;
         let has = |flag: u8| flags & flag != 0;
-        if flags & !KNOWN != 0 {
-            return None;
-        }
         let time = if has(HAS_TIME) {
             let apart = Micros::try_from(unzigzag(self.number()?)).ok()?;
             self.last.time = self.last.time.wrapping_add(apart);
@@ -180,6 +181,8 @@ impl Reader<'_> {
             leaf: if has(HAS_LEAF) { usize::try_from(self.number()?).ok()? } else { 0 },
             weight: if has(HAS_WEIGHT) { u32::try_from(self.number()?).ok()? } else { 1 },
             failed: has(FAILED),
+            own: has(OWN),
+            deploying: has(DEPLOYING),
             value: if has(HAS_VALUE) { Some(unzigzag(self.number()?)) } else { None },
         })
     }
@@ -287,7 +290,8 @@ impl<'de> Deserialize<'de> for Listed {
                 let failed = parts.next_element()?.unwrap_or_default();
                 let value = parts.next_element::<String>()?;
                 let value = value.map(|digits| digits.parse().map_err(A::Error::custom)).transpose()?;
-                Ok(Listed(Contribution { time, key, leaf, weight, failed, value }))
+                let (own, deploying) = (false, false);
+                Ok(Listed(Contribution { time, key, leaf, weight, failed, own, deploying, value }))
             }
         }
 
@@ -308,10 +312,11 @@ mod tests {
         let key = prop_oneof![any::<u128>(), 0..100_u128, (u128::MAX - 100)..u128::MAX];
         let value = prop::option::of(prop_oneof![any::<i128>(), -10..10_i128]);
         let weight = prop_oneof![Just(1), any::<u32>()];
-        let one = (time, key, 0..3_usize, weight, any::<bool>(), value).prop_map(
-            |(time, key, leaf, weight, failed, value)| {
+        let flags = (any::<bool>(), any::<bool>(), any::<bool>());
+        let one = (time, key, 0..3_usize, weight, flags, value).prop_map(
+            |(time, key, leaf, weight, (failed, own, deploying), value)| {
                 let key = RecordKey::of_number(key);
-                Contribution { time, key, leaf, weight, failed, value }
+                Contribution { time, key, leaf, weight, failed, own, deploying, value }
             },
         );
         let config = Config { cases: 2_000, failure_persistence: None, ..Config::default() };
@@ -339,7 +344,7 @@ mod tests {
         for number in 0..100 {
             let time = Some(1_772_359_200_000_000 + i64::try_from(number).unwrap() * 400_000);
             let key = object.at(number * 3);
-            packed.push(&Contribution { time, key, leaf: 0, weight: 1, failed: false, value: None });
+            packed.push(&Contribution { time, key, leaf: 0, weight: 1, failed: false, own: false, deploying: false, value: None });
         }
         assert!(packed.bytes.len() < 700, "{}", packed.bytes.len());
     }
@@ -350,9 +355,9 @@ mod tests {
             r#"[[7,"000102030405060708090a0b0c0d0e0f",1,2],[null,"00000000000000000000000000000001",0,1,true,"-5"]]"#;
         let packed: Packed = serde_json::from_str(listed).unwrap();
         let key = RecordKey::of_number(0x0001_0203_0405_0607_0809_0a0b_0c0d_0e0f);
-        let first = Contribution { time: Some(7), key, leaf: 1, weight: 2, failed: false, value: None };
+        let first = Contribution { time: Some(7), key, leaf: 1, weight: 2, failed: false, own: false, deploying: false, value: None };
         let key = RecordKey::of_number(1);
-        let second = Contribution { time: None, key, leaf: 0, weight: 1, failed: true, value: Some(-5) };
+        let second = Contribution { time: None, key, leaf: 0, weight: 1, failed: true, own: false, deploying: false, value: Some(-5) };
         assert_eq!(packed.iter().collect::<Vec<_>>(), [first, second]);
     }
 

@@ -86,12 +86,22 @@ struct Mark {
     /// The record that each entry of its evidence is of. A mark of before this was kept has none.
     #[serde(default)]
     shown: Vec<RecordKey>,
+    /// Whether it was held back, as it is: nobody has been told.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    held_back: bool,
 }
 
 impl Mark {
-    /// What is to be marked, and whether its finding is to be published; `None`: it stands as it is.
-    fn after(before: Option<&Self>, rule: &Rule, folded: Folded, closed: Option<Micros>) -> Option<(Self, bool)> {
-        let Folded { records, mut finding, mut shown } = folded;
+    /// What is to be marked, and whether its finding is to be published; `None`: it stands as it is. `holds_back` says
+    /// whether nobody is to be told of it.
+    fn after(
+        before: Option<&Self>,
+        rule: &Rule,
+        folded: Folded,
+        closed: Option<Micros>,
+        holds_back: impl Fn(&Finding) -> bool,
+    ) -> Option<(Self, bool)> {
+        let Folded { records, mut finding, mut shown, own } = folded;
         let is_monotone = rule.plan.is_monotone();
         let marked = before.and_then(|before| before.finding.as_ref());
         let revision = before.map_or(0, |before| before.revision.max(marked.map_or(0, |finding| finding.revision)));
@@ -103,13 +113,18 @@ impl Mark {
                 what(marked) != what(finding)
             }
         };
+        let was_held_back = before.is_some_and(|before| before.held_back);
+        let is_new = |_: &&Finding| moved || was_held_back;
+        let held_back = !own && finding.as_ref().filter(is_new).is_some_and(holds_back);
+        // What was held back until now is as good as new.
+        let released = was_held_back && !held_back && finding.is_some();
         // From less than before: contributions have expired, and the finding stands as it was.
         let stands = if is_monotone {
             let fewer = |finding: &Finding| marked.is_some_and(|marked| finding.count < marked.count);
-            !moved || finding.as_ref().is_some_and(fewer)
+            !moved && !released || finding.as_ref().is_some_and(fewer)
         } else {
             before.is_some_and(|before| {
-                let same = records == before.records && !moved && marked.is_some() == finding.is_some();
+                let same = records == before.records && !moved && !released && marked.is_some() == finding.is_some();
                 records < before.records || same
             })
         };
@@ -117,7 +132,8 @@ impl Mark {
             let seen = finding.and_then(|finding| before?.seen_in_more_places(&finding, &shown, is_monotone));
             return seen.map(|mark| (mark, false));
         }
-        let revision = revision + u64::from(moved);
+        let told = (moved || released) && !held_back;
+        let revision = revision + u64::from(moved || released);
         if let Some(finding) = &mut finding {
             finding.revision = revision;
             if let (Some(before), Some(marked)) = (before, marked) {
@@ -126,7 +142,7 @@ impl Mark {
                 (shown, finding.evidence) = put_together((&shown, &finding.evidence), known, is_monotone);
             }
         }
-        Some((Self { schema: SCHEMA, revision, records, closed, finding, shown }, moved))
+        Some((Self { schema: SCHEMA, revision, records, closed, finding, shown, held_back }, told))
     }
 
     /// The same mark, if its finding's records were read in places that it does not name yet: that moves no finding, and
@@ -243,14 +259,17 @@ impl Settler<'_> {
             // What somebody with a faster clock has seen closed is closed.
             let closed = self.closed(rule).max(before.as_ref().and_then(|before| before.closed));
             let folded = folded(self.catalogue, partition, &stored, closed.unwrap_or(Micros::MAX));
-            let Some((mark, moved)) = Mark::after(before.as_ref(), rule, folded, closed) else { return Ok(false) };
-            if let Some(finding) = mark.finding.clone().filter(|_| moved) {
+            let holds_back = |finding: &Finding| self.sink.holds_back(finding);
+            let Some((mark, told)) = Mark::after(before.as_ref(), rule, folded, closed, holds_back) else {
+                return Ok(false);
+            };
+            if let Some(finding) = mark.finding.clone().filter(|_| told) {
                 let message = Message { schema: finding::SCHEMA, finding, guidance: rule.guidance.clone() };
                 self.sink.publish(&message).await?;
             }
             let body = encoded(&mark, &key, MARK)?;
             if self.state.put_if(&key, MARK, body, self.expiry(), version).await? {
-                return Ok(moved);
+                return Ok(told);
             }
         }
         let reason = format!("{TRIES} others were faster");
@@ -274,6 +293,11 @@ pub const SETTLED: &str = MARK;
 /// A settled finding from its stored body; `None` where contributions have taken it away again, or there never was one.
 pub fn settled(body: &[u8], partition: &str) -> Result<Option<Finding>, SettleError> {
     decoded::<Mark>(body, partition, MARK).map(|mark| mark.finding)
+}
+
+/// Whether a settled finding was held back, by its stored body: nobody has been told of it as it is.
+pub fn is_held_back(body: &[u8], partition: &str) -> Result<bool, SettleError> {
+    decoded::<Mark>(body, partition, MARK).map(|mark| mark.held_back)
 }
 
 fn encoded(item: &impl Serialize, partition: &str, sort: &str) -> Result<Vec<u8>, SettleError> {

@@ -10,11 +10,14 @@
 //! | `cloudvigil.foreign_key` | a bucket's encryption | `true` where the key belongs to another account |
 
 mod lifecycle;
+mod own;
 mod policy;
 mod resources;
 
 use serde_json::{Map, Value};
 
+use self::own::Call;
+pub use self::own::OwnResources;
 use super::{elements, member};
 
 /// See the module's table.
@@ -42,13 +45,27 @@ pub fn lets_services_write(policy: &Value) -> bool {
     policy::parsed(policy).is_some_and(|policy| lets(&policy))
 }
 
+/// Whether a call changes one of cloudvigil's own resources, or would have if it had not been refused.
+pub(super) fn changes_own(event: &Value, own: &OwnResources) -> bool {
+    !is_read_only(event) && judge(event, own).own
+}
+
+fn is_read_only(event: &Value) -> bool {
+    event.get("readOnly") == Some(&Value::Bool(true))
+}
+
+fn judge(event: &Value, own: &OwnResources) -> resources::Named {
+    let source = event.get("eventSource").and_then(Value::as_str).unwrap_or_default();
+    resources::judge(event, source, own)
+}
+
 /// Adds what there is to say about a `CloudTrail` event.
-pub(super) fn enrich(event: &Value, derived: &mut Map<String, Value>) {
+pub(super) fn enrich(event: &Value, own: &OwnResources, derived: &mut Map<String, Value>) {
     let text = |name: &str| event.get(name).and_then(Value::as_str).unwrap_or_default();
-    if event.get("readOnly") == Some(&Value::Bool(true)) {
+    if is_read_only(event) {
         return;
     }
-    let named = resources::judge(event, text("eventSource"));
+    let named = judge(event, own);
     let mut put = |name: &str, holds: bool| {
         if holds {
             derived.insert(name.to_owned(), Value::from(true));
@@ -99,7 +116,7 @@ mod tests {
 
     fn derived(event: &Value) -> Value {
         let mut derived = Map::new();
-        enrich(event, &mut derived);
+        enrich(event, &OwnResources::default(), &mut derived);
         Value::Object(derived)
     }
 
@@ -127,5 +144,6 @@ mod tests {
             "requestParameters": {"functionName": "cloudvigil-notifier"},
         });
         assert_eq!(derived(&event), json!({}));
+        assert!(!changes_own(&event, &OwnResources::default()));
     }
 }

@@ -6,7 +6,7 @@ use super::*;
 
 fn event(name: &str, parameters: &Value) -> Map<String, Value> {
     let mut derived = Map::new();
-    cloudtrail(&json!({"eventName": name, "requestParameters": parameters}), &mut derived);
+    cloudtrail(&json!({"eventName": name, "requestParameters": parameters}), &OwnResources::default(), &mut derived);
     derived
 }
 

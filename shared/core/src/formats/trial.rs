@@ -35,7 +35,7 @@ pub(super) fn no_bytes_make_it_panic(format: &dyn Format, samples: &[u8]) {
                 if let Parsed::Record(record) = parser.parse(frame) {
                     let _ = format.facts(&record);
                     let mut record = record;
-                    crate::enrich::enrich(&mut record, |_| true);
+                    crate::enrich::enrich(&mut record, &crate::enrich::OwnResources::default(), |_| true);
                 }
             }
             Ok(())

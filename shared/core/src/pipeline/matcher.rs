@@ -13,7 +13,7 @@ use crate::correlate::{
     is_failed_call,
 };
 use crate::detect::{Catalogue, Found, Index, Rule, field_text};
-use crate::enrich::enrich;
+use crate::enrich::{enrich, is_about_own};
 use crate::finding::Evidence;
 use crate::formats::inventory::{self, Inventory};
 use crate::formats::{Format, Framing, Gate, Key, Parsed, Parser};
@@ -194,7 +194,7 @@ impl<'c> Matcher<'c> {
     }
 
     fn record(&mut self, format: &dyn Format, mut record: Record<'_>, number: u64, entry_key: Option<&str>) {
-        let own = is_own(&record, &self.options.own_roles);
+        let own = is_by(&record, &self.options.own_roles);
         self.refused += u64::from(own);
         let mut found = std::mem::take(&mut self.selector.found);
         if own {
@@ -206,7 +206,7 @@ impl<'c> Matcher<'c> {
         let mut hits = std::mem::take(&mut found.decided);
         let rules: [&[usize]; 2] = [&found.candidates, &hits];
         if index.wants_any(&rules) {
-            enrich(&mut record, |field| index.wants(field, &rules));
+            enrich(&mut record, &self.options.own_resources, |field| index.wants(field, &rules));
         }
         if !found.candidates.is_empty() {
             let plain = format.framing() == Framing::Lines;
@@ -246,12 +246,16 @@ impl<'c> Matcher<'c> {
             (evidence, bounded(format.facts(record)))
         };
         let catalogue = self.catalogue;
+        // Whose resource it is, and who did it, matters to these rules alone.
+        let tampers = hits.iter().any(|hit| catalogue.rule(*hit).is_about_tampering());
+        let own = tampers && is_about_own(record, &self.options.own_resources);
+        let deploying = tampers && is_by(record, &self.options.deploying_roles);
         let contributions = &mut self.contributions;
         let (time, weight, failed) =
             (record.time.map(Timestamp::as_microsecond), record.occurrences, is_failed_call(record));
         let mut contribute = |rule: usize, leaf: usize, group: &BorrowedGroup<'_>, value: Option<i128>| {
             let bucket = bucket_of(time, catalogue.rule(rule).plan.timespan());
-            let new = Contribution { time, key, leaf, weight, failed, value };
+            let new = Contribution { time, key, leaf, weight, failed, own, deploying, value };
             contributions.add((rule, catalogue.rule(rule).level), group, bucket, new, describe);
         };
         for hit in hits {
@@ -314,13 +318,13 @@ fn bounded(facts: Facts) -> Facts {
     }
 }
 
-/// Whether one of cloudvigil's own roles did it.
-fn is_own(record: &Record<'_>, own_roles: &[String]) -> bool {
-    if own_roles.is_empty() {
+/// Whether one of these roles did it.
+fn is_by(record: &Record<'_>, roles: &[String]) -> bool {
+    if roles.is_empty() {
         return false;
     }
     let role = record.fields.pointer("/userIdentity/sessionContext/sessionIssuer/arn").and_then(Value::as_str);
-    role.is_some_and(|role| own_roles.iter().any(|own| own == role))
+    role.is_some_and(|role| roles.iter().any(|one| one == role))
 }
 
 /// An entry's text, cut to what evidence may hold.

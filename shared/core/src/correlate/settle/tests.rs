@@ -415,3 +415,5 @@ fn marks(memory: &Memory) -> Vec<Finding> {
     let marks = items.iter().filter(|((_, sort), _)| sort == SETTLED);
     marks.filter_map(|((partition, _), item)| settled(&item.body, partition).unwrap()).collect()
 }
+
+mod held_back;

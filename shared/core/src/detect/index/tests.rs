@@ -13,7 +13,7 @@ use serde_json::Value;
 use super::paths::{Path, derived_fields, paths, whole_values};
 use crate::detect::tree::Tree;
 use crate::detect::{Catalogue, RuleFile};
-use crate::enrich::enrich;
+use crate::enrich::{OwnResources, enrich};
 use crate::formats::{Format, Framing, Open, Parsed, by_name};
 use crate::pipeline::{Entry, Options, Pipeline};
 
@@ -262,7 +262,7 @@ fn unindexed(catalogue: &Catalogue, format: &'static dyn Format, entries: &[Stri
     let mut parser = format.parser(&Options::default().context());
     let matches = |entry: &String| match parser.parse_if(entry.as_bytes(), &mut Open) {
         Parsed::Record(mut record) => {
-            enrich(&mut record, |_| true);
+            enrich(&mut record, &OwnResources::default(), |_| true);
             let candidates = catalogue.candidates(record.log_source);
             let hits = catalogue.matches(&candidates, &record, format.framing() == Framing::Lines);
             let mut ids: Vec<_> = hits.map(|hit| catalogue.rule(hit).id.clone()).collect();

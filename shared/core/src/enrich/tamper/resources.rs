@@ -1,4 +1,4 @@
-//! Which resource a call is about, and whose it is by its name.
+//! Which resource a call is about, and whose it is: by its name, or because it is known to be cloudvigil's.
 //!
 //! A call that succeeded names it in its parameters. One that was refused has none: its error message says `is not
 //! authorized to perform: lambda:DeleteFunction on resource: arn:…`, and S3 lists it under `resources`.
@@ -6,6 +6,7 @@
 use serde_json::Value;
 
 use super::super::elements;
+use super::{Call, OwnResources};
 
 /// What everything of cloudvigil's stack has in its name.
 const OWN: &str = "cloudvigil";
@@ -42,6 +43,22 @@ const NAMING: [&str; 27] = [
     "identifier",
 ];
 
+/// The same, where a name says nothing but must be known: keys have ids, and trails any name.
+const NAMING_KNOWN: [&str; 3] = ["keyid", "targetkeyid", "trailname"];
+
+/// Services whose resources are known to be cloudvigil's by the word in their name, beside those that keep logs.
+const NAMED_BY_US: [&str; 9] = [
+    "cloudformation.amazonaws.com",
+    "dynamodb.amazonaws.com",
+    "events.amazonaws.com",
+    "lambda.amazonaws.com",
+    "monitoring.amazonaws.com",
+    "scheduler.amazonaws.com",
+    "sns.amazonaws.com",
+    "sqs.amazonaws.com",
+    "ssm.amazonaws.com",
+];
+
 /// Kinds of security logs, with nothing but letters and digits.
 const LOG_WORDS: [&str; 9] =
     [OWN, "trail", "audit", "flowlog", "accesslog", "configbucket", "awsconfig", "guardduty", "securitylake"];
@@ -65,51 +82,51 @@ pub(super) struct Named {
     pub logs: bool,
 }
 
-/// Judges the resources of a call by their names.
-pub(super) fn judge(event: &Value, source: &str) -> Named {
-    let is_log: fn(&str) -> bool = match source {
+/// Judges the resources of a call by their names, and by what is known to be `own`.
+pub(super) fn judge(event: &Value, source: &str, own: &OwnResources) -> Named {
+    let is_log: Option<fn(&str) -> bool> = match source {
         // Everything there is a log group: only those of security logs count.
-        "logs.amazonaws.com" => keeps_security_logs,
-        "iam.amazonaws.com" => delivers_logs,
-        "s3.amazonaws.com" | "firehose.amazonaws.com" | "kms.amazonaws.com" => keeps_logs,
-        "cloudformation.amazonaws.com"
-        | "dynamodb.amazonaws.com"
-        | "events.amazonaws.com"
-        | "lambda.amazonaws.com"
-        | "monitoring.amazonaws.com"
-        | "scheduler.amazonaws.com"
-        | "sns.amazonaws.com"
-        | "sqs.amazonaws.com"
-        | "ssm.amazonaws.com" => |_| false,
-        _ => return Named::default(),
+        "logs.amazonaws.com" => Some(keeps_security_logs),
+        "iam.amazonaws.com" => Some(delivers_logs),
+        "s3.amazonaws.com" | "firehose.amazonaws.com" | "kms.amazonaws.com" => Some(keeps_logs),
+        _ => None,
     };
+    let by_word = is_log.is_some() || NAMED_BY_US.contains(&source);
+    if !by_word && own.is_empty() {
+        return Named::default();
+    }
+    let call = Call::of(event, source);
     let mut named = Named::default();
-    let mut see = |name: &str| {
-        named.own |= name.to_ascii_lowercase().contains(OWN);
-        named.logs |= is_log(own_part(name));
+    let mut see = |name: &str, tells: bool| {
+        let known = own.has(name, &call);
+        named.own |= known || tells && by_word && name.to_ascii_lowercase().contains(OWN);
+        // What is cloudvigil's own keeps or delivers logs, whatever it is called.
+        named.logs |= is_log.is_some_and(|is_log| known || tells && is_log(own_part(name)));
     };
     let parameters = event.get("requestParameters").and_then(Value::as_object);
     // Beside a role or a function, other names are those of a policy that it is given, or of one of its versions.
     let alone =
         ["roleName", "functionName"].into_iter().find(|name| parameters.is_some_and(|all| all.contains_key(*name)));
-    let naming = |(name, _): &(&String, &Value)| alone.map_or_else(|| names(name), |alone| alone == *name);
-    for (_, value) in parameters.into_iter().flatten().filter(naming) {
-        elements(value).into_iter().filter_map(Value::as_str).for_each(&mut see);
+    for (parameter, value) in parameters.into_iter().flatten() {
+        let tells = alone.map_or_else(|| is_among(&NAMING, parameter), |alone| alone == parameter);
+        if tells || alone.is_none() && is_among(&NAMING_KNOWN, parameter) {
+            elements(value).into_iter().filter_map(Value::as_str).for_each(|name| see(name, tells));
+        }
     }
     // An event source mapping is known by its id; the answer says whose it is.
     let function = event.get("responseElements").and_then(|answer| answer.get("functionArn"));
-    function.and_then(Value::as_str).into_iter().for_each(&mut see);
+    function.and_then(Value::as_str).into_iter().for_each(|name| see(name, true));
     if event.get("errorCode").is_some_and(Value::is_string) {
         let message = event.get("errorMessage").and_then(Value::as_str);
-        message.and_then(refused).into_iter().for_each(&mut see);
+        message.and_then(refused).into_iter().for_each(|name| see(name, true));
         let listed = event.get("resources").map(elements).unwrap_or_default().into_iter();
-        listed.filter_map(|one| one.get("ARN").and_then(Value::as_str)).for_each(&mut see);
+        listed.filter_map(|one| one.get("ARN").and_then(Value::as_str)).for_each(|name| see(name, true));
     }
     named
 }
 
-fn names(name: &str) -> bool {
-    NAMING.iter().any(|naming| naming.eq_ignore_ascii_case(name))
+fn is_among(names: &[&str], name: &str) -> bool {
+    names.iter().any(|naming| naming.eq_ignore_ascii_case(name))
 }
 
 /// The resource in the message of a refusal: an ARN, or IAM's `role NAME`.
@@ -200,7 +217,39 @@ mod tests {
     }
 
     fn of(source: &str, event: &Value) -> Named {
-        judge(event, &format!("{source}.amazonaws.com"))
+        judge(event, &format!("{source}.amazonaws.com"), &OwnResources::default())
+    }
+
+    #[test]
+    fn what_is_known_needs_no_word_in_its_name() {
+        let arn = |service: &str, rest: &str| format!("arn:aws:{service}:eu-central-1:123456789012:{rest}");
+        let own = OwnResources::new([
+            arn("kms", "key/1f2e"),
+            arn("cloudtrail", "trail/company"),
+            "arn:aws:s3:::company".to_owned(),
+            arn("*", "secmon-*"),
+        ]);
+        let own = own.unwrap();
+        let judged = |source: &str, mut event: Value| {
+            event["awsRegion"] = json!("eu-central-1");
+            event["recipientAccountId"] = json!("123456789012");
+            judge(&event, &format!("{source}.amazonaws.com"), &own)
+        };
+        let both = Named { own: true, logs: true };
+        assert_eq!(judged("kms", json!({"requestParameters": {"keyId": "1f2e"}})), both);
+        assert_eq!(judged("kms", json!({"requestParameters": {"keyId": "alias/cloudtrail"}})), Named::default());
+        assert_eq!(judged("s3", json!({"requestParameters": {"bucketName": "company"}})), both);
+        assert_eq!(judged("cloudtrail", json!({"requestParameters": {"name": "company"}})), OWN_ONE);
+        assert_eq!(judged("cloudtrail", json!({"requestParameters": {"trailName": "other"}})), Named::default());
+        assert_eq!(judged("lambda", json!({"requestParameters": {"functionName": "secmon-notifier"}})), OWN_ONE);
+        let message = format!(
+            "User: arn:aws:iam::123456789012:user/m is not authorized to perform: cloudtrail:StopLogging on resource: {} because no identity-based policy allows the cloudtrail:StopLogging action",
+            arn("cloudtrail", "trail/company")
+        );
+        let refused = json!({"errorCode": "AccessDenied", "errorMessage": message, "requestParameters": null});
+        assert_eq!(judged("cloudtrail", refused), OWN_ONE);
+        let mentioned = json!({"requestParameters": {"name": "other", "s3BucketName": "company", "kmsKeyId": "1f2e"}});
+        assert_eq!(judged("cloudtrail", mentioned), Named::default());
     }
 
     const OWN_ONE: Named = Named { own: true, logs: false };

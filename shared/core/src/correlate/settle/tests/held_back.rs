@@ -1,0 +1,69 @@
+//! Findings that a sink holds back.
+
+use super::*;
+use crate::config::Config;
+use crate::enrich::OwnResources;
+use crate::suppression::{Suppressing, Suppressions};
+
+const RULES: &str = "
+title: Trail stopped
+id: stopped
+level: high
+tags: [attack.t1562.008]
+group-by: [sourceIPAddress]
+logsource: {product: aws, service: cloudtrail}
+detection: {selection: {eventName: StopLogging}, condition: selection}
+";
+
+/// A suppression of the rule until 13:00.
+fn until_one() -> Suppressions {
+    let text = "[[suppressions]]\nrule = \"stopped\"\nowner = \"o\"\nreason = \"r\"\nexpires = 2026-03-01T13:00:00Z\n";
+    Config::parse("c.toml", text).unwrap().suppressions
+}
+
+/// Settles one object with calls at these times, with the clock at `now`. Returns how many findings were held back.
+fn settle(memory: &Memory, trail: &str, times: &str, now: &'static str) -> usize {
+    let (catalogue, problems) = Catalogue::load(vec![RuleFile { name: "r.yml".to_owned(), text: RULES.into() }]);
+    assert!(problems.is_empty(), "{problems:?}");
+    let own_resources = OwnResources::new(["arn:aws:cloudtrail:*:*:trail/company"]).unwrap();
+    let pipeline = Pipeline::new(&catalogue, Options { own_resources, ..Options::default() });
+    let events: Vec<String> = times
+        .split_whitespace()
+        .map(|time| {
+            format!(
+                r#"{{"eventSource":"cloudtrail.amazonaws.com","eventName":"StopLogging","requestParameters":{{"name":"{trail}"}},"sourceIPAddress":"203.0.113.9","eventID":"{time}","eventTime":"2026-03-01T{time}Z"}}"#
+            )
+        })
+        .collect();
+    let entries = events.iter().map(|event| Entry { key: None, time: None, bytes: event.as_bytes() });
+    let report = pipeline.entries("test", crate::formats::by_name("cloudtrail"), entries);
+    let (suppressions, clock) = (until_one(), At(now));
+    let sink = Suppressing::new(&memory.sink, &suppressions, &clock);
+    let closing = Closing::WallClock;
+    let settler = Settler { catalogue: &catalogue, state: memory, sink: &sink, clock: &clock, closing };
+    let touched = settler.put(&report.object, report.contributions).now_or_never().unwrap().unwrap();
+    settler.settle(&touched).now_or_never().unwrap().unwrap();
+    sink.into_held().len()
+}
+
+#[test]
+fn nobody_is_told_while_it_is_suppressed_and_somebody_is_once_it_is_seen_again_after() {
+    let memory = Memory::default();
+    assert_eq!(settle(&memory, "other", "10:00:00", "12:00:00"), 1);
+    assert_eq!(settle(&memory, "other", "10:00:00", "12:30:00"), 1, "it is still held back");
+    assert_eq!(settle(&memory, "other", "10:00:00 10:01:00", "12:59:59"), 1);
+    assert!(published(&memory).is_empty());
+    assert_eq!(marks(&memory).len(), 1, "it is known all the same");
+    assert_eq!(settle(&memory, "other", "10:00:00 10:01:00", "13:00:00"), 0);
+    assert_eq!(published(&memory), [finding(3, 2, "10:00:00", "10:01:00")]);
+    assert_eq!(settle(&memory, "other", "10:00:00 10:01:00", "14:00:00"), 0);
+    assert_eq!(published(&memory).len(), 1, "it was told");
+}
+
+#[test]
+fn tampering_with_what_is_cloudvigils_own_is_never_held_back() {
+    let memory = Memory::default();
+    assert_eq!(settle(&memory, "other", "10:00:00", "12:00:00"), 1);
+    assert_eq!(settle(&memory, "company", "10:00:30", "12:00:00"), 0);
+    assert_eq!(published(&memory), [finding(2, 2, "10:00:00", "10:00:30")]);
+}
