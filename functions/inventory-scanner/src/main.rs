@@ -10,15 +10,19 @@ mod handler;
 use cloudvigil_lambda::{Environment, telemetry};
 use lambda_runtime::{Diagnostic, LambdaEvent, service_fn};
 use serde_json::Value;
+use tokio::sync::Mutex;
 
 use crate::context::Context;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> anyhow::Result<()> {
     telemetry::init();
-    let context = &Context::from_environment(&Environment::of_process())?;
+    let context = &Mutex::new(Context::from_environment(&Environment::of_process())?);
     let invoked = service_fn(|event: LambdaEvent<Value>| async move {
-        handler::handle(event.payload, context)
+        // Lambda gives a process one event at a time, so nobody waits here.
+        let mut context = context.lock().await;
+        context.detector.refresh(context::FUNCTION).await;
+        handler::handle(event.payload, &context)
             .await
             .map_err(|error| Diagnostic { error_type: "InventoryScan".to_owned(), error_message: format!("{error:#}") })
     });

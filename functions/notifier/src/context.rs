@@ -7,12 +7,15 @@
 //! | `RECIPIENT` | the addresses that they go to, with commas between |
 //! | `SES_REGION` | optional: the region where the sender is verified; the function's own without it |
 //! | `MAILS_PER_RULE_PER_HOUR`, `MAILS_PER_HOUR`, `MAILS_KEPT_FOR_CRITICAL` | optional: the limits, 10, 60 and 20 without them |
+//! | `CONFIGURATION_BUCKET`, `CONFIGURATION_KEY` | optional: the document whose `[notify]` comes before these limits |
 
 use std::sync::Arc;
 
-use cloudvigil_aws::Clients;
+use cloudvigil_aws::{Clients, S3Objects};
+use cloudvigil_core::config::NotifyConfig;
 use cloudvigil_core::ports::{Clock, Mailer, StateStore, SystemClock};
-use cloudvigil_lambda::{DynamoState, Environment, EnvironmentError, SesMailer};
+use cloudvigil_lambda::configuration::PROBLEMS;
+use cloudvigil_lambda::{Configuration, Counters, DynamoState, Environment, EnvironmentError, SesMailer};
 use cloudvigil_notify::channels::email::{Email, Envelope};
 use cloudvigil_notify::{Deliverer, Limits};
 
@@ -25,6 +28,9 @@ pub struct Context {
     pub deliverer: Deliverer,
     /// The time.
     pub clock: Arc<dyn Clock>,
+    /// The limits of the environment.
+    limits: Limits,
+    configuration: Option<Configuration>,
 }
 
 /// What the environment says.
@@ -90,15 +96,50 @@ impl Context {
         let clients = Arc::new(Clients::new());
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let state = DynamoState::new(Arc::clone(&clients), &config.state_table, Arc::clone(&clock));
-        let mailer = SesMailer::new(clients, config.ses_region.clone());
-        Ok(Self::new(config, Arc::new(state), Arc::new(mailer), clock))
+        let mailer = SesMailer::new(Arc::clone(&clients), config.ses_region.clone());
+        let context = Self::new(config, Arc::new(state), Arc::new(mailer), clock);
+        let configuration = Configuration::document_alone(environment, Arc::new(S3Objects::new(clients)));
+        Ok(Self { configuration: Some(configuration), ..context })
+    }
+
+    /// Reads the document again, if it is time to. What fails changes nothing, is told and counted.
+    pub async fn refresh(&mut self) {
+        let Some(configuration) = &mut self.configuration else { return };
+        let Some(news) = configuration.read(self.clock.now()).await else { return };
+        let mut failures = news.failures;
+        if news.document_changed {
+            match limits(self.limits, configuration.config().notify) {
+                Some(limits) => self.deliverer.set_limits(limits),
+                None => failures.push("[notify]: mails_kept_for_critical must be less than mails_per_hour".to_owned()),
+            }
+        }
+        for failure in &failures {
+            tracing::error!(failure, "the configuration was not read; what was read before holds");
+        }
+        if !failures.is_empty() {
+            let mut counters = Counters::default();
+            counters.count(PROBLEMS, failures.len() as u64);
+            counters.emit(FUNCTION, self.clock.as_ref());
+        }
     }
 
     /// A context over any ports.
     pub fn new(config: Config, state: Arc<dyn StateStore>, mailer: Arc<dyn Mailer>, clock: Arc<dyn Clock>) -> Self {
         let channel = Arc::new(Email::new(mailer, config.envelope));
-        Self { deliverer: Deliverer::new(state, channel, Arc::clone(&clock), config.limits, config.owner), clock }
+        let deliverer = Deliverer::new(state, channel, Arc::clone(&clock), config.limits, config.owner);
+        Self { deliverer, clock, limits: config.limits, configuration: None }
     }
+}
+
+/// The limits of the environment, but for those that the document names; `None` where they do not go together.
+fn limits(of_environment: Limits, asked: NotifyConfig) -> Option<Limits> {
+    let total = asked.mails_per_hour.unwrap_or(of_environment.total);
+    // Where only the total is lowered, the share follows.
+    let share = of_environment.kept_for_critical;
+    let share = if share < total { share } else { total / 3 };
+    let kept_for_critical = asked.mails_kept_for_critical.unwrap_or(share);
+    let per_rule = asked.mails_per_rule_per_hour.unwrap_or(of_environment.per_rule);
+    (kept_for_critical < total).then_some(Limits { per_rule, total, kept_for_critical })
 }
 
 #[cfg(test)]
@@ -121,6 +162,19 @@ mod tests {
         assert_eq!(config.envelope.recipients.len(), 2);
         assert_eq!(config.ses_region, None);
         assert_eq!(read("MAILS_PER_HOUR", "6").unwrap().limits.kept_for_critical, 2);
+    }
+
+    #[test]
+    fn the_document_comes_before_the_environment() {
+        let environment = Limits { per_rule: 5, total: 60, kept_for_critical: 20 };
+        let asked = |per_rule, total, kept| {
+            let (mails_per_rule_per_hour, mails_per_hour, mails_kept_for_critical) = (per_rule, total, kept);
+            limits(environment, NotifyConfig { mails_per_rule_per_hour, mails_per_hour, mails_kept_for_critical })
+        };
+        assert_eq!(asked(None, None, None), Some(environment));
+        assert_eq!(asked(Some(2), None, Some(0)), Some(Limits { per_rule: 2, total: 60, kept_for_critical: 0 }));
+        assert_eq!(asked(None, Some(6), None), Some(Limits { per_rule: 5, total: 6, kept_for_critical: 2 }));
+        assert_eq!(asked(None, None, Some(60)), None, "nothing would be left for the others");
     }
 
     #[test]

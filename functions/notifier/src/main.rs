@@ -5,14 +5,17 @@ mod handler;
 
 use cloudvigil_lambda::{Environment, telemetry};
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
+use tokio::sync::Mutex;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
     telemetry::init();
-    let context = context::Context::from_environment(&Environment::of_process())?;
-    let context = &context;
+    let context = &Mutex::new(context::Context::from_environment(&Environment::of_process())?);
     run(service_fn(async move |event: LambdaEvent<serde_json::Value>| {
-        handler::handle(event.payload, context).await.map_err(Error::from)
+        // Lambda gives a process one event at a time, so nobody waits here.
+        let mut context = context.lock().await;
+        context.refresh().await;
+        handler::handle(event.payload, &context).await.map_err(Error::from)
     }))
     .await
 }

@@ -70,12 +70,14 @@ impl S3Objects {
         // A console's "folder" is an empty object whose key ends in a slash.
         let objects =
             objects.filter(|object| object.size != Some(0) || !object.key().is_some_and(|key| key.ends_with('/')));
-        Ok(Page { keys: objects.filter_map(|object| object.key).collect(), next })
+        let objects = objects.filter_map(|object| Some((object.key?, object.e_tag.unwrap_or_default())));
+        Ok(Page { objects: objects.collect(), next })
     }
 }
 
 struct Page {
-    keys: Vec<String>,
+    /// Keys and `ETag`s.
+    objects: Vec<(String, String)>,
     next: Option<String>,
 }
 
@@ -88,13 +90,13 @@ impl ObjectStore for S3Objects {
     async fn list(&self, root: &str) -> PortResult<(Vec<ObjectId>, Vec<PortError>)> {
         let (bucket, prefix) = parse(root)?;
         let mut page = self.page(bucket, prefix, None).await?;
-        if !prefix.is_empty() && page.keys.first().is_some_and(|key| key == prefix) {
+        if !prefix.is_empty() && page.objects.first().is_some_and(|(key, _)| key == prefix) {
             return Ok((vec![object_id(bucket, prefix)], Vec::new()));
         }
         let mut objects = Vec::new();
         let mut errors = Vec::new();
         loop {
-            objects.extend(page.keys.iter().map(|key| object_id(bucket, key)));
+            objects.extend(page.objects.iter().map(|(key, _)| object_id(bucket, key)));
             let Some(token) = page.next else { break };
             page = match self.page(bucket, prefix, Some(token)).await {
                 Ok(page) => page,
@@ -107,6 +109,23 @@ impl ObjectStore for S3Objects {
         // S3 sorts by UTF-8 bytes, but directory buckets do not sort at all.
         objects.sort_unstable();
         Ok((objects, errors))
+    }
+
+    /// The keys and `ETag`s, which the list has.
+    async fn fingerprint(&self, root: &str) -> PortResult<Option<String>> {
+        let (bucket, prefix) = parse(root)?;
+        let mut objects = Vec::new();
+        let mut token = None;
+        loop {
+            let page = self.page(bucket, prefix, token).await?;
+            objects.extend(page.objects);
+            token = page.next;
+            if token.is_none() {
+                break;
+            }
+        }
+        objects.sort_unstable();
+        Ok(Some(objects.iter().flat_map(|(key, tag)| [key.as_str(), "\n", tag.as_str(), "\n"]).collect()))
     }
 
     /// Opens an object. Its version is S3's version id where the bucket has versions, else its `ETag`.
@@ -210,6 +229,24 @@ mod tests {
         assert_eq!(sources, ["s3://bucket/logs/a", "s3://bucket/logs/b", "s3://bucket/logs/tree/"]);
         assert!(errors.is_empty());
         assert!(stub.requests()[1].path.contains("continuation-token=two"));
+    }
+
+    #[tokio::test]
+    async fn what_lies_below_a_prefix_has_another_fingerprint_when_any_of_it_changes() {
+        let page = |tag: &str, next: &str| {
+            Reply::ok(format!(
+                "<ListBucketResult><Contents><Key>r/{tag}.yml</Key><Size>9</Size><ETag>\"{tag}\"</ETag></Contents>{next}</ListBucketResult>"
+            ))
+        };
+        let more = "<IsTruncated>true</IsTruncated><NextContinuationToken>two</NextContinuationToken>";
+        let replies = [page("a", more), page("b", ""), page("a", more), page("b", ""), page("a", more), page("c", "")];
+        let stub = Stub::answering(replies.into_iter().chain([denied()]).collect::<Vec<_>>());
+        let store = S3Objects::new(stub.clients(Clients::with_config));
+        let first = store.fingerprint("s3://bucket/r/").await.unwrap();
+        assert!(first.is_some());
+        assert_eq!(store.fingerprint("s3://bucket/r/").await.unwrap(), first);
+        assert_ne!(store.fingerprint("s3://bucket/r/").await.unwrap(), first);
+        assert_eq!(store.fingerprint("s3://bucket/r/").await.unwrap_err().failure, Failure::Denied);
     }
 
     #[tokio::test]

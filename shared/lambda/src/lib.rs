@@ -6,6 +6,7 @@
 //! | findings: an SNS topic | [`findings`] |
 //! | mail: `SESv2` | [`mail`] |
 //! | counters that `CloudWatch` reads from a log line | [`metrics`] |
+//! | the configuration and the rules that lie in S3 | [`configuration`] |
 //! | what every function that makes findings works with | [`detector`] |
 //! | a function's environment, read once | [`environment`] |
 //! | diagnostics of a function | [`telemetry`] |
@@ -15,6 +16,7 @@
 
 #![warn(missing_docs)]
 
+pub mod configuration;
 pub mod detector;
 pub mod environment;
 pub mod findings;
@@ -23,6 +25,7 @@ pub mod metrics;
 pub mod state;
 pub mod telemetry;
 
+pub use configuration::Configuration;
 pub use detector::Detector;
 pub use environment::{Environment, EnvironmentError};
 pub use findings::SnsFindings;

@@ -79,6 +79,11 @@ impl Deliverer {
         Self { store, channel, clock, limits, owner: owner.into() }
     }
 
+    /// Goes by other limits from now on.
+    pub fn set_limits(&mut self, limits: Limits) {
+        self.limits = limits;
+    }
+
     /// Deals with one finding: sends it, or keeps it for a summary or the digest.
     ///
     /// An error means that it is not known to be dealt with: the message must come again. A finding is sent twice only
