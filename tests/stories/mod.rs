@@ -15,6 +15,7 @@ mod log_lines;
 mod own_output_is_refused;
 mod permission_taken_away_is_loud;
 mod poisoned_object_hurts_no_other;
+mod rules_in_a_bucket_run;
 mod seen_by_all_ways_is_mailed_once;
 mod silence_and_return_are_told;
 mod split_log_is_one_log_on_dynamodb;
@@ -46,6 +47,7 @@ pub const ALL: &[(&str, Body)] = &[
     ("brute_force_in_a_log_group_is_mailed_once", brute_force_in_a_log_group_is_mailed_once::story),
     ("controls_are_missed_by_their_state_alone", controls_are_missed_by_their_state_alone::story),
     ("exposed_instance_is_mailed_once", exposed_instance_is_mailed_once::story),
+    ("rules_in_a_bucket_run", rules_in_a_bucket_run::story),
     ("poisoned_object_hurts_no_other", poisoned_object_hurts_no_other::story),
     ("delivered_twice_is_mailed_once", delivered_twice_is_mailed_once::story),
     ("own_output_is_refused", own_output_is_refused::story),

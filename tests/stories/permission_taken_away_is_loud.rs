@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use crate::harness::aws::Invocation;
 use crate::harness::cloudvigil::Cloudvigil;
 use crate::harness::emulator::Emulator;
+use crate::harness::poll::poll_until;
 use crate::harness::role::Role;
 use crate::harness::story::Story;
 
@@ -26,6 +27,13 @@ mod trail_detector;
 const LIMIT: Duration = Duration::from_mins(1);
 /// The bucket of log objects.
 const BUCKET: &str = "logs";
+/// The bucket of the configuration.
+const SETTINGS: &str = "settings";
+/// The metric that counts what is wrong with the configuration.
+const CONFIGURATION_PROBLEMS: &str = "ConfigurationProblems";
+/// A rule that matches nothing here.
+const RULE: &str =
+    "title: r\nid: r\nlogsource: {category: webserver}\ndetection: {s: {cs-host: r.example}, condition: s}\n";
 
 /// The trials of one role, run.
 type Run<'a> = &'a (dyn Fn(&Trials<'_>) -> Result<()> + Sync);
@@ -33,9 +41,18 @@ type Run<'a> = &'a (dyn Fn(&Trials<'_>) -> Result<()> + Sync);
 pub fn story(story: &Story) -> Result<()> {
     let emulator = Emulator::start(story, &[])?;
     emulator.root.create_versioned_bucket(BUCKET)?;
+    emulator.root.create_bucket(SETTINGS)?;
+    emulator.root.put_object(SETTINGS, "cloudvigil.toml", b"")?;
+    emulator.root.put_object(SETTINGS, "rules/r.yml", RULE.as_bytes())?;
     // A trail to ask about; and no mail is held back for the next summary.
-    let parameters =
-        [("CreateTrail", "true"), ("LogBucket", BUCKET), ("MailsPerRulePerHour", "500"), ("MailsPerHour", "1000")];
+    let parameters = [
+        ("CreateTrail", "true"),
+        ("LogBucket", BUCKET),
+        ("ConfigurationBucket", SETTINGS),
+        ("RulesPrefix", "rules/"),
+        ("MailsPerRulePerHour", "500"),
+        ("MailsPerHour", "1000"),
+    ];
     let cloudvigil = Cloudvigil::deploy(story, &emulator, &parameters)?;
     // Every function gets exactly what its trials give it.
     cloudvigil.disable_rules()?;
@@ -150,6 +167,26 @@ impl<'a> Trials<'a> {
             invocation.log
         );
         ensure!(counted(invocation.log.lines(), "Errors") > 0, "the error was not counted:\n{}", invocation.log);
+        Ok(())
+    }
+
+    /// Starts the function anew without `action`: it does its work all the same, the log says that its configuration could
+    /// not be read and why, and that is counted.
+    fn starts_without_configuration(&self, action: &str, payload: &Value) -> Result<()> {
+        let before = self.counted_so_far(CONFIGURATION_PROBLEMS)?;
+        self.role.without(action, || {
+            self.cloudvigil.set_variable(self.function, "STARTED_WITHOUT", action)?;
+            self.succeeds(payload)?;
+            poll_until(LIMIT, "the log says that the configuration could not be read, and why", || {
+                let lines = self.cloudvigil.log(self.function)?;
+                let told = lines.iter().any(|line| is_error(line) && line.contains(SETTINGS) && names(line, action));
+                Ok((told && self.counted_so_far(CONFIGURATION_PROBLEMS)? > before).then_some(()))
+            })
+        })?;
+        self.cloudvigil.set_variable(self.function, "STARTED_WITHOUT", "nothing")?;
+        let counted = self.counted_so_far(CONFIGURATION_PROBLEMS)?;
+        self.succeeds(payload)?;
+        ensure!(self.counted_so_far(CONFIGURATION_PROBLEMS)? == counted, "with the permission back it fails still");
         Ok(())
     }
 

@@ -71,7 +71,7 @@ pub fn enrich(record: &mut Record<'_>, own: &OwnResources, wants: impl Fn(&str) 
     }
 }
 
-/// Whether a record is about one of cloudvigil's own resources: a call that changes it, or how it was found to be.
+/// Whether a record is about a resource that is known to be cloudvigil's own: a call that changes it, or how it was found to be.
 pub(crate) fn is_about_own(record: &Record<'_>, own: &OwnResources) -> bool {
     let source = record.log_source;
     if source.services.contains(&"cloudtrail") {

@@ -52,6 +52,7 @@ pub fn trials(trials: &Trials<'_>) -> Result<()> {
             ensure!(scanned.payload["resources"]["removed"] == 1, "it was lost: {}", scanned.payload);
             Ok(())
         }
+        Trial::Start => trials.starts_without_configuration(action, &scan),
         other => bail!("the inventory-scanner has no trial {other:?}"),
     })?;
     let last = trials.succeeds(&scan)?;

@@ -57,6 +57,7 @@ pub fn notifier(trials: &Trials<'_>, template: &Value) -> Result<()> {
                 trials.fails(action, &roll_up)?;
                 trials.succeeds(&roll_up).map(|_| ())
             }
+            Trial::Start => trials.starts_without_configuration(action, &json!({"task": "roll_up"})),
             other => bail!("the notifier has no trial {other:?}"),
         }
     })

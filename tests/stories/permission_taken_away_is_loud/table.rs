@@ -27,9 +27,13 @@ pub enum Trial {
     Finding,
     /// The hours' summaries are due.
     RollUp,
+    /// A function starts, and reads its configuration.
+    Start,
 }
 
-use Trial::{Call, CallLater, Finding, GoneGroup, History, Look, NewInstance, Object, Poll, PollLook, RollUp, Version};
+use Trial::{
+    Call, CallLater, Finding, GoneGroup, History, Look, NewInstance, Object, Poll, PollLook, RollUp, Start, Version,
+};
 
 /// The pairs that are tried.
 pub const TRIED: &[(&str, &str, Trial)] = &[
@@ -47,6 +51,7 @@ pub const TRIED: &[(&str, &str, Trial)] = &[
     ("InventoryScannerRole", "s3:GetBucketPublicAccessBlock", Look),
     ("InventoryScannerRole", "s3:ListAllMyBuckets", Look),
     ("InventoryScannerRole", "s3:ListBucket", Look),
+    ("InventoryScannerRole", "s3:GetObject", Start),
     ("InventoryScannerRole", "dynamodb:DeleteItem", GoneGroup),
     ("InventoryScannerRole", "dynamodb:GetItem", NewInstance),
     ("InventoryScannerRole", "dynamodb:Query", NewInstance),
@@ -66,6 +71,7 @@ pub const TRIED: &[(&str, &str, Trial)] = &[
     ("TrailDetectorRole", "s3:GetBucketPolicy", PollLook),
     ("TrailDetectorRole", "s3:GetBucketPublicAccessBlock", PollLook),
     ("TrailDetectorRole", "s3:GetLifecycleConfiguration", PollLook),
+    ("TrailDetectorRole", "s3:GetObject", Start),
     ("TrailDetectorRole", "s3:ListBucket", Poll),
     ("TrailDetectorRole", "dynamodb:GetItem", Call),
     ("TrailDetectorRole", "dynamodb:Query", Call),
@@ -84,6 +90,7 @@ pub const TRIED: &[(&str, &str, Trial)] = &[
     ("NotifierRole", "dynamodb:GetItem", Finding),
     ("NotifierRole", "dynamodb:Query", RollUp),
     ("NotifierRole", "dynamodb:UpdateItem", Finding),
+    ("NotifierRole", "s3:GetObject", Start),
     ("NotifierRole", "ses:SendEmail", Finding),
 ];
 
@@ -140,7 +147,6 @@ pub const EXPLAINED: &[Explained] = &[
     explained("TrailDetectorRole", "guardduty:ListDetectors", NO_SERVICE, &[]),
     explained("TrailDetectorRole", "kms:DescribeKey", "the story's trail encrypts with no key of KMS", &[]),
     explained("TrailDetectorRole", "securityhub:DescribeHub", NO_SERVICE, &[]),
-    explained("TrailDetectorRole", "s3:GetObject", NO_DIGEST, &[]),
     explained("TrailDetectorRole", "logs:CreateLogStream", LOG, &["TrailDetectorErrorsAlarm"]),
     explained("TrailDetectorRole", "logs:PutLogEvents", LOG, &["TrailDetectorErrorsAlarm"]),
     explained("TrailDetectorRole", "sqs:SendMessage", DESTINATION, &["TrailDetectorErrorsAlarm"]),

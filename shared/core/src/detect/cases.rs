@@ -14,6 +14,15 @@
 //!     - name: refused
 //!       record: {errorCode: AccessDenied, requestParameters: null}
 //! ```
+//!
+//! What the configuration says of cloudvigil's own may be said of a test, with the level that its finding must have:
+//!
+//! ```yaml
+//!     - name: one's own, removed by who deploys it
+//!       own: {resources: [mfa], deploying_roles: ['arn:aws:iam::123456789012:role/Deployment']}
+//!       level: high
+//!       record: {}
+//! ```
 
 use std::collections::BTreeMap;
 
@@ -21,6 +30,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::{Catalogue, Rule};
+use crate::config::OwnConfig;
 use crate::finding::Level;
 use crate::pipeline::{Entry, Options, Pipeline};
 
@@ -52,6 +62,12 @@ pub struct Case {
     /// Several records, in the order of the log: for rules that count.
     #[serde(default)]
     pub records: Vec<Value>,
+    /// What is cloudvigil's own, and who deploys it.
+    #[serde(default)]
+    pub own: OwnConfig,
+    /// The level that its finding must have, if that is not left open.
+    #[serde(default)]
+    pub level: Option<Level>,
     /// The same test once for every value of a member (`eventName: [A, B]`); of two members, once for every pair.
     #[serde(default)]
     pub each: BTreeMap<String, Vec<Value>>,
@@ -68,6 +84,10 @@ pub struct Run {
     pub expected: bool,
     /// Its records.
     pub records: Vec<Value>,
+    /// What is cloudvigil's own, and who deploys it.
+    pub own: OwnConfig,
+    /// The level that its finding must have.
+    pub level: Option<Level>,
 }
 
 impl Run {
@@ -133,6 +153,8 @@ impl Cases {
                 variant: variant.iter().map(shown).collect::<Vec<_>>().join(", "),
                 expected,
                 records: case.record.iter().chain(&case.records).map(laid).collect(),
+                own: case.own.clone(),
+                level: case.level,
             }
         };
         variants.into_iter().map(run).collect()
@@ -162,7 +184,11 @@ pub fn run_cases(catalogue: &Catalogue, rule: &Rule) -> (usize, Vec<CaseFailure>
     let runs = rule.cases.runs();
     for run in &runs {
         let reason = match run_case(catalogue, rule, run) {
-            Ok(outcome) if outcome.matched == run.expected => continue,
+            Ok(outcome) if outcome.matched == run.expected => {
+                let Some(wanted) = run.level.filter(|wanted| outcome.level != Some(*wanted)) else { continue };
+                let level = outcome.level.map_or("none", Level::as_str);
+                format!("its finding's level is {level} and must be {wanted}")
+            }
             Ok(Outcome { matched: true, .. }) => "it matched and must not".to_owned(),
             Ok(Outcome { matched: false, .. }) => "it did not match and must".to_owned(),
             Err(reason) => reason,
@@ -189,7 +215,9 @@ pub fn run_case(catalogue: &Catalogue, rule: &Rule, run: &Run) -> Result<Outcome
     let Some(format) = format else {
         return Err("no format reads these records as the log source that the rule asks for".to_owned());
     };
-    let pipeline = Pipeline::new(catalogue, Options { matches: true, ..Options::default() });
+    let OwnConfig { resources: own_resources, deploying_roles } = run.own.clone();
+    let options = Options { matches: true, own_resources, deploying_roles, ..Options::default() };
+    let pipeline = Pipeline::new(catalogue, options);
     let entries = records.iter().map(|record| Entry { key: None, time: None, bytes: record });
     let report = pipeline.entries("test", Some(format), entries);
     if report.stats.unparsed > 0 {
@@ -275,5 +303,27 @@ tests:
         let told: Vec<_> = failures.iter().map(|failure| failure.reason.as_str()).collect();
         assert_eq!(ran, 3);
         assert_eq!(told, ["with eventName C: it did not match and must", "`each` names no value"]);
+    }
+
+    #[test]
+    fn a_finding_of_another_level_is_a_failure() {
+        let rule = "
+title: Deleted
+id: deleted
+level: low
+tags: [attack.t1685]
+logsource: {product: aws, service: cloudtrail}
+detection: {selection: {eventName: DeleteTrail}, condition: selection}
+tests:
+  base: {eventSource: cloudtrail.amazonaws.com, eventName: DeleteTrail, requestParameters: {name: main}}
+  match:
+    - {name: own, own: {resources: [main]}, level: critical, record: {}}
+    - {name: others, own: {resources: [other]}, level: critical, record: {}}
+";
+        let (catalogue, problems) = Catalogue::load(vec![RuleFile { name: "r.yml".to_owned(), text: rule.into() }]);
+        assert!(problems.is_empty(), "{problems:?}");
+        let (_, failures) = run_cases(&catalogue, catalogue.by_id("deleted").unwrap());
+        let told: Vec<_> = failures.iter().map(|failure| (failure.case.as_str(), failure.reason.as_str())).collect();
+        assert_eq!(told, [("others", "its finding's level is low and must be critical")]);
     }
 }

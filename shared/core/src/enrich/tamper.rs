@@ -45,9 +45,10 @@ pub fn lets_services_write(policy: &Value) -> bool {
     policy::parsed(policy).is_some_and(|policy| lets(&policy))
 }
 
-/// Whether a call changes one of cloudvigil's own resources, or would have if it had not been refused.
+/// Whether a call changes one of cloudvigil's own resources, or would have if it had not been refused: one that is known
+/// to be, not one that only has the word in its name.
 pub(super) fn changes_own(event: &Value, own: &OwnResources) -> bool {
-    !is_read_only(event) && judge(event, own).own
+    !own.is_empty() && !is_read_only(event) && judge(event, own).known
 }
 
 fn is_read_only(event: &Value) -> bool {
@@ -144,6 +145,6 @@ mod tests {
             "requestParameters": {"functionName": "cloudvigil-notifier"},
         });
         assert_eq!(derived(&event), json!({}));
-        assert!(!changes_own(&event, &OwnResources::default()));
+        assert!(!changes_own(&event, &OwnResources::new(["cloudvigil-*"]).unwrap()));
     }
 }

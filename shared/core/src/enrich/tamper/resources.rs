@@ -76,8 +76,10 @@ const NO_LOGS: [&str; 9] = ["blog", "vlog", "catalog", "dialog", "backlog", "ana
 /// What a call's resource is.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Named {
-    /// One of cloudvigil's own.
+    /// One of cloudvigil's own, by the word in its name or because it is known.
     pub own: bool,
+    /// One that is known to be cloudvigil's own.
+    pub known: bool,
     /// One that keeps or delivers logs.
     pub logs: bool,
 }
@@ -99,6 +101,7 @@ pub(super) fn judge(event: &Value, source: &str, own: &OwnResources) -> Named {
     let mut named = Named::default();
     let mut see = |name: &str, tells: bool| {
         let known = own.has(name, &call);
+        named.known |= known;
         named.own |= known || tells && by_word && name.to_ascii_lowercase().contains(OWN);
         // What is cloudvigil's own keeps or delivers logs, whatever it is called.
         named.logs |= is_log.is_some_and(|is_log| known || tells && is_log(own_part(name)));
@@ -235,25 +238,25 @@ mod tests {
             event["recipientAccountId"] = json!("123456789012");
             judge(&event, &format!("{source}.amazonaws.com"), &own)
         };
-        let both = Named { own: true, logs: true };
+        let (known, both) = (Named { known: true, ..OWN_ONE }, Named { own: true, known: true, logs: true });
         assert_eq!(judged("kms", json!({"requestParameters": {"keyId": "1f2e"}})), both);
         assert_eq!(judged("kms", json!({"requestParameters": {"keyId": "alias/cloudtrail"}})), Named::default());
         assert_eq!(judged("s3", json!({"requestParameters": {"bucketName": "company"}})), both);
-        assert_eq!(judged("cloudtrail", json!({"requestParameters": {"name": "company"}})), OWN_ONE);
+        assert_eq!(judged("cloudtrail", json!({"requestParameters": {"name": "company"}})), known);
         assert_eq!(judged("cloudtrail", json!({"requestParameters": {"trailName": "other"}})), Named::default());
-        assert_eq!(judged("lambda", json!({"requestParameters": {"functionName": "secmon-notifier"}})), OWN_ONE);
+        assert_eq!(judged("lambda", json!({"requestParameters": {"functionName": "secmon-notifier"}})), known);
         let message = format!(
             "User: arn:aws:iam::123456789012:user/m is not authorized to perform: cloudtrail:StopLogging on resource: {} because no identity-based policy allows the cloudtrail:StopLogging action",
             arn("cloudtrail", "trail/company")
         );
         let refused = json!({"errorCode": "AccessDenied", "errorMessage": message, "requestParameters": null});
-        assert_eq!(judged("cloudtrail", refused), OWN_ONE);
+        assert_eq!(judged("cloudtrail", refused), known);
         let mentioned = json!({"requestParameters": {"name": "other", "s3BucketName": "company", "kmsKeyId": "1f2e"}});
         assert_eq!(judged("cloudtrail", mentioned), Named::default());
     }
 
-    const OWN_ONE: Named = Named { own: true, logs: false };
-    const LOG_ONE: Named = Named { own: false, logs: true };
+    const OWN_ONE: Named = Named { own: true, known: false, logs: false };
+    const LOG_ONE: Named = Named { own: false, known: false, logs: true };
 
     #[test]
     fn parameters_name_the_resource() {
