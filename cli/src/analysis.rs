@@ -254,7 +254,11 @@ fn suppressed(sink: Suppressing<'_>) -> Vec<String> {
     for suppression in sink.into_held().into_values() {
         *held.entry(format!("{} until {}", suppression.told(), suppression.expires)).or_default() += 1;
     }
-    held.into_iter().map(|(told, count)| format!("{count} findings held back by the {told}")).collect()
+    held.into_iter()
+        .map(|(told, count)| {
+            format!("{count} {} held back by the {told}", if count == 1 { "finding" } else { "findings" })
+        })
+        .collect()
 }
 
 impl Finished {

@@ -79,13 +79,13 @@ fn a_suppression_keeps_a_finding_from_people_and_from_nothing_else() {
     let ran = scan(&["--state", "state.db", "--fail-on", "critical"]);
     assert_eq!(levels(&ran), [pair("Stopped", "critical"), pair("Stopped", "high")], "the own trail's is told");
     assert_eq!(ran.code, 1);
-    assert!(ran.stderr.contains("1 findings held back by the suppression of rule 0f3f2d9e"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("1 finding held back by the suppression of rule 0f3f2d9e"), "{}", ran.stderr);
     assert!(ran.stderr.contains("dev@example.com: a test"), "{}", ran.stderr);
     let matches = folder.scan(&["--output", "matches", "a.json"]);
     assert_eq!(matches.matches().len(), 3);
     let listed = folder.run(&["findings", "--state", "state.db", "--output", "json"]);
     assert_eq!(
-        (listed.json().len(), listed.stderr.contains("1 findings were held back")),
+        (listed.json().len(), listed.stderr.contains("held back by suppressions: 1")),
         (2, true),
         "{}",
         listed.stderr

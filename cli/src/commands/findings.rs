@@ -61,7 +61,7 @@ pub fn run(arguments: &Findings) -> Result<Ending> {
         }
     }
     if held_back > 0 {
-        terminal::summary(&format!("{held_back} findings were held back by suppressions, and are not among these"));
+        terminal::summary(&format!("Findings that were held back by suppressions: {held_back}"));
     }
     let (catalogue, _) = Catalogue::built_in();
     let messages: Vec<Message> = by_id

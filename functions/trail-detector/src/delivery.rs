@@ -120,7 +120,8 @@ impl<'a> Expected<'a> {
         let items = context.detector.state.query(DELIVERING).await?;
         let known = items.into_iter().filter_map(|(region, item)| Some((region, read(&item.body)?.since)));
         let since = known.chain([(home, since_here)]).collect();
-        let names = context.detector.catalogue().event_names();
+        // EventBridge's patterns are made from the built-in rules; what only a rule of one's own asks for does not come.
+        let names = context.detector.catalogue().event_names(|rule| context.detector.is_built_in(rule));
         Ok(Self { names, since, trails, now: context.detector.clock.now() })
     }
 

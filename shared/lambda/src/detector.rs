@@ -1,13 +1,13 @@
 //! What every function that makes findings works with: the ports, the rules, the configuration, and the way from a report
 //! to published findings.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::{Arc, OnceLock};
 
 use cloudvigil_aws::{Clients, S3Objects};
 use cloudvigil_core::config::is_role_arn;
 use cloudvigil_core::correlate::{Closing, Partition, SettleError, Settler};
-use cloudvigil_core::detect::{Catalogue, Problem};
+use cloudvigil_core::detect::{Catalogue, Problem, Rule};
 use cloudvigil_core::enrich::OwnResources;
 use cloudvigil_core::pipeline::{Damage, Options, Pipeline, Report};
 use cloudvigil_core::ports::{Clock, FindingSink, StateStore, SystemClock};
@@ -33,6 +33,8 @@ pub struct Detector {
     configuration: Option<Configuration>,
     /// What the stack says of cloudvigil's own, beside which stands what the configuration says.
     stack: Own,
+    /// The files of the rules that are not built in.
+    own_files: HashSet<String>,
     /// Rules that were not loaded.
     problems: Vec<String>,
     /// The suppressions of which it was told that they do nothing.
@@ -87,6 +89,7 @@ impl Detector {
             catalogue: OnceLock::new(),
             configuration: None,
             stack: Own::default(),
+            own_files: HashSet::new(),
             problems: Vec::new(),
             told: BTreeSet::new(),
         }
@@ -118,6 +121,7 @@ impl Detector {
             tracing::error!(failure, "the configuration was not read; what was read before holds");
         }
         if let Some(files) = files {
+            self.own_files = files.iter().map(|file| file.name.clone()).collect();
             let all = Catalogue::built_in_files_without_tests().into_iter().chain(files).collect();
             let (catalogue, unloaded) = Catalogue::load_with(all, &configuration.config().placeholders);
             self.problems = problems.iter().chain(&unloaded).map(Problem::to_string).collect();
@@ -164,6 +168,11 @@ impl Detector {
                 self.told.insert(told);
             }
         }
+    }
+
+    /// Whether a rule of the catalogue is built in, and not one of the configuration's.
+    pub fn is_built_in(&self, rule: &Rule) -> bool {
+        !self.own_files.contains(&rule.file)
     }
 
     /// The rules: those that were read last, else the built-in ones, compiled on first use.

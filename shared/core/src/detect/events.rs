@@ -203,11 +203,11 @@ impl Catalogue {
         queries
     }
 
-    /// The calls that `EventBridge` must deliver, by service: every rule that names both is served in real time. No name
-    /// is covered by another.
-    pub fn event_names(&self) -> BTreeMap<String, BTreeSet<EventName>> {
+    /// The calls that `EventBridge` must deliver for `these` rules, by service: every one of them that names both is served
+    /// in real time. No name is covered by another.
+    pub fn event_names(&self, these: impl Fn(&Rule) -> bool) -> BTreeMap<String, BTreeSet<EventName>> {
         let mut names: BTreeMap<String, BTreeSet<EventName>> = BTreeMap::new();
-        for wanted in self.wanted_events(|_| true) {
+        for wanted in self.wanted_events(these) {
             if let (Some(sources), Some(wanted)) = (&wanted.sources, &wanted.names) {
                 for source in sources {
                     names.entry(source.clone()).or_default().extend(wanted.iter().cloned());
@@ -408,7 +408,7 @@ mod tests {
 
     /// What is asked for as `source name`, a prefix with `...` behind it.
     fn names(detection: &str) -> Vec<String> {
-        let names = catalogue(detection).event_names();
+        let names = catalogue(detection).event_names(|_| true);
         let shown = |name: &EventName| match name {
             EventName::Exact(name) => name.clone(),
             EventName::Prefix(prefix) => format!("{prefix}..."),

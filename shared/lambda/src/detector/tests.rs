@@ -91,6 +91,9 @@ async fn rules_of_the_bucket_run_beside_the_built_in_ones_and_a_bad_one_hides_no
     let built_in = stage.detector.catalogue().rules().len();
     stage.detector.refresh("test").await;
     assert_eq!(stage.detector.catalogue().rules().len(), built_in + 1);
+    let own: Vec<_> =
+        stage.detector.catalogue().rules().iter().filter(|rule| !stage.detector.is_built_in(rule)).collect();
+    assert_eq!(own.iter().map(|rule| rule.id.as_str()).collect::<Vec<_>>(), ["stopped"]);
     assert_eq!(stage.detector.problems.len(), 1);
     assert!(stage.detector.problems[0].starts_with("s3://b/rules/bad.yml"), "{:?}", stage.detector.problems);
     stage.stop("1", "company").await;
