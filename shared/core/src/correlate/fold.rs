@@ -10,7 +10,7 @@ use super::contribution::{Contribution, RecordKey};
 use super::contributions::{KeptEvidence, Partition, StoredContributions};
 use super::plan::{Micros, Node, Occurrence};
 use super::{bucket_length, dedup_key, finding_id};
-use crate::detect::Catalogue;
+use crate::detect::{Catalogue, WantedLogSource};
 use crate::finding::{Evidence, Finding, Level};
 use crate::record::Facts;
 
@@ -70,7 +70,9 @@ fn finding_of(
             resources.push(resource.clone());
         }
     }
-    let judged = rule.detection.is_some() && rule.is_about_tampering();
+    // Calls have a level of their own, and how things were found to be has not.
+    let of_calls = |asked: &WantedLogSource| asked.category.as_deref() != Some("inventory");
+    let judged = rule.is_about_tampering() && rule.detection.as_ref().is_some_and(|one| of_calls(&one.log_source));
     // The worst of them decides, so that the order in which they come does not matter.
     let level = hot.iter().map(|record| record.level(rule.level)).max().filter(|_| judged);
     let said =

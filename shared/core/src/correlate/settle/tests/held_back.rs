@@ -13,30 +13,40 @@ tags: [attack.t1562.008]
 group-by: [sourceIPAddress]
 logsource: {product: aws, service: cloudtrail}
 detection: {selection: {eventName: StopLogging}, condition: selection}
+---
+title: Trail found stopped
+id: found-stopped
+level: high
+tags: [attack.t1562.008]
+logsource: {product: aws, category: inventory}
+detection: {selection: {is_logging: false}, condition: selection}
 ";
 
-/// A suppression of the rule until 13:00.
+/// Suppressions of the rules until 13:00.
 fn until_one() -> Suppressions {
-    let text = "[[suppressions]]\nrule = \"stopped\"\nowner = \"o\"\nreason = \"r\"\nexpires = 2026-03-01T13:00:00Z\n";
-    Config::parse("c.toml", text).unwrap().suppressions
+    let of = |rule: &str| {
+        format!("[[suppressions]]\nrule = \"{rule}\"\nowner = \"o\"\nreason = \"r\"\nexpires = 2026-03-01T13:00:00Z\n")
+    };
+    Config::parse("c.toml", &(of("stopped") + &of("found-stopped"))).unwrap().suppressions
 }
 
 /// Settles one object with calls at these times, with the clock at `now`. Returns how many findings were held back.
 fn settle(memory: &Memory, trail: &str, times: &str, now: &'static str) -> usize {
+    let event = |time: &str| {
+        format!(
+            r#"{{"eventSource":"cloudtrail.amazonaws.com","eventName":"StopLogging","requestParameters":{{"name":"{trail}"}},"sourceIPAddress":"203.0.113.9","eventID":"{time}","eventTime":"2026-03-01T{time}Z"}}"#
+        )
+    };
+    settle_entries(memory, "cloudtrail", &times.split_whitespace().map(event).collect::<Vec<_>>(), now)
+}
+
+fn settle_entries(memory: &Memory, format: &str, entries: &[String], now: &'static str) -> usize {
     let (catalogue, problems) = Catalogue::load(vec![RuleFile { name: "r.yml".to_owned(), text: RULES.into() }]);
     assert!(problems.is_empty(), "{problems:?}");
     let own_resources = OwnResources::new(["arn:aws:cloudtrail:*:*:trail/company"]).unwrap();
     let pipeline = Pipeline::new(&catalogue, Options { own_resources, ..Options::default() });
-    let events: Vec<String> = times
-        .split_whitespace()
-        .map(|time| {
-            format!(
-                r#"{{"eventSource":"cloudtrail.amazonaws.com","eventName":"StopLogging","requestParameters":{{"name":"{trail}"}},"sourceIPAddress":"203.0.113.9","eventID":"{time}","eventTime":"2026-03-01T{time}Z"}}"#
-            )
-        })
-        .collect();
-    let entries = events.iter().map(|event| Entry { key: None, time: None, bytes: event.as_bytes() });
-    let report = pipeline.entries("test", crate::formats::by_name("cloudtrail"), entries);
+    let entries = entries.iter().map(|entry| Entry { key: None, time: None, bytes: entry.as_bytes() });
+    let report = pipeline.entries("test", crate::formats::by_name(format), entries);
     let (suppressions, clock) = (until_one(), At(now));
     let sink = Suppressing::new(&memory.sink, &suppressions, &clock);
     let closing = Closing::WallClock;
@@ -66,4 +76,19 @@ fn tampering_with_what_is_cloudvigils_own_is_never_held_back() {
     assert_eq!(settle(&memory, "other", "10:00:00", "12:00:00"), 1);
     assert_eq!(settle(&memory, "company", "10:00:30", "12:00:00"), 0);
     assert_eq!(published(&memory), [finding(2, 2, "10:00:00", "10:00:30")]);
+}
+
+#[test]
+fn nor_is_how_it_was_found_to_be_and_that_raises_no_level() {
+    let memory = Memory::default();
+    let seen = |trail: &str| {
+        format!(
+            r#"{{"schema":1,"service":"cloudtrail","type":"trail","resource":"arn:aws:cloudtrail:eu-central-1:123456789012:trail/{trail}","since":"2026-03-01T10:00:00Z","is_logging":false}}"#
+        )
+    };
+    assert_eq!(settle_entries(&memory, "inventory", &[seen("other"), seen("company")], "12:00:00"), 1);
+    let told = memory.sink.0.lock().unwrap();
+    let told: Vec<_> = told.iter().map(|finding| (finding.level, finding.resources.clone())).collect();
+    let own = "arn:aws:cloudtrail:eu-central-1:123456789012:trail/company".to_owned();
+    assert_eq!(told, [(crate::finding::Level::High, vec![own])]);
 }
