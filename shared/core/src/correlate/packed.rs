@@ -344,7 +344,16 @@ mod tests {
         for number in 0..100 {
             let time = Some(1_772_359_200_000_000 + i64::try_from(number).unwrap() * 400_000);
             let key = object.at(number * 3);
-            packed.push(&Contribution { time, key, leaf: 0, weight: 1, failed: false, own: false, deploying: false, value: None });
+            packed.push(&Contribution {
+                time,
+                key,
+                leaf: 0,
+                weight: 1,
+                failed: false,
+                own: false,
+                deploying: false,
+                value: None,
+            });
         }
         assert!(packed.bytes.len() < 700, "{}", packed.bytes.len());
     }
@@ -355,9 +364,27 @@ mod tests {
             r#"[[7,"000102030405060708090a0b0c0d0e0f",1,2],[null,"00000000000000000000000000000001",0,1,true,"-5"]]"#;
         let packed: Packed = serde_json::from_str(listed).unwrap();
         let key = RecordKey::of_number(0x0001_0203_0405_0607_0809_0a0b_0c0d_0e0f);
-        let first = Contribution { time: Some(7), key, leaf: 1, weight: 2, failed: false, own: false, deploying: false, value: None };
+        let first = Contribution {
+            time: Some(7),
+            key,
+            leaf: 1,
+            weight: 2,
+            failed: false,
+            own: false,
+            deploying: false,
+            value: None,
+        };
         let key = RecordKey::of_number(1);
-        let second = Contribution { time: None, key, leaf: 0, weight: 1, failed: true, own: false, deploying: false, value: Some(-5) };
+        let second = Contribution {
+            time: None,
+            key,
+            leaf: 0,
+            weight: 1,
+            failed: true,
+            own: false,
+            deploying: false,
+            value: Some(-5),
+        };
         assert_eq!(packed.iter().collect::<Vec<_>>(), [first, second]);
     }
 

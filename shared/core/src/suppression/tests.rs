@@ -30,7 +30,13 @@ fn finding() -> Finding {
         actor: text("arn:aws:iam::123456789012:role/ci-7"),
         source_address: text("198.51.100.7"),
         resources: vec!["arn:aws:s3:::site".to_owned(), "arn:aws:s3:::site-assets".to_owned()],
-        evidence: vec![Evidence { time: None, source: "s".to_owned(), record: 1, text: String::new(), also_in: Vec::new() }],
+        evidence: vec![Evidence {
+            time: None,
+            source: "s".to_owned(),
+            record: 1,
+            text: String::new(),
+            also_in: Vec::new(),
+        }],
         dedup_key: "d".to_owned(),
     }
 }
