@@ -53,8 +53,8 @@ pub fn story(story: &Story) -> Result<()> {
     ];
     let cloudvigil = Cloudvigil::deploy(story, &emulator, &parameters)?;
 
-    let mut log = access_log_with_injection("198.51.100.7", "192.0.2.10")?;
-    log.push_str(&access_line(recently()?, "203.0.113.7", "/hidden-door", "x", 200));
+    let mut log = access_log_with_injection("198.51.100.7", "192.0.2.10");
+    log.push_str(&access_line(recently(), "203.0.113.7", "/hidden-door", "x", 200));
     root.put_object("logs", "web/access.log.gz", &gzipped(&log)?)?;
     cloudvigil.mail(Duration::from_secs(30), "the page", |mail| mail.text.contains("203.0.113.7"))?;
 

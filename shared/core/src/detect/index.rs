@@ -179,7 +179,9 @@ impl Index {
                 Some(paths) => {
                     let besides = words(compiled, source).filter(|besides| *besides != paths);
                     index.words.extend(besides.map(|besides| (number, Words::new(besides))));
-                    paths.into_iter().for_each(|path| index.put(number, path, &mut literals));
+                    for path in paths {
+                        index.put(number, path, &mut literals);
+                    }
                 }
                 None => index.always.push(number),
             }
@@ -254,9 +256,9 @@ impl KeyPaths {
                 candidates.extend(values.iter().flat_map(|rules| &rules.ask_more));
                 let only = values.iter().flat_map(|rules| &rules.ask_no_more);
                 if text.is_ascii() {
-                    decided.extend(only)
+                    decided.extend(only);
                 } else {
-                    candidates.extend(only)
+                    candidates.extend(only);
                 }
                 let begins = |(start, _): &&(String, usize)| lower.starts_with(start);
                 candidates.extend(self.prefixes.iter().filter(begins).map(|(_, rule)| rule));

@@ -214,7 +214,7 @@ fn the_same_event_by_another_way_is_the_same_finding() {
     let object = analysed_with(&catalogue, &Options::default(), [object.as_bytes()]);
     let (ours, theirs) = (bridge.contributions.iter().next().unwrap(), object.contributions.iter().next().unwrap());
     assert_eq!(ours.0, theirs.0);
-    let finding = crate::correlate::finding_in(&catalogue, ours.0, &[&ours.1, &theirs.1]).unwrap();
+    let finding = crate::correlate::finding_in(&catalogue, ours.0, &[ours.1, theirs.1]).unwrap();
     assert_eq!((finding.count, finding.evidence.len()), (1, 1));
 }
 
