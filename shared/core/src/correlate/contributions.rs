@@ -21,10 +21,14 @@ use crate::record::{Facts, Record};
 /// How many bytes of contributions one stored item holds, before base64.
 const PER_ITEM: usize = 144 * 1024;
 /// How much evidence one object keeps for a partition: entries, and bytes of JSON.
-const MAX_EVIDENCE: usize = 24;
+const MAX_EVIDENCE: usize = 64;
 const MAX_EVIDENCE_BYTES: usize = 100 * 1024;
+/// How much evidence one object keeps for all partitions together: beyond it, each keeps a few entries. A log of an
+/// attack by thousands is held in some tens of megabytes.
+const MAX_KEPT: usize = 32 * 1024;
+const FEW_EVIDENCE: usize = 2;
 /// How much evidence of several objects is held together for a partition.
-const MAX_HELD_EVIDENCE: usize = 4 * MAX_EVIDENCE;
+const MAX_HELD_EVIDENCE: usize = 2 * MAX_EVIDENCE;
 /// How many of the first entries are always kept: what a simple rule's finding shows.
 const FIRST_EVIDENCE: usize = Evidence::MAX_ENTRIES;
 
@@ -103,6 +107,8 @@ pub struct Contributions {
     given_up: BTreeMap<usize, u64>,
     /// What is allowed beyond the budget.
     beyond: usize,
+    /// How much evidence all partitions hold.
+    kept: usize,
 }
 
 /// A group whose names and values lie elsewhere, by name, each once.
@@ -168,11 +174,14 @@ impl Contributions {
         }
         let stored = &mut self.partitions[place].1;
         // Which entries lie in hot windows is not known yet, so the kept ones are spread over all that came.
-        if stored.entries.len().is_multiple_of(stored.stride()) {
+        let has_room = self.kept < MAX_KEPT || stored.evidence.len() < FEW_EVIDENCE;
+        if has_room && stored.entries.len().is_multiple_of(stored.stride()) {
             let (evidence, facts) = describe();
             stored.evidence.push(KeptEvidence { key: new.key, evidence, facts });
+            self.kept += 1;
             if stored.evidence.len() == MAX_EVIDENCE {
                 stored.thin_out();
+                self.kept -= MAX_EVIDENCE - stored.evidence.len();
             }
         }
         stored.entries.push(&new);
@@ -191,6 +200,7 @@ impl Contributions {
         let place = lower.next().filter(|_| level < Level::Critical)?.1.pop()?;
         let (partition, stored) = &mut self.partitions[place];
         *self.given_up.entry(partition.rule).or_default() += stored.entries.len() as u64;
+        self.kept -= stored.evidence.len();
         *stored = StoredContributions::default();
         if let Ok(known) = self.places.find_entry(partition.hash(&self.hashing), |known| *known == place) {
             known.remove();

@@ -260,7 +260,8 @@ impl<'l> Request<'l> {
         if method.is_empty() || !method.bytes().all(|byte| byte.is_ascii_alphabetic() || matches!(byte, b'_' | b'-')) {
             return none;
         }
-        match rest.rfind(" HTTP/") {
+        let last_space = memrchr(b' ', rest.as_bytes()).filter(|space| rest[*space..].starts_with(" HTTP/"));
+        match last_space.or_else(|| rest.rfind(" HTTP/")) {
             Some(end) => Self { method, uri: &rest[..end], version: &rest[end + 1..] },
             None if rest.starts_with(['/', '*']) || rest.contains("://") => Self { method, uri: rest, version: "" },
             None => none,

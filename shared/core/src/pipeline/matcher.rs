@@ -247,9 +247,9 @@ impl<'c> Matcher<'c> {
         };
         let catalogue = self.catalogue;
         // Whose resource it is, and who did it, matters to these rules alone.
-        let tampers = hits.iter().any(|hit| catalogue.rule(*hit).is_about_tampering());
-        let own = tampers && is_about_own(record, &self.options.own_resources);
-        let deploying = tampers && is_by(record, &self.options.deploying_roles);
+        let tampers = || hits.iter().any(|hit| catalogue.rule(*hit).is_about_tampering());
+        let own = is_about_own(record, &self.options.own_resources) && tampers();
+        let deploying = is_by(record, &self.options.deploying_roles) && tampers();
         let contributions = &mut self.contributions;
         let (time, weight, failed) =
             (record.time.map(Timestamp::as_microsecond), record.occurrences, is_failed_call(record));
