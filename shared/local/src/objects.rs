@@ -204,7 +204,9 @@ fn opened(
     file: Option<&fs::Metadata>,
     id: &ObjectId,
 ) -> PortResult<Object> {
-    let mut pieces = Pieces { what, reader, buffer: vec![0; PIECE], head: None };
+    // Most files of a trail are small: a large buffer for each takes longer to make than the file to read.
+    let room = file.and_then(|file| usize::try_from(file.len()).ok()).map_or(PIECE, |length| length.clamp(HEAD, PIECE));
+    let mut pieces = Pieces { what, reader, buffer: vec![0; room], head: None };
     let head = pieces.read_head()?;
     let version = if file.is_some() { fingerprint(&head) } else { format!("stdin-{}", fingerprint_whole(&head)) };
     if id.version.as_ref().is_some_and(|wanted| *wanted != version) {
