@@ -161,8 +161,11 @@ impl Index {
         for number in catalogue.candidates(source) {
             let Some(detection) = &catalogue.rule(number).detection else { continue };
             let compiled = detection.compiled.outline();
-            let read = catalogue.grouped_by(number).filter(|field| field.starts_with(DERIVED));
-            let mut derived: BTreeSet<String> = read.map(str::to_owned).collect();
+            // A rule that does not say what tells its findings apart goes by its log source.
+            let by_default = if catalogue.rule(number).group_by.is_none() { source.group_by } else { &[] };
+            let read = catalogue.grouped_by(number).chain(by_default.iter().copied());
+            let mut derived: BTreeSet<String> =
+                read.filter(|field| field.starts_with(DERIVED)).map(str::to_owned).collect();
             derived_fields(compiled, &mut derived);
             for field in derived {
                 index.derived.entry(field).or_default().push(number);

@@ -190,6 +190,21 @@ fn times_at_the_ends_of_the_calendar_do_no_harm() {
 }
 
 #[test]
+fn errors_of_an_application_are_told_apart_by_their_kind() {
+    let (catalogue, problems) = Catalogue::built_in();
+    assert!(problems.is_empty(), "{problems:?}");
+    let line = |error: &str| format!("2026-03-01 10:00:00,123 ERROR app.db - java.net.{error}: refused");
+    let text = ["ConnectException", "UnknownHostException", "ConnectException"].map(line).join("\n");
+    let report = analysed_with(&catalogue, &read_as("application"), [text.as_bytes()]);
+    let found =
+        report.contributions.iter().filter_map(|(partition, _)| report.contributions.finding(&catalogue, partition));
+    let mut found: Vec<_> =
+        found.map(|finding| (finding.particulars().collect::<Vec<_>>().join(","), finding.count)).collect();
+    found.sort_unstable();
+    assert_eq!(found, [("ConnectException".to_owned(), 2), ("UnknownHostException".to_owned(), 1)]);
+}
+
+#[test]
 fn an_entry_may_bring_the_end_of_its_line() {
     let catalogue = catalogue();
     let lines = [format!("{FAILED}\r\n"), format!("{FAILED}\n"), "\n".to_owned(), FAILED.to_owned()];
