@@ -9,7 +9,7 @@ use std::sync::{Condvar, Mutex, PoisonError, mpsc};
 use anyhow::{Context as _, Result};
 use cloudvigil_core::correlate::{Closing, Held, Partition, Settler};
 use cloudvigil_core::detect::Catalogue;
-use cloudvigil_core::finding::{self, Finding, Level, Message};
+use cloudvigil_core::finding::{Finding, Level, Message};
 use cloudvigil_core::pipeline::{Pipeline, Report, SourceStats, Stats};
 use cloudvigil_core::ports::{Clock, FindingSink, StateStore};
 use cloudvigil_core::suppression::{Suppressing, Suppressions};
@@ -195,10 +195,7 @@ impl<'a> Run<'a> {
         let (none, collected) = (Suppressions::default(), Collected::new());
         let sink = Suppressing::new(&collected, self.suppressions.unwrap_or(&none), self.clock);
         let held: Vec<Message> = match &self.contributed {
-            Contributed::Memory(held) => {
-                let told = held.findings(self.catalogue, |finding| sink.holds_back(finding));
-                told.map(|finding| message(finding, self.catalogue)).collect()
-            }
+            Contributed::Memory(held) => held.messages(self.catalogue, |finding| sink.holds_back(finding)).collect(),
             Contributed::State(state, touched) => {
                 let settler = settler(self.catalogue, *state, &sink, self.clock);
                 let settled = self.runtime.block_on(settler.settle(touched));
@@ -215,12 +212,6 @@ impl<'a> Run<'a> {
         stats.total.errors += self.errors.len() as u64;
         Finished { messages, stats, errors: self.errors, suppressed }
     }
-}
-
-/// A finding with its rule's words.
-fn message(finding: Finding, catalogue: &Catalogue) -> Message {
-    let guidance = catalogue.by_id(&finding.rule).map(|rule| rule.guidance.clone()).unwrap_or_default();
-    Message { schema: finding::SCHEMA, finding, guidance }
 }
 
 fn settler<'s>(

@@ -38,7 +38,7 @@ use rsigma_eval::compiler::eval_condition;
 
 use crate::correlate::plan::{Micros, Node};
 use crate::fields::Flat;
-use crate::finding::{Guidance, Level};
+use crate::finding::{self, Finding, Guidance, Level, Message};
 use crate::record::{LogSource, Record};
 
 /// The log source that a rule asks for; an absent dimension fits any.
@@ -98,6 +98,11 @@ pub struct Rule {
 }
 
 impl Rule {
+    /// A finding of it, with its words for people.
+    pub(crate) fn message(&self, finding: Finding) -> Message {
+        Message { schema: finding::SCHEMA, finding, guidance: self.guidance.clone() }
+    }
+
     /// Whether it finds tampering with logging, detection or the guard rails around them, by its ATT&CK technique: such
     /// rules look at what cloudvigil's own roles do, too, and at calls that failed.
     pub fn is_about_tampering(&self) -> bool {

@@ -8,7 +8,7 @@ use crate::detect::{Problem, RuleFile};
 use crate::ports::{Failure, ObjectId, ObjectStore, PortError, PortResult};
 
 /// The longest rule file that is read, and the longest configuration, in bytes.
-const MAX_FILE: usize = 1024 * 1024;
+pub(crate) const MAX_FILE: usize = 1024 * 1024;
 /// How many rule files are read at most, and how many bytes of them. SigmaHQ has some 3,500 of 2 KB each.
 const MAX_FILES: usize = 10_000;
 const MAX_BYTES: usize = 64 * 1024 * 1024;

@@ -35,7 +35,7 @@ fn held(catalogue: &Catalogue, (objects, schedule): &(Vec<Vec<String>>, Vec<Work
     for Work { object, .. } in schedule {
         held.take(catalogue, report(catalogue, *object, &objects[*object]).contributions);
     }
-    held.findings(catalogue, |_| false).map(compared).collect()
+    held.messages(catalogue, |_| false).map(|message| compared(message.finding)).collect()
 }
 
 /// What a state holds at the end; findings are settled after each `batch` objects of a worker.

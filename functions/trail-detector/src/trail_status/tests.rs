@@ -1,7 +1,7 @@
 use std::sync::{Arc, Mutex};
 
 use cloudvigil_aws::Clients;
-use cloudvigil_aws::trails::{Selectors, TrailStatus};
+use cloudvigil_aws::trails::TrailStatus;
 use cloudvigil_core::finding::Finding;
 use cloudvigil_core::ports::Clock;
 use cloudvigil_lambda::Detector;
@@ -28,23 +28,9 @@ fn trail(delivery_error: Option<&str>, delivered: &str) -> Trail {
     };
     Trail {
         arn: "arn:aws:cloudtrail:eu-west-1:111122223333:trail/main".to_owned(),
-        name: "main".to_owned(),
         home_region: "eu-west-1".to_owned(),
-        account: Some("111122223333".to_owned()),
-        multi_region: true,
-        organization: false,
-        global_services: true,
-        insights: false,
-        s3_bucket: Some("logs".to_owned()),
-        s3_prefix: None,
-        log_group: None,
-        log_role: None,
-        sns_topic: None,
-        kms_key: None,
-        validation: true,
         status: Ok(status),
-        elsewhere: BTreeMap::new(),
-        selectors: Ok(Selectors::untouched()),
+        ..crate::stage::trail()
     }
 }
 

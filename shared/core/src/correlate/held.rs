@@ -8,7 +8,7 @@ use super::contributions::{Contributions, Partition, StoredContributions, next_b
 use super::fold::{Folded, folded};
 use super::plan::{Micros, Node};
 use crate::detect::Catalogue;
-use crate::finding::Finding;
+use crate::finding::{Finding, Message};
 
 /// What the objects of a run contribute, whose input has an end.
 #[derive(Debug, Default)]
@@ -26,13 +26,13 @@ impl Held {
         }
     }
 
-    /// The findings, in any order, without those that are held back; nothing holds back tampering with cloudvigil's own
-    /// resources.
-    pub fn findings<'h>(
+    /// The findings' messages, in any order, without those that are held back; nothing holds back tampering with
+    /// cloudvigil's own resources.
+    pub fn messages<'h>(
         &'h self,
         catalogue: &'h Catalogue,
         holds_back: impl Fn(&Finding) -> bool + 'h,
-    ) -> impl Iterator<Item = Finding> + 'h {
+    ) -> impl Iterator<Item = Message> + 'h {
         // A window that starts in the bucket before may hold nothing but what is in this one.
         let before = self.0.keys().filter(|partition| !catalogue.rule(partition.rule).plan.is_monotone());
         let before = before.filter_map(|partition| previous_bucket(catalogue, partition));
@@ -42,7 +42,8 @@ impl Held {
             let next = next_bucket(catalogue, &partition).and_then(|next| self.0.get(&next));
             let stored: Vec<_> = stored.into_iter().chain(next).collect();
             let Folded { finding, own, .. } = folded(catalogue, &partition, &stored, Micros::MAX);
-            finding.filter(|finding| own || !holds_back(finding))
+            let told = finding.filter(|finding| own || !holds_back(finding))?;
+            Some(catalogue.rule(partition.rule).message(told))
         })
     }
 }

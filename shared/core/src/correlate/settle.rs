@@ -27,7 +27,7 @@ use super::fold::{Folded, folded, put_together};
 use super::plan::Micros;
 use super::windows::{PENDING, Pending};
 use crate::detect::{Catalogue, Rule};
-use crate::finding::{self, Finding, Message};
+use crate::finding::Finding;
 use crate::ports::{Clock, Failure, FindingSink, NewItem, PortError, StateStore};
 
 /// The version of the stored shapes.
@@ -264,8 +264,7 @@ impl Settler<'_> {
                 return Ok(false);
             };
             if let Some(finding) = mark.finding.clone().filter(|_| told) {
-                let message = Message { schema: finding::SCHEMA, finding, guidance: rule.guidance.clone() };
-                self.sink.publish(&message).await?;
+                self.sink.publish(&rule.message(finding)).await?;
             }
             let body = encoded(&mark, &key, MARK)?;
             if self.state.put_if(&key, MARK, body, self.expiry(), version).await? {

@@ -24,9 +24,7 @@ use super::filters::Filters;
 use super::pipelines::Pipelines;
 use super::placeholders::Placeholders;
 use super::{Cases, Catalogue, Rule, embedded};
-
-/// The longest rule file in bytes.
-const MAX_FILE: usize = 1024 * 1024;
+use crate::rule_files::MAX_FILE;
 
 /// What conditions had behind a `|` in the first version of the specification.
 const COUNTING: [&str; 6] = ["| count(", "| min(", "| max(", "| avg(", "| sum(", "| near "];

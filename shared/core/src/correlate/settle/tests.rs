@@ -6,6 +6,7 @@ use futures::FutureExt;
 
 use super::*;
 use crate::detect::RuleFile;
+use crate::finding::Message;
 use crate::pipeline::{Entry, Options, Pipeline};
 use crate::ports::{Item, PortResult};
 

@@ -117,7 +117,7 @@ pub(super) fn is_unmistakable(line: &str) -> bool {
 }
 
 /// What stands before the first space, and what after it. Words are short: a search that has to be set up takes longer.
-fn word(text: &str) -> Option<(&str, &str)> {
+pub(super) fn word(text: &str) -> Option<(&str, &str)> {
     let end = text.bytes().position(|byte| byte == b' ')?;
     Some((&text[..end], &text[end + 1..]))
 }

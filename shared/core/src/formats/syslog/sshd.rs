@@ -4,9 +4,10 @@
 //! A client chooses its user name, spaces and all: `root from 192.0.2.1 port 22 ssh2` is one. So an address is read
 //! from the right end of a message, where sshd itself wrote it, and the user is what is left between.
 
-use memchr::{memchr, memrchr};
+use memchr::memrchr;
 
 use super::Said;
+use super::header::word;
 
 /// The methods that get an event of their own; a name not known is `failed_other`.
 const FAILURES: [(&str, &str); 8] = [
@@ -60,7 +61,7 @@ fn authentication<'l>(text: &'l str, said: &mut Said<'l>) -> Option<()> {
         Some(rest) => (false, rest),
         None => (true, text.strip_prefix("Accepted ")?),
     };
-    let (method, rest) = first_word(rest)?;
+    let (method, rest) = word(rest)?;
     let rest = rest.strip_prefix("for ")?;
     let (user, peer) = rightmost_peer(rest)?;
     let base = method.split('/').next().unwrap_or(method);
@@ -151,7 +152,7 @@ fn after_any<'l>(text: &'l str, beginnings: &[(&str, &'static str)]) -> Option<(
 /// `Received disconnect from A port N:11: ...`: the address comes before anything that a client chooses.
 fn following_address<'l>(text: &'l str, said: &mut Said<'l>) -> Option<()> {
     let (rest, event) = after_any(text, &ADDRESS_FOLLOWS)?;
-    let (address, after) = first_word(rest).unwrap_or((rest, ""));
+    let (address, after) = word(rest).unwrap_or((rest, ""));
     let address = address.trim_end_matches([':', ',', '.']);
     let port = after.strip_prefix("port ").map(|rest| {
         let end = rest.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(rest.len());
@@ -163,12 +164,6 @@ fn following_address<'l>(text: &'l str, said: &mut Said<'l>) -> Option<()> {
     said.event = Some(event);
     Peer { address, port: port.filter(|port| is_port(port)) }.put(said);
     Some(())
-}
-
-/// The text before and after the first space.
-fn first_word(text: &str) -> Option<(&str, &str)> {
-    let end = memchr(b' ', text.as_bytes())?;
-    Some((&text[..end], &text[end + 1..]))
 }
 
 /// The text before and after the last space.
@@ -208,13 +203,13 @@ fn rightmost_peer(text: &str) -> Option<(&str, Peer<'_>)> {
 }
 
 fn peer(text: &str) -> Option<Peer<'_>> {
-    let (address, rest) = first_word(text).map_or((text, None), |(address, rest)| (address, Some(rest)));
+    let (address, rest) = word(text).map_or((text, None), |(address, rest)| (address, Some(rest)));
     if address.is_empty() {
         return None;
     }
     let Some(rest) = rest else { return Some(Peer { address, port: None }) };
     let rest = rest.strip_prefix("port ")?;
-    let (port, after) = first_word(rest).unwrap_or((rest, ""));
+    let (port, after) = word(rest).unwrap_or((rest, ""));
     let known_end = after.is_empty() || after == "ssh2" || after == "ssh1" || after.starts_with("ssh2: ");
     (is_port(port) && known_end).then_some(Peer { address, port: Some(port) })
 }
