@@ -2,12 +2,17 @@
 //!
 //! Each is there whole, and without its tests, which are more than half of the text and which nobody reads who only wants
 //! to run it. What `rules/prepared.txt` has of a file is embedded beside it, if it was made of the file as it stands: the
-//! file alone says what its rules are.
+//! file alone says what its rules are. All of it is compressed, for a function starts the later the larger it is.
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
+use std::io::Write as _;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::{env, fs, io};
+
+use flate2::Compression;
+use flate2::write::DeflateEncoder;
 
 fn main() -> io::Result<()> {
     let root = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").ok_or(io::ErrorKind::NotFound)?).join("rules");
@@ -19,22 +24,43 @@ fn main() -> io::Result<()> {
     let prepared = by_file(&prepared);
     let out = PathBuf::from(env::var_os("OUT_DIR").ok_or(io::ErrorKind::NotFound)?);
     let mut list = String::from("[\n");
+    let (mut wholes, mut texts, mut all_prepared) = (String::new(), String::new(), String::new());
     for file in &files {
         let name = file.strip_prefix(&root).map_err(io::Error::other)?.display().to_string().replace('\\', "/");
         let name = format!("rules/{name}");
-        let path = file.display().to_string();
-        let text = runnable(&fs::read_to_string(file)?);
+        let whole = fs::read_to_string(file)?;
+        let text = runnable(&whole);
         let fingerprint = fingerprint(&text);
         let prepared = prepared.get(name.as_str()).filter(|(of, _)| *of == fingerprint).map(|(_, rules)| *rules);
+        let (whole, text) = (append(&mut wholes, &whole), append(&mut texts, &text));
+        let prepared = prepared.map(|rules| append(&mut all_prepared, rules));
         writeln!(
             list,
-            "Embedded {{ name: {name:?}, whole: include_str!({path:?}), text: {text:?}, fingerprint: {fingerprint:?}, \
+            "Embedded {{ name: {name:?}, whole: {whole:?}, text: {text:?}, fingerprint: {fingerprint:?}, \
              prepared: {prepared:?} }},"
         )
         .map_err(io::Error::other)?;
     }
     list += "]\n";
+    for (name, content) in [("whole", wholes), ("texts", texts), ("prepared", all_prepared)] {
+        fs::write(out.join(name), compressed(&content)?)?;
+    }
     fs::write(out.join("embedded.rs"), list)
+}
+
+/// Where the addition stands.
+fn append(all: &mut String, addition: &str) -> Range<usize> {
+    let start = all.len();
+    all.push_str(addition);
+    start..all.len()
+}
+
+/// The text's length in four bytes, the lowest first, and the text as DEFLATE, <https://www.rfc-editor.org/rfc/rfc1951>.
+fn compressed(text: &str) -> io::Result<Vec<u8>> {
+    let length = u32::try_from(text.len()).map_err(io::Error::other)?;
+    let mut encoder = DeflateEncoder::new(length.to_le_bytes().to_vec(), Compression::best());
+    encoder.write_all(text.as_bytes())?;
+    encoder.finish()
 }
 
 /// The lines of `prepared.txt` by file: the fingerprint of what it was made of, and the rules.

@@ -68,7 +68,7 @@ pub fn run(arguments: &Findings) -> Result<Ending> {
         .into_values()
         .filter(|finding| finding.level >= arguments.min_level)
         .map(|finding| {
-            let guidance = catalogue.by_id(&finding.rule).map(|rule| rule.guidance.clone()).unwrap_or_default();
+            let guidance = catalogue.by_id(&finding.rule).map(|rule| rule.guidance().clone()).unwrap_or_default();
             Message { schema: finding::SCHEMA, finding, guidance }
         })
         .collect();

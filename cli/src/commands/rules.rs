@@ -63,7 +63,7 @@ fn list(catalogue: &Catalogue, output: TextOutput) -> Result<Ending> {
                     "group_by": rule.group_by,
                     "reports": rule.reports,
                     "status": rule.status,
-                    "tags": rule.guidance.tags,
+                    "tags": rule.tags,
                     "file": rule.file,
                 });
                 to.write(|writer| json::value(&line, writer))?;

@@ -1,4 +1,3 @@
-use std::borrow::Cow;
 use std::sync::Arc;
 
 use cloudvigil_aws::Clients;
@@ -33,7 +32,7 @@ detection:
 fn context(sink: &Arc<Collected>) -> Context {
     let clock: Arc<dyn Clock> = Arc::new(At("2026-03-01T12:00:00Z"));
     let state = Arc::new(EmbeddedState::in_memory(Arc::clone(&clock)).unwrap());
-    let file = RuleFile { name: "admin_port_open.yml".to_owned(), text: Cow::Borrowed(RULE) };
+    let file = RuleFile::new("admin_port_open.yml", RULE);
     let (catalogue, problems) = Catalogue::load(vec![file]);
     assert!(problems.is_empty(), "{problems:?}");
     let detector = Detector::new(Arc::new(Clients::new()), state, sink.clone(), clock).with_catalogue(catalogue);

@@ -45,7 +45,7 @@ fn with_a_users_rule(bencher: Bencher<'_, '_>) {
     let own = "title: own\nid: own\nlogsource: {service: cloudtrail}\ndetection: {s: {eventName: X}, condition: s}\n";
     let files = || {
         let mut files = Catalogue::built_in_files_without_tests();
-        files.push(RuleFile { name: "own.yml".to_owned(), text: own.into() });
+        files.push(RuleFile::new("own.yml", own));
         files
     };
     bencher.with_inputs(files).bench_local_values(Catalogue::load);

@@ -18,6 +18,7 @@ mod pipelines;
 mod placeholders;
 mod tree;
 mod values;
+mod words;
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -35,6 +36,7 @@ use compiled::Compiled;
 use event::RecordEvent;
 use rsigma_eval::CompiledRule;
 use rsigma_eval::compiler::eval_condition;
+use words::Words;
 
 use crate::correlate::plan::{Micros, Node};
 use crate::fields::Flat;
@@ -73,8 +75,9 @@ pub struct Rule {
     pub level: Level,
     /// Whether it names its level.
     pub names_level: bool,
-    /// Its words for people.
-    pub guidance: Guidance,
+    /// ATT&CK tags and others.
+    pub tags: Vec<String>,
+    words: Words,
     /// Sigma's `status`, if it is there.
     pub status: Option<String>,
     /// The file that it came from, as it was named when it was loaded.
@@ -98,15 +101,20 @@ pub struct Rule {
 }
 
 impl Rule {
+    /// Its words for people.
+    pub fn guidance(&self) -> &Guidance {
+        self.words.of(&self.id)
+    }
+
     /// A finding of it, with its words for people.
     pub(crate) fn message(&self, finding: Finding) -> Message {
-        Message { schema: finding::SCHEMA, finding, guidance: self.guidance.clone() }
+        Message { schema: finding::SCHEMA, finding, guidance: self.guidance().clone() }
     }
 
     /// Whether it finds tampering with logging, detection or the guard rails around them, by its ATT&CK technique: such
     /// rules look at what cloudvigil's own roles do, too, and at calls that failed.
     pub fn is_about_tampering(&self) -> bool {
-        self.guidance.tags.iter().any(|tag| TAMPERING.iter().any(|technique| tag.starts_with(technique)))
+        self.tags.iter().any(|tag| TAMPERING.iter().any(|technique| tag.starts_with(technique)))
     }
 }
 

@@ -1,7 +1,5 @@
 //! Rules and the configuration as they lie in an object store: in a folder, or below a prefix of S3.
 
-use std::borrow::Cow;
-
 use futures::{StreamExt, stream};
 
 use crate::detect::{Problem, RuleFile};
@@ -50,7 +48,7 @@ impl RuleFiles {
                 }
                 Ok(text) => {
                     left -= text.len();
-                    read.files.push(RuleFile { name, text: Cow::Owned(text) });
+                    read.files.push(RuleFile::new(name, text));
                 }
                 Err(Unread::Never(reason)) => problem(reason),
                 Err(Unread::Now(error)) => read.errors.push(error),

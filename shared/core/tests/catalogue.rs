@@ -3,7 +3,6 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic, also outside of its #[test] function")]
 
-use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use cloudvigil_core::detect::{Catalogue, Rule, RuleFile, lint, run_cases};
@@ -29,7 +28,7 @@ fn every_rule_loads_and_lacks_nothing() {
 fn a_rule_without_its_tests_is_the_same_rule() {
     let (catalogue, problems) = Catalogue::built_in();
     assert!(problems.is_empty(), "{problems:?}");
-    let shown = |rule: &Rule| (rule.id.clone(), rule.logic.clone(), rule.level, rule.reports, rule.guidance.clone());
+    let shown = |rule: &Rule| (rule.id.clone(), rule.logic.clone(), rule.level, rule.reports, rule.guidance().clone());
     let whole = built_in();
     assert_eq!(
         catalogue.rules().iter().map(shown).collect::<Vec<_>>(),
@@ -89,7 +88,7 @@ fn every_part_of_a_rule_is_shown_by_a_test() {
 #[test]
 fn rules_about_logging_name_the_technique_of_both_versions_of_attack() {
     for rule in built_in().rules() {
-        let tags: BTreeSet<&str> = rule.guidance.tags.iter().map(String::as_str).collect();
+        let tags: BTreeSet<&str> = rule.tags.iter().map(String::as_str).collect();
         let (before, since) = (tags.contains("attack.t1562.008"), tags.contains("attack.t1685.002"));
         assert_eq!(before, since, "{}", rule.file);
     }
@@ -106,7 +105,7 @@ fn changed(tested: &Rule, rule: &Rule, change: impl Fn(&mut Mapping)) -> Catalog
     // A correlation counts rules of its own file and of those beside it; other rules need no company.
     let folder = |file: &str| file.rsplit_once('/').map(|(folder, _)| folder.to_owned());
     let mut files = Catalogue::built_in_files();
-    let correlates = |file: &RuleFile| file.name == tested.file && file.text.contains("\ncorrelation:");
+    let correlates = |file: &RuleFile| file.name == tested.file && file.text().contains("\ncorrelation:");
     let beside = files.iter().any(correlates).then(|| folder(&tested.file));
     files
         .retain(|file| file.name == tested.file || beside.as_ref().is_some_and(|beside| *beside == folder(&file.name)));
@@ -115,14 +114,14 @@ fn changed(tested: &Rule, rule: &Rule, change: impl Fn(&mut Mapping)) -> Catalog
     let document = documents.iter_mut().find(|document| document["id"] == rule.id.as_str()).expect("it is in its file");
     change(document["detection"].as_mapping_mut().expect("a simple rule has a detection"));
     let texts: Vec<String> = documents.iter().map(|document| yaml_serde::to_string(document).unwrap()).collect();
-    file.text = Cow::Owned(texts.join("---\n"));
+    *file = RuleFile::new(file.name.as_str(), texts.join("---\n"));
     let (catalogue, problems) = Catalogue::load(files);
     assert!(problems.is_empty(), "{problems:?}");
     catalogue
 }
 
 fn documents(file: &RuleFile) -> Vec<Value> {
-    yaml_serde::Deserializer::from_str(&file.text).map(|document| Value::deserialize(document).unwrap()).collect()
+    yaml_serde::Deserializer::from_str(file.text()).map(|document| Value::deserialize(document).unwrap()).collect()
 }
 
 /// The names of a simple rule's selections and filters.

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 fn catalogue(detection: &str, log_source: &str) -> Catalogue {
     let text = format!("title: t\nid: t\nlogsource: {{{log_source}}}\ndetection:\n{detection}\n");
-    let (catalogue, problems) = Catalogue::load(vec![RuleFile { name: "t.yml".to_owned(), text: text.clone().into() }]);
+    let (catalogue, problems) = Catalogue::load(vec![RuleFile::new("t.yml", text.clone())]);
     assert!(problems.is_empty(), "{text}\n{problems:?}");
     catalogue
 }

@@ -73,7 +73,7 @@ fn flood() -> String {
 async fn a_flood_of_addresses_takes_no_critical_finding_away() {
     let mut files = Catalogue::built_in_files_without_tests();
     files.retain(|file| file.name.ends_with("state_saturated.yml"));
-    files.push(RuleFile { name: "x.yml".to_owned(), text: RULES.into() });
+    files.push(RuleFile::new("x.yml", RULES));
     let (catalogue, problems) = Catalogue::load(files);
     assert!(problems.is_empty(), "{problems:?}");
     let options = Options { format: formats::by_name("access"), ..Options::default() };

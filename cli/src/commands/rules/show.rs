@@ -33,7 +33,7 @@ fn find<'c>(catalogue: &'c Catalogue, id: &str) -> Result<&'c Rule> {
 }
 
 fn show(catalogue: &Catalogue, rule: &Rule, writer: &mut dyn Write) -> io::Result<()> {
-    let guidance = &rule.guidance;
+    let guidance = rule.guidance();
     writeln!(writer, "{}\n{}\n", terminal::line(&rule.title), "=".repeat(rule.title.chars().count().min(100)))?;
     let leaves = rule.leaves.iter().map(|leaf| catalogue.rule(leaf.rule).title.as_str()).collect::<Vec<_>>().join(", ");
     for (name, value) in [

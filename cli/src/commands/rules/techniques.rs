@@ -24,7 +24,7 @@ pub fn run(catalogue: &Catalogue, layer: Option<&Path>) -> Result<Ending> {
     let mut by_log_source: BTreeMap<String, Vec<&Rule>> = BTreeMap::new();
     let mut untagged = 0;
     for rule in catalogue.rules() {
-        let techniques: Vec<String> = rule.guidance.tags.iter().filter_map(|tag| technique(tag)).collect();
+        let techniques: Vec<String> = rule.tags.iter().filter_map(|tag| technique(tag)).collect();
         untagged += usize::from(techniques.is_empty());
         for technique in techniques {
             by_technique.entry(technique).or_default().push(rule);

@@ -301,7 +301,7 @@ correlation: {type: event_count, rules: [refused], group-by: [sourceIPAddress], 
 
     /// Title and level of the findings of a rule, from calls of which some failed, by way of the state.
     fn found(rule: &str, failed: &[bool]) -> Vec<(String, Level)> {
-        let file = RuleFile { name: "rules.yml".to_owned(), text: RULES.into() };
+        let file = RuleFile::new("rules.yml", RULES);
         let (catalogue, problems) = Catalogue::load(vec![file]);
         assert!(problems.is_empty(), "{problems:?}");
         let event = |(number, failed): (usize, &bool)| {
@@ -338,7 +338,7 @@ correlation: {type: event_count, rules: [refused], group-by: [sourceIPAddress], 
     /// a resource of cloudvigil's own, `f` failed, `d` by the deploying role. Every order of them must come to the same.
     fn judged(calls: &[&str]) -> (String, Level) {
         let rules = RULES.replacen("level: critical", "level: high", 1);
-        let (catalogue, problems) = Catalogue::load(vec![RuleFile { name: "r.yml".to_owned(), text: rules.into() }]);
+        let (catalogue, problems) = Catalogue::load(vec![RuleFile::new("r.yml", rules)]);
         assert!(problems.is_empty(), "{problems:?}");
         let pipeline = Pipeline::new(
             &catalogue,

@@ -297,7 +297,7 @@ tests:
     - {name: all, each: {eventName: [A, B, C]}, record: {eventSource: x}}
     - {name: none, each: {eventName: []}, record: {eventSource: x}}
 ";
-        let (catalogue, problems) = Catalogue::load(vec![RuleFile { name: "r.yml".to_owned(), text: rule.into() }]);
+        let (catalogue, problems) = Catalogue::load(vec![RuleFile::new("r.yml", rule)]);
         assert!(problems.is_empty(), "{problems:?}");
         let (ran, failures) = run_cases(&catalogue, catalogue.by_id("deleted").unwrap());
         let told: Vec<_> = failures.iter().map(|failure| failure.reason.as_str()).collect();
@@ -320,7 +320,7 @@ tests:
     - {name: own, own: {resources: [main]}, level: critical, record: {}}
     - {name: others, own: {resources: [other]}, level: critical, record: {}}
 ";
-        let (catalogue, problems) = Catalogue::load(vec![RuleFile { name: "r.yml".to_owned(), text: rule.into() }]);
+        let (catalogue, problems) = Catalogue::load(vec![RuleFile::new("r.yml", rule)]);
         assert!(problems.is_empty(), "{problems:?}");
         let (_, failures) = run_cases(&catalogue, catalogue.by_id("deleted").unwrap());
         let told: Vec<_> = failures.iter().map(|failure| (failure.case.as_str(), failure.reason.as_str())).collect();

@@ -1,58 +1,81 @@
-//! The built-in rules as the build script found them.
+//! The built-in rules as the build script found them, compressed: what is read of them is decompressed first.
 
-use std::borrow::Cow;
+use std::ops::Range;
+use std::sync::LazyLock;
+
+use libdeflater::Decompressor;
 
 use super::RuleFile;
 use super::load::{self, Prepared};
 
-/// A built-in file.
-struct Embedded {
+/// A built-in file: its name, and where its parts stand in what is kept of all files.
+#[derive(Debug)]
+pub(super) struct Embedded {
     name: &'static str,
-    /// As it stands.
-    whole: &'static str,
-    /// Without the rules' tests.
-    text: &'static str,
-    /// Of `text`.
+    /// In [`WHOLE`].
+    whole: Range<usize>,
+    /// In [`TEXTS`].
+    text: Range<usize>,
+    /// Of the text.
     #[cfg_attr(not(test), expect(dead_code, reason = "the build script has compared it"))]
     fingerprint: &'static str,
-    /// What was prepared of `text`.
-    prepared: Option<&'static str>,
+    /// In [`PREPARED`], what was prepared of the text.
+    prepared: Option<Range<usize>>,
 }
 
 /// Sorted by name.
+#[allow(clippy::unreadable_literal, reason = "nobody reads what the build script writes")]
 static EMBEDDED: &[Embedded] = &include!(concat!(env!("OUT_DIR"), "/embedded.rs"));
 
 /// The files as they stand.
+static WHOLE: LazyLock<String> = LazyLock::new(|| decompressed(include_bytes!(concat!(env!("OUT_DIR"), "/whole"))));
+
+/// The files without the rules' tests.
+static TEXTS: LazyLock<String> = LazyLock::new(|| decompressed(include_bytes!(concat!(env!("OUT_DIR"), "/texts"))));
+
+/// What was prepared of the files.
+static PREPARED: LazyLock<String> =
+    LazyLock::new(|| decompressed(include_bytes!(concat!(env!("OUT_DIR"), "/prepared"))));
+
+/// The text of four bytes with its length, the lowest first, and its compressed form.
+#[expect(clippy::expect_used, reason = "it is the program's own; every test that opens the catalogue reads it")]
+fn decompressed(embedded: &[u8]) -> String {
+    let (length, compressed) = embedded.split_first_chunk().expect("the build script puts the length first");
+    let mut text = vec![0; u32::from_le_bytes(*length) as usize];
+    Decompressor::new().deflate_decompress(compressed, &mut text).expect("the build script compressed it");
+    String::from_utf8(text).expect("rules are text")
+}
+
+impl Embedded {
+    /// The file as it stands.
+    pub(super) fn whole(&self) -> &'static str {
+        &WHOLE[self.whole.clone()]
+    }
+
+    /// The file without the rules' tests.
+    pub(super) fn without_tests(&self) -> &'static str {
+        &TEXTS[self.text.clone()]
+    }
+
+    /// Its rules without their tests, where they were prepared, and how the simple ones are matched.
+    pub(super) fn prepared(&self) -> Option<Vec<(Prepared, &'static str)>> {
+        // What cannot be read is made of the file again.
+        load::read_prepared(&PREPARED[self.prepared.clone()?])
+    }
+}
+
+/// The files as they stand.
 pub(super) fn whole() -> Vec<RuleFile> {
-    EMBEDDED.iter().map(|own| file(own.name, own.whole)).collect()
+    EMBEDDED.iter().map(|own| RuleFile::built_in(own.name, own, true)).collect()
 }
 
 /// The files without the rules' tests.
 pub(super) fn without_tests() -> Vec<RuleFile> {
-    EMBEDDED.iter().map(|own| file(own.name, own.text)).collect()
-}
-
-fn file(name: &str, text: &'static str) -> RuleFile {
-    RuleFile { name: name.to_owned(), text: Cow::Borrowed(text) }
-}
-
-/// Whether a file is a built-in one, with or without the tests: of the name alone a user's file may be, too.
-pub(super) fn has(file: &RuleFile) -> bool {
-    find(&file.name).is_some_and(|own| file.text == own.text || file.text == own.whole)
-}
-
-/// The rules of a built-in file without its tests, where they were prepared, and how the simple ones are matched.
-pub(super) fn prepared(file: &RuleFile) -> Option<Vec<(Prepared, &'static str)>> {
-    let own = find(&file.name).filter(|own| file.text == own.text)?;
-    // What cannot be read is made of the file again.
-    load::read_prepared(own.prepared?)
-}
-
-fn find(name: &str) -> Option<&'static Embedded> {
-    EMBEDDED.binary_search_by_key(&name, |own| own.name).ok().map(|at| &EMBEDDED[at])
+    EMBEDDED.iter().map(|own| RuleFile::built_in(own.name, own, false)).collect()
 }
 
 #[cfg(test)]
-pub(super) fn fingerprints() -> impl Iterator<Item = (RuleFile, &'static str, Option<&'static str>)> {
-    EMBEDDED.iter().map(|own| (file(own.name, own.text), own.fingerprint, own.prepared))
+pub(super) fn fingerprints() -> impl Iterator<Item = (RuleFile, &'static str, bool)> {
+    let files = EMBEDDED.iter().map(|own| (own, RuleFile::built_in(own.name, own, false)));
+    files.map(|(own, file)| (file, own.fingerprint, own.prepared.is_some()))
 }

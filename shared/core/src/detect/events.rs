@@ -356,7 +356,7 @@ mod tests {
     fn catalogue(detection: &str) -> Catalogue {
         let text =
             format!("title: t\nid: x\nlogsource: {{product: aws, service: cloudtrail}}\ndetection: {detection}\n");
-        let (catalogue, problems) = Catalogue::load(vec![RuleFile { name: "x.yml".to_owned(), text: text.into() }]);
+        let (catalogue, problems) = Catalogue::load(vec![RuleFile::new("x.yml", text)]);
         assert!(problems.is_empty(), "{problems:?}");
         catalogue
     }

@@ -400,7 +400,7 @@ mod tests {
 
     fn reason(log_source: &str, detection: &str) -> Option<String> {
         let text = format!("title: t\nid: t\nlogsource: {{{log_source}}}\ndetection: {detection}\n");
-        let (catalogue, problems) = Catalogue::load(vec![RuleFile { name: "t.yml".to_owned(), text: text.into() }]);
+        let (catalogue, problems) = Catalogue::load(vec![RuleFile::new("t.yml", text)]);
         assert!(problems.is_empty(), "{problems:?}");
         catalogue.by_id("t").unwrap().detection.as_ref().unwrap().unknown.reason()
     }

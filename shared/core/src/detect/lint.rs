@@ -39,20 +39,20 @@ fn lacks(rule: &Rule) -> Vec<String> {
     };
     require(is_uuid(&rule.id), "the id is no lower-case UUID");
     require(!rule.title.is_empty() && rule.title.chars().count() <= 100, "the title must have 1 to 100 characters");
-    require(!rule.guidance.description.trim().is_empty(), "there is no description");
+    require(!rule.guidance().description.trim().is_empty(), "there is no description");
     require(rule.status.as_deref().is_some_and(|status| STATUSES.contains(&status)), "there is no valid status");
     require(rule.names_level, "there is no level: informational, low, medium, high or critical");
-    require(!rule.guidance.references.is_empty(), "there are no references");
+    require(!rule.guidance().references.is_empty(), "there are no references");
     require(
-        rule.guidance.references.iter().all(|address| address.starts_with("https://")),
+        rule.guidance().references.iter().all(|address| address.starts_with("https://")),
         "a reference is no https address",
     );
     require(file_is_named_for_condition(&rule.file), "the file's name must state the condition: lower_case_words.yml");
     // A rule that only serves correlations speaks through them.
     if rule.reports {
-        require(!rule.guidance.false_positives.is_empty(), "there are no false positives; say 'Unknown' at least");
-        require(!rule.guidance.runbook.is_empty(), "there is no runbook");
-        require(!rule.guidance.tags.is_empty(), "there are no tags");
+        require(!rule.guidance().false_positives.is_empty(), "there are no false positives; say 'Unknown' at least");
+        require(!rule.guidance().runbook.is_empty(), "there is no runbook");
+        require(!rule.tags.is_empty(), "there are no tags");
     }
     require(rule.cases.positive.len() >= 2, "fewer than two tests that must match");
     require(rule.cases.negative.len() >= 2, "fewer than two tests that must not match");
@@ -69,7 +69,7 @@ fn lacks(rule: &Rule) -> Vec<String> {
         );
     }
     reasons.extend(rule.detection.as_ref().and_then(|detection| detection.unknown.reason()));
-    reasons.extend(rule.guidance.tags.iter().filter_map(|tag| wrong_tag(tag, &rule.guidance.tags)));
+    reasons.extend(rule.tags.iter().filter_map(|tag| wrong_tag(tag, &rule.tags)));
     reasons
 }
 

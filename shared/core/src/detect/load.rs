@@ -6,7 +6,6 @@ mod header;
 mod prepared;
 mod simple;
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -20,10 +19,13 @@ use yaml_serde::Value;
 
 use self::correlation::Target;
 use self::documents::Document;
+use super::embedded::Embedded;
 use super::filters::Filters;
 use super::pipelines::Pipelines;
 use super::placeholders::Placeholders;
-use super::{Cases, Catalogue, Rule, embedded};
+use super::words::Words;
+use super::{Cases, Catalogue, Rule};
+use crate::finding::Guidance;
 use crate::rule_files::MAX_FILE;
 
 /// What conditions had behind a `|` in the first version of the specification.
@@ -34,8 +36,40 @@ const COUNTING: [&str; 6] = ["| count(", "| min(", "| max(", "| avg(", "| sum(",
 pub struct RuleFile {
     /// Its path, for messages.
     pub name: String,
+    content: Content,
+}
+
+#[derive(Debug, Clone)]
+enum Content {
+    /// A user's.
+    Text(String),
+    /// A built-in file's.
+    BuiltIn { file: &'static Embedded, with_tests: bool },
+}
+
+impl RuleFile {
+    /// A user's file: its path, for messages, and its content.
+    pub fn new(name: impl Into<String>, text: impl Into<String>) -> Self {
+        Self { name: name.into(), content: Content::Text(text.into()) }
+    }
+
+    pub(super) fn built_in(name: &str, file: &'static Embedded, with_tests: bool) -> Self {
+        Self { name: name.to_owned(), content: Content::BuiltIn { file, with_tests } }
+    }
+
     /// Its content.
-    pub text: Cow<'static, str>,
+    pub fn text(&self) -> &str {
+        match &self.content {
+            Content::Text(text) => text,
+            Content::BuiltIn { file, with_tests: true } => file.whole(),
+            Content::BuiltIn { file, with_tests: false } => file.without_tests(),
+        }
+    }
+
+    /// Whether it is one of the built-in ones: of the name alone a user's file may be, too.
+    pub(super) fn is_built_in(&self) -> bool {
+        matches!(self.content, Content::BuiltIn { .. })
+    }
 }
 
 /// What was not loaded, or not as it stands.
@@ -121,23 +155,25 @@ impl<'p> Loader<'p> {
     }
 
     fn file(&mut self, file: &RuleFile) {
-        if file.text.len() > MAX_FILE {
-            let reason = format!("its {} bytes are more than the {MAX_FILE} of the longest rule file", file.text.len());
+        if let Content::BuiltIn { file: own, with_tests: false } = file.content
+            && let Some(rules) = own.prepared()
+        {
+            return rules.into_iter().for_each(|(rule, lowered)| self.prepared(file, own, rule, lowered));
+        }
+        let length = file.text().len();
+        if length > MAX_FILE {
+            let reason = format!("its {length} bytes are more than the {MAX_FILE} of the longest rule file");
             return self.problem(&file.name, None, None, reason);
         }
-        if self.pipelines.has(&file.name) {
-            return;
+        if !self.pipelines.has(&file.name) {
+            self.read(file);
         }
-        if let Some(rules) = embedded::prepared(file) {
-            return rules.into_iter().for_each(|(rule, lowered)| self.prepared(file, rule, lowered));
-        }
-        self.read(file);
     }
 
     fn read(&mut self, file: &RuleFile) {
         let mut rules = 0;
         let before = self.problems.len();
-        for document in documents::split(&file.text) {
+        for document in documents::split(file.text()) {
             match document.parse() {
                 Ok(collection) => {
                     rules += collection.len();
@@ -176,13 +212,15 @@ impl<'p> Loader<'p> {
     }
 
     /// A rule that was read before.
-    fn prepared(&mut self, file: &RuleFile, rule: Prepared, lowered: &'static str) {
+    fn prepared(&mut self, file: &RuleFile, own: &'static Embedded, rule: Prepared, lowered: &'static str) {
         match rule {
-            Prepared::Simple(rule) => {
+            Prepared::Simple(mut rule) => {
+                rule.header.words = Words::later(own);
                 let (file, rule) = (file.clone(), Box::new(rule));
                 self.simple.push(simple::Waiting::Prepared { file, rule, lowered });
             }
-            Prepared::Correlation(rule) => {
+            Prepared::Correlation(mut rule) => {
+                rule.header.words = Words::later(own);
                 let (file, cases) = (file.name.clone(), Cases::default());
                 self.correlations.push(correlation::Waiting { file, rule, cases, fault: None });
             }
@@ -238,6 +276,16 @@ impl<'p> Loader<'p> {
             (None, several) => Err(format!("{} rules have the name '{reference}': refer to the id", several.len())),
         }
     }
+}
+
+/// The words for people of the rule with this id in a file.
+pub(super) fn guidance(text: &str, id: &str) -> Option<Guidance> {
+    let is_it = |other: &Option<String>| other.as_deref() == Some(id);
+    documents::split(text).iter().find_map(|document| {
+        let SigmaCollection { rules, correlations, .. } = document.parse().ok()?;
+        let simple = rules.iter().find(|rule| is_it(&rule.id)).map(|rule| header::words_of!(rule).0);
+        simple.or_else(|| correlations.iter().find(|rule| is_it(&rule.id)).map(|rule| header::words_of!(rule).0))
+    })
 }
 
 fn text(value: Option<&Value>, name: &str) -> Result<String, String> {

@@ -10,7 +10,7 @@ use rsigma_eval::pipeline::{apply_pipelines, parse_pipeline};
 use rsigma_parser::{Detection, Detections, FilterRule, LogSource, SigmaRule, parse_sigma_yaml};
 use yaml_serde::Value;
 
-use super::{Problem, RuleFile, embedded, fields};
+use super::{Problem, RuleFile, fields};
 
 /// All pipelines among the rule files.
 #[derive(Default)]
@@ -28,9 +28,9 @@ impl Pipelines {
     pub(super) fn among(files: &[RuleFile]) -> (Self, Vec<Problem>) {
         let mut pipelines = Self::default();
         let mut problems = Vec::new();
-        for file in files.iter().filter(|file| !embedded::has(file) && is_pipeline(&file.text)) {
+        for file in files.iter().filter(|file| !file.is_built_in() && is_pipeline(file.text())) {
             pipelines.files.insert(file.name.clone());
-            match parse(&file.text) {
+            match parse(file.text()) {
                 Ok(pipeline) => pipelines.by_folder.push((folder(&file.name).to_owned(), pipeline)),
                 Err(reason) => {
                     let reason = format!("this processing pipeline is not applied: {reason}");
@@ -40,7 +40,7 @@ impl Pipelines {
         }
         pipelines.by_folder.sort_by_key(|(_, pipeline)| pipeline.priority);
         if !pipelines.by_folder.is_empty() {
-            let built_in = files.iter().filter(|file| embedded::has(file));
+            let built_in = files.iter().filter(|file| file.is_built_in());
             pipelines.built_in = built_in.map(|file| file.name.clone()).collect();
         }
         (pipelines, problems)

@@ -40,7 +40,7 @@ const FAILED: &str =
     "2026-03-01T10:00:00+00:00 host-1 sshd[7]: Failed password for root from 203.0.113.9 port 4711 ssh2";
 
 fn catalogue() -> Catalogue {
-    let (catalogue, problems) = Catalogue::load(vec![RuleFile { name: "rules.yml".to_owned(), text: RULES.into() }]);
+    let (catalogue, problems) = Catalogue::load(vec![RuleFile::new("rules.yml", RULES)]);
     assert!(problems.is_empty(), "{problems:?}");
     catalogue
 }
@@ -247,7 +247,7 @@ fn a_value_of_an_attackers_length_does_not_make_a_finding_of_that_length() {
 fn a_burst_after_many_single_requests_has_evidence() {
     let stamp = |second: u32| format!("01/Mar/2026:10:{:02}:{:02}", second / 60, second % 60);
     let rules = RULES.replace("gte: 2", "gte: 100").replace("5m", "10s");
-    let (catalogue, _) = Catalogue::load(vec![RuleFile { name: "rules.yml".to_owned(), text: rules.into() }]);
+    let (catalogue, _) = Catalogue::load(vec![RuleFile::new("rules.yml", rules)]);
     let seconds = (0..300).chain(std::iter::repeat_n(400, 200)).chain(500..800);
     let text: String = seconds.map(|second| REQUEST.replace("01/Mar/2026:10:00:00", &stamp(second)) + "\n").collect();
     let report = analysed_with(&catalogue, &read_as("access"), [text.as_bytes()]);
@@ -364,7 +364,7 @@ detection: {selection: {type: state_saturated}, condition: selection}
 /// An attack from many addresses: low levels give way first, a critical finding never does, and it is said.
 #[test]
 fn what_is_beyond_the_budget_is_given_up_from_the_lowest_level_on_and_told() {
-    let (catalogue, problems) = Catalogue::load(vec![RuleFile { name: "x.yml".to_owned(), text: BY_ADDRESS.into() }]);
+    let (catalogue, problems) = Catalogue::load(vec![RuleFile::new("x.yml", BY_ADDRESS)]);
     assert!(problems.is_empty(), "{problems:?}");
     let budget = u32::try_from(crate::correlate::MAX_PARTITIONS).unwrap();
     let mut log = String::new();

@@ -103,7 +103,7 @@ pub fn catalogue(rules: &[(usize, u32, u32)]) -> Catalogue {
         );
         text.push_str(&rule);
     }
-    let file = RuleFile { name: "rules.yml".to_owned(), text: text.into() };
+    let file = RuleFile::new("rules.yml", text);
     let (catalogue, problems) = Catalogue::load(vec![file]);
     assert!(problems.is_empty(), "{problems:?}");
     catalogue

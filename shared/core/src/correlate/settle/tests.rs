@@ -102,7 +102,7 @@ impl StateStore for Memory {
 }
 
 fn catalogue() -> Catalogue {
-    let (catalogue, problems) = Catalogue::load(vec![RuleFile { name: "rules.yml".to_owned(), text: RULES.into() }]);
+    let (catalogue, problems) = Catalogue::load(vec![RuleFile::new("rules.yml", RULES)]);
     assert!(problems.is_empty(), "{problems:?}");
     catalogue
 }
@@ -354,7 +354,7 @@ impl Clock for At {
 
 /// Settles an object of logins for the rule that asks for quiet, at a time, and what is due then.
 fn quiet(memory: &Memory, times: &str, closing: Closing, now: &'static str) -> usize {
-    let file = RuleFile { name: "quiet.yml".to_owned(), text: QUIET.into() };
+    let file = RuleFile::new("quiet.yml", QUIET);
     let (catalogue, problems) = Catalogue::load(vec![file]);
     assert!(problems.is_empty(), "{problems:?}");
     let settler = Settler { catalogue: &catalogue, state: memory, sink: &memory.sink, clock: &At(now), closing };

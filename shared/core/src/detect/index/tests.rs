@@ -216,8 +216,7 @@ fn json_is_matched_as_rsigma_matches_its_tree() {
     runner(11)
         .run(&input, |(detections, events)| {
             let text = rules("product: aws, service: cloudtrail", &detections);
-            let (catalogue, _) =
-                Catalogue::load(vec![RuleFile { name: "x.yml".to_owned(), text: text.clone().into() }]);
+            let (catalogue, _) = Catalogue::load(vec![RuleFile::new("x.yml", text.clone())]);
             let mut engine = Engine::new();
             engine.extend_compiled_rules(catalogue.rules().iter().filter_map(|rule| {
                 let compiled = rule.detection.as_ref()?.compiled.get().clone();
@@ -373,8 +372,7 @@ fn lines_are_matched_as_without_the_index() {
                 })
                 .collect();
             let text = rules(source, &detections);
-            let (catalogue, _) =
-                Catalogue::load(vec![RuleFile { name: "x.yml".to_owned(), text: text.clone().into() }]);
+            let (catalogue, _) = Catalogue::load(vec![RuleFile::new("x.yml", text.clone())]);
             let format = by_name(format).unwrap();
             let expected = unindexed(&catalogue, format, &entries);
             matched.set(matched.get() + expected.iter().map(Vec::len).sum::<usize>());

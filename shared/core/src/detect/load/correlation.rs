@@ -36,9 +36,9 @@ pub(super) struct Waiting {
 }
 
 /// What a correlation says.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(in crate::detect) struct Definition {
-    header: Header,
+    pub(super) header: Header,
     kind: CorrelationType,
     rules: Vec<String>,
     group_by: Vec<String>,

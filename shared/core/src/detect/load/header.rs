@@ -4,11 +4,12 @@ use rsigma_parser::{Level as SigmaLevel, Status};
 use serde::{Deserialize, Serialize};
 
 use crate::correlate::plan::Node;
+use crate::detect::words::Words;
 use crate::detect::{Cases, Rule};
 use crate::finding::{Guidance, Level};
 
 /// What a rule of any kind says of itself.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(in crate::detect) struct Header {
     pub id: Option<String>,
     pub title: String,
@@ -18,7 +19,10 @@ pub(in crate::detect) struct Header {
     /// Whether it names its level.
     names_level: bool,
     status: Option<String>,
-    guidance: Guidance,
+    tags: Vec<String>,
+    /// Not kept with what is prepared: its file has them.
+    #[serde(skip)]
+    pub words: Words,
     /// Where it stands in its file.
     pub line: Option<usize>,
 }
@@ -28,8 +32,21 @@ pub(in crate::detect) struct Header {
 macro_rules! header_of {
     ($rule:expr, $line:expr) => {{
         let rule = $rule;
-        let runbook = $crate::detect::load::text(rule.custom_attributes.get("runbook"), "runbook");
         let cases = $crate::detect::Cases::from_yaml(rule.custom_attributes.get("tests"));
+        let (words, fault) = $crate::detect::load::header::words_of!(rule);
+        let names = (rule.id.clone(), rule.title.clone(), rule.name.clone());
+        let header = $crate::detect::load::header::Header::new(names, rule.level, rule.status, words, $line);
+        let fault = fault.or(cases.as_ref().err().cloned());
+        (header, cases.unwrap_or_default(), fault)
+    }};
+}
+pub(super) use header_of;
+
+/// The words for people of one of rsigma's rules; where they are at fault, with what could be read, and why.
+macro_rules! words_of {
+    ($rule:expr) => {{
+        let rule = $rule;
+        let runbook = $crate::detect::load::text(rule.custom_attributes.get("runbook"), "runbook");
         let words = $crate::finding::Guidance {
             description: rule.description.clone().unwrap_or_default(),
             runbook: runbook.clone().unwrap_or_default(),
@@ -37,20 +54,17 @@ macro_rules! header_of {
             references: rule.references.clone(),
             tags: rule.tags.clone(),
         };
-        let names = (rule.id.clone(), rule.title.clone(), rule.name.clone());
-        let header = $crate::detect::load::header::Header::new(names, rule.level, rule.status, words, $line);
-        let fault = runbook.err().or(cases.as_ref().err().cloned());
-        (header, cases.unwrap_or_default(), fault)
+        (words, runbook.err())
     }};
 }
-pub(super) use header_of;
+pub(super) use words_of;
 
 impl Header {
     pub(super) fn new(
         (id, title, name): (Option<String>, String, Option<String>),
         level: Option<SigmaLevel>,
         status: Option<Status>,
-        guidance: Guidance,
+        words: Guidance,
         line: Option<usize>,
     ) -> Self {
         let names_level = level.is_some();
@@ -62,7 +76,7 @@ impl Header {
             Some(SigmaLevel::Critical) => Level::Critical,
         };
         let status = status.map(|status| format!("{status:?}").to_lowercase());
-        Self { id, title, name, level, names_level, status, guidance, line }
+        Self { id, title, name, level, names_level, status, tags: words.tags.clone(), words: Words::Read(words), line }
     }
 
     /// What the rule is called where something is wrong with it.
@@ -72,13 +86,14 @@ impl Header {
 
     /// The rule that says this of itself; what it looks for is still to be put in.
     pub(super) fn rule(self, file: &str, logic: String, cases: Cases) -> Rule {
-        let Self { id, title, level, names_level, status, guidance, .. } = self;
+        let Self { id, title, level, names_level, status, tags, words, .. } = self;
         Rule {
             id: id.unwrap_or_else(|| logic.clone()),
             title,
             level,
             names_level,
-            guidance,
+            tags,
+            words,
             status,
             file: file.to_owned(),
             cases,

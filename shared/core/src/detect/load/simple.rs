@@ -19,9 +19,9 @@ pub(super) enum Waiting {
 }
 
 /// All that is known of a simple rule but how its records are matched.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(in crate::detect) struct Simple {
-    header: Header,
+    pub(super) header: Header,
     log_source: LogSource,
     group_by: Option<Vec<String>>,
     logic: String,
@@ -58,7 +58,7 @@ fn load_prepared(loader: &mut Loader<'_>, file: &RuleFile, rule: Simple, lowered
     let Header { id, name, line, .. } = &rule.header;
     if loader.filters.has_for(id.as_deref(), name.as_deref(), &rule.log_source) {
         // It is another rule then, and made of the file.
-        for document in documents::split(&file.text) {
+        for document in documents::split(file.text()) {
             let rules = document.parse().map(|collection| collection.rules).unwrap_or_default();
             if let Some(filtered) = rules.into_iter().find(|other| other.id == *id) {
                 return load_read(loader, &file.name, *line, &document, filtered);

@@ -1,5 +1,3 @@
-use std::borrow::Cow;
-
 use super::*;
 use crate::correlate::plan::{Ask, Bound, Expression, Measure, Node};
 
@@ -13,8 +11,8 @@ logsource: {product: aws, service: cloudtrail}
 detection: {selection: {eventName: StopLogging}, condition: selection}
 ";
 
-fn file(name: &str, text: impl Into<Cow<'static, str>>) -> RuleFile {
-    RuleFile { name: name.to_owned(), text: text.into() }
+fn file(name: &str, text: impl Into<String>) -> RuleFile {
+    RuleFile::new(name, text)
 }
 
 /// Loads files without placeholders.

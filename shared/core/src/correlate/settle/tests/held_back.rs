@@ -41,7 +41,7 @@ fn settle(memory: &Memory, trail: &str, times: &str, now: &'static str) -> usize
 }
 
 fn settle_entries(memory: &Memory, format: &str, entries: &[String], now: &'static str) -> usize {
-    let (catalogue, problems) = Catalogue::load(vec![RuleFile { name: "r.yml".to_owned(), text: RULES.into() }]);
+    let (catalogue, problems) = Catalogue::load(vec![RuleFile::new("r.yml", RULES)]);
     assert!(problems.is_empty(), "{problems:?}");
     let own_resources = OwnResources::new(["arn:aws:cloudtrail:*:*:trail/company"]).unwrap();
     let pipeline = Pipeline::new(&catalogue, Options { own_resources, ..Options::default() });

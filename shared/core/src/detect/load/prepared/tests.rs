@@ -9,6 +9,7 @@ use super::super::tests::loaded;
 use super::super::{Loader, simple};
 use super::{Prepared, SEPARATOR};
 use crate::detect::compiled::Lowered;
+use crate::detect::words::Words;
 use crate::detect::{Catalogue, Placeholders, Rule, RuleFile, embedded};
 
 const HEADER: &str =
@@ -47,7 +48,7 @@ fn what_is_prepared_is_what_the_files_say() {
     }
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("rules/prepared.txt");
     if fs::read_to_string(&path).unwrap() == text {
-        assert!(embedded::fingerprints().all(|(_, _, prepared)| prepared.is_some()), "all of it is embedded");
+        assert!(embedded::fingerprints().all(|(_, _, is_prepared)| is_prepared), "all of it is embedded");
         return;
     }
     #[allow(clippy::disallowed_methods, reason = "a test's own switch, and no configuration of the product")]
@@ -59,6 +60,7 @@ fn what_is_prepared_is_what_the_files_say() {
 /// All that can be seen of a rule.
 fn shown(rule: &Rule) -> String {
     let mut shown = rule.clone();
+    shown.words = Words::Read(rule.guidance().clone());
     let detection = shown.detection.take();
     let detection = detection.map(|own| format!("{:?} {:?} {:?}", own.log_source, own.events, own.unknown));
     format!("{shown:?} {detection:?}")
@@ -68,7 +70,7 @@ fn shown(rule: &Rule) -> String {
 fn foreign() -> Vec<RuleFile> {
     let mut files = Catalogue::built_in_files_without_tests();
     for file in &mut files {
-        file.text.to_mut().push_str("# changed\n");
+        *file = RuleFile::new(file.name.as_str(), format!("{}# changed\n", file.text()));
     }
     files
 }
@@ -133,7 +135,7 @@ fn a_users_rules_do_to_prepared_rules_what_they_do_to_any_other() {
          ---\ntitle: another's\nlogsource: {{product: linux}}\n\
          filter:\n  rules: [{filtered}]\n  own: {{x: y}}\n  condition: not own\n"
     );
-    let own = RuleFile { name: "own.yml".to_owned(), text: text.into() };
+    let own = RuleFile::new("own.yml", text);
     for own_place in [0, built_in.rules().len() / 2, usize::MAX] {
         let with = |mut files: Vec<RuleFile>| {
             files.insert(own_place.min(files.len()), own.clone());
