@@ -11,11 +11,11 @@
 
 use std::sync::Arc;
 
-use cloudvigil_aws::{Clients, S3Objects};
+use cloudvigil_aws::S3Objects;
 use cloudvigil_core::config::NotifyConfig;
 use cloudvigil_core::ports::{Clock, Mailer, StateStore, SystemClock};
 use cloudvigil_lambda::configuration::PROBLEMS;
-use cloudvigil_lambda::{Configuration, Counters, DynamoState, Environment, EnvironmentError, SesMailer};
+use cloudvigil_lambda::{Configuration, Counters, DynamoState, Environment, EnvironmentError, SesMailer, clients};
 use cloudvigil_notify::channels::email::{Email, Envelope};
 use cloudvigil_notify::{Deliverer, Limits};
 
@@ -93,7 +93,7 @@ impl Context {
     /// Reads the environment; calls nothing yet.
     pub fn from_environment(environment: &Environment) -> Result<Self, EnvironmentError> {
         let config = Config::read(environment)?;
-        let clients = Arc::new(Clients::new());
+        let clients = Arc::new(clients::configured(environment));
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let state = DynamoState::new(Arc::clone(&clients), &config.state_table, Arc::clone(&clock));
         let mailer = SesMailer::new(Arc::clone(&clients), config.ses_region.clone());

@@ -3,8 +3,8 @@
 //! Making them all takes longer than everything else that a function does before it first polls its runtime, and most
 //! invocations need two or three. So nothing is loaded here until somebody asks, not even the configuration.
 //!
-//! The SDK reads the environment and the profile files itself, `AWS_ENDPOINT_URL` and `AWS_ENDPOINT_URL_<SERVICE>`
-//! included.
+//! On a terminal the SDK reads the environment and the profile files itself, `AWS_ENDPOINT_URL` and
+//! `AWS_ENDPOINT_URL_<SERVICE>` included. A function has its configuration in its environment alone, and comes with it.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -15,6 +15,7 @@ use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_types::service_config::ServiceConfigKey;
 use cloudvigil_core::ports::{Failure, PortError, PortResult};
+use futures::future::BoxFuture;
 use tokio::sync::OnceCell;
 
 /// How long a connection may take to come about.
@@ -47,10 +48,16 @@ impl<C: Clone> PerRegion<C> {
     }
 }
 
+/// Loads the SDK's configuration.
+///
+/// It is a value, so that a program that comes with its configuration has none of what reads profile files in it.
+type Load = fn() -> BoxFuture<'static, SdkConfig>;
+
 /// The SDK's configuration and clients, made on first use and kept. Shared as `Arc<Clients>`; making one costs nothing.
 ///
 /// Clients are cheap to clone. Those of the current region come without a region's name.
 pub struct Clients {
+    load: Load,
     config: OnceCell<SdkConfig>,
     account_id: OnceCell<String>,
     account: OnceCell<aws_sdk_account::Client>,
@@ -68,7 +75,15 @@ impl Default for Clients {
 impl Clients {
     /// Clients configured by the environment and the profile files, in the SDK's usual order. Reads none of them yet.
     pub fn new() -> Self {
+        Self::loaded_by(|| {
+            let loader = aws_config::defaults(BehaviorVersion::v2026_01_12());
+            Box::pin(loader.timeout_config(timeouts()).retry_config(retries()).load())
+        })
+    }
+
+    fn loaded_by(load: Load) -> Self {
         Self {
+            load,
             config: OnceCell::new(),
             account_id: OnceCell::new(),
             account: OnceCell::new(),
@@ -80,20 +95,13 @@ impl Clients {
 
     /// Clients configured by `config` and nothing else.
     pub fn with_config(config: SdkConfig) -> Self {
-        Self { config: OnceCell::new_with(Some(config)), ..Self::new() }
+        let never_asked = || -> BoxFuture<'static, SdkConfig> { Box::pin(async { SdkConfig::builder().build() }) };
+        Self { config: OnceCell::new_with(Some(config)), ..Self::loaded_by(never_asked) }
     }
 
     /// The configuration, loaded on first use.
     pub async fn config(&self) -> &SdkConfig {
-        self.config
-            .get_or_init(|| async {
-                aws_config::defaults(BehaviorVersion::v2026_01_12())
-                    .timeout_config(timeouts())
-                    .retry_config(retries())
-                    .load()
-                    .await
-            })
-            .await
+        self.config.get_or_init(self.load).await
     }
 
     /// The configuration for another region: for clients that are not kept here, because one place alone uses them.
@@ -146,7 +154,8 @@ pub fn retries() -> RetryConfig {
     RetryConfig::standard().with_max_attempts(MAX_ATTEMPTS)
 }
 
-fn timeouts() -> TimeoutConfig {
+/// How long calls may take: see [`CONNECT_TIMEOUT`] and those after it.
+pub fn timeouts() -> TimeoutConfig {
     TimeoutConfig::builder()
         .connect_timeout(CONNECT_TIMEOUT)
         .read_timeout(READ_TIMEOUT)

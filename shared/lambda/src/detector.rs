@@ -14,7 +14,7 @@ use cloudvigil_core::ports::{Clock, FindingSink, StateStore, SystemClock};
 use cloudvigil_core::suppression::{Suppressing, Suppressions};
 
 use crate::configuration::{Configuration, News, PROBLEMS};
-use crate::{Counters, DynamoState, Environment, EnvironmentError, SnsFindings};
+use crate::{Counters, DynamoState, Environment, EnvironmentError, SnsFindings, clients};
 
 /// The ports, the rules and the configuration of a function that makes findings. Making it asks nothing of AWS and
 /// compiles nothing: that waits for the first event.
@@ -62,7 +62,7 @@ impl Detector {
         if !deploying_roles.iter().all(|role| is_role_arn(role)) {
             return Err(malformed(DEPLOYING));
         }
-        let clients = Arc::new(Clients::new());
+        let clients = Arc::new(clients::configured(environment));
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let state = Arc::new(DynamoState::new(Arc::clone(&clients), table, Arc::clone(&clock)));
         let sink = Arc::new(SnsFindings::new(Arc::clone(&clients), topic));

@@ -42,6 +42,14 @@ impl Environment {
         self.0.get(name).map(|value| value.trim()).filter(|value| !value.is_empty())
     }
 
+    /// The variables that are set and whose names begin so, with their values.
+    pub fn beginning_with(&self, name: &str) -> impl Iterator<Item = (&str, &str)> {
+        self.0
+            .keys()
+            .filter(move |key| key.starts_with(name))
+            .filter_map(|key| Some((key.as_str(), self.optional(key)?)))
+    }
+
     /// A variable that must be set.
     pub fn required(&self, name: &'static str, expects: &'static str) -> Result<&str, EnvironmentError> {
         self.optional(name).ok_or(EnvironmentError::Missing { name, expects })

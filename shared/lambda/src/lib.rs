@@ -7,6 +7,7 @@
 //! | mail: `SESv2` | [`mail`] |
 //! | counters that `CloudWatch` reads from a log line | [`metrics`] |
 //! | the configuration and the rules that lie in S3 | [`configuration`] |
+//! | the SDK's clients, configured by the environment alone | [`clients`] |
 //! | what every function that makes findings works with | [`detector`] |
 //! | a function's environment, read once | [`environment`] |
 //! | diagnostics of a function | [`telemetry`] |
@@ -16,6 +17,7 @@
 
 #![warn(missing_docs)]
 
+pub mod clients;
 pub mod configuration;
 pub mod detector;
 pub mod environment;
