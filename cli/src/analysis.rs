@@ -10,7 +10,7 @@ use anyhow::{Context as _, Result};
 use cloudvigil_core::correlate::{Closing, Held, Partition, Settler};
 use cloudvigil_core::detect::Catalogue;
 use cloudvigil_core::finding::{Finding, Level, Message};
-use cloudvigil_core::pipeline::{Pipeline, Report, SourceStats, Stats};
+use cloudvigil_core::pipeline::{Pipeline, Report, Screening, SourceStats, Stats};
 use cloudvigil_core::ports::{Clock, FindingSink, StateStore};
 use cloudvigil_core::suppression::{Suppressing, Suppressions};
 use cloudvigil_local::Collected;
@@ -23,7 +23,8 @@ use crate::terminal;
 /// How far workers may be ahead of what has been taken up, for each of them: results wait in memory.
 const AHEAD: usize = 16;
 
-/// Analyses sources with `jobs` threads and hands over each result in the sources' order. `Break` ends it early.
+/// Analyses sources with `jobs` threads and hands over each result in the sources' order. `Break` ends it early. Threads
+/// that find no more sources help with those that others still read.
 pub fn in_order(
     sources: &[Source],
     pipeline: &Pipeline<'_>,
@@ -32,15 +33,17 @@ pub fn in_order(
     mut each: impl FnMut(Outcome) -> ControlFlow<()>,
 ) {
     let next = AtomicUsize::new(0);
-    let taken = Taken::default();
+    let (taken, screening) = (Taken::default(), Screening::default());
+    let pipeline = &pipeline.screened_by(&screening);
     let (sender, receiver) = mpsc::channel();
     std::thread::scope(|scope| {
-        for _ in 0..jobs.clamp(1, sources.len().max(1)) {
-            let (sender, next, taken) = (sender.clone(), &next, &taken);
+        let _ends = Ends(&taken, &screening);
+        for _ in 0..jobs.max(1) {
+            let (sender, next, taken, screening) = (sender.clone(), &next, &taken, &screening);
             scope.spawn(move || {
                 loop {
                     let number = next.fetch_add(1, Ordering::Relaxed);
-                    let Some(source) = sources.get(number) else { return };
+                    let Some(source) = sources.get(number) else { break };
                     if !taken.wait_until(number, jobs * AHEAD) {
                         return;
                     }
@@ -48,6 +51,9 @@ pub fn in_order(
                         return;
                     }
                 }
+                // Nothing more will come of this thread itself.
+                drop(sender);
+                screening.help(pipeline);
             });
         }
         drop(sender);
@@ -58,7 +64,6 @@ pub fn in_order(
             while let Some(outcome) = waiting.remove(&due) {
                 due += 1;
                 if each(outcome).is_break() {
-                    taken.end();
                     return;
                 }
                 taken.advance(due);
@@ -81,6 +86,16 @@ fn analyse(source: &Source, pipeline: &Pipeline<'_>, runtime: &Handle) -> Outcom
     match analysed {
         Ok(report) => report.map_err(|error| failed(vec![error.source.to_string()])),
         Err(_) => Err(failed(vec!["it could not be analysed, by a defect of cloudvigil; please report it".to_owned()])),
+    }
+}
+
+/// Sends the threads home once nothing more is wanted of them, however that comes about.
+struct Ends<'a>(&'a Taken, &'a Screening);
+
+impl Drop for Ends<'_> {
+    fn drop(&mut self) {
+        self.0.end();
+        self.1.close();
     }
 }
 

@@ -122,6 +122,9 @@ pub trait Parser: Send {
         Some((length, self.parse_if(&text.as_bytes()[..length], gate)))
     }
 
+    /// A parser that reads the next frames as this one would.
+    fn fork(&self) -> Box<dyn Parser>;
+
     /// Takes one frame apart.
     fn parse<'a>(&mut self, frame: &'a [u8]) -> Parsed<'a> {
         self.parse_if(frame, &mut Open)

@@ -27,6 +27,15 @@ pub enum Frame<'a> {
     Broken,
 }
 
+/// A place between two frames, from which a framer can go on without what came before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Boundary {
+    /// After the end of a line.
+    Lines,
+    /// Between two JSON values, in the array whose elements are frames, if one is open.
+    Json(Option<json::Array>),
+}
+
 /// Takes frames.
 pub trait FrameSink {
     /// Takes a frame and its number.
@@ -73,6 +82,38 @@ impl Framer {
         match self {
             Self::Lines(framer) => framer.push(bytes, sink),
             Self::Json(framer) => framer.push(bytes, sink),
+        }
+    }
+
+    /// A framer that stands there, as if nothing had been handed over yet.
+    pub(crate) fn at(boundary: Boundary) -> Self {
+        match boundary {
+            Boundary::Lines => Self::Lines(LineFramer::after_a_line()),
+            Boundary::Json(array) => Self::Json(JsonFramer::at(array)),
+        }
+    }
+
+    /// Where it stands, if that is between two frames, with nothing of the next one taken.
+    pub(crate) fn boundary(&self) -> Option<Boundary> {
+        match self {
+            Self::Lines(framer) => framer.is_after_a_line().then_some(Boundary::Lines),
+            Self::Json(framer) => framer.boundary(),
+        }
+    }
+
+    /// The number of the last frame.
+    pub(crate) fn number(&self) -> u64 {
+        match self {
+            Self::Lines(framer) => framer.number,
+            Self::Json(framer) => framer.number,
+        }
+    }
+
+    /// Passes over frames that another framer has handed over from where this one stands to an equal boundary.
+    pub(crate) fn pass(&mut self, count: u64) {
+        match self {
+            Self::Lines(framer) => framer.number += count,
+            Self::Json(framer) => framer.number += count,
         }
     }
 

@@ -5,9 +5,12 @@
 
 mod analysis;
 mod matcher;
+mod screening;
+mod sections;
 mod stats;
 
 pub use analysis::Analysis;
+pub use screening::Screening;
 pub use stats::{SourceStats, Stats, Totals};
 
 use jiff::Timestamp;
@@ -19,6 +22,8 @@ use crate::detect::Catalogue;
 use crate::enrich::OwnResources;
 use crate::formats::{Context, Format};
 use crate::ports::{ObjectId, ObjectStore, PortError};
+
+use matcher::Selector;
 
 /// What a run asks for beyond its rules.
 #[derive(Clone)]
@@ -136,12 +141,26 @@ pub struct Report {
 pub struct Pipeline<'c> {
     catalogue: &'c Catalogue,
     options: Options,
+    screening: Option<&'c Screening>,
 }
 
 impl<'c> Pipeline<'c> {
     /// A pipeline with these rules.
     pub fn new(catalogue: &'c Catalogue, options: Options) -> Self {
-        Self { catalogue, options }
+        Self { catalogue, options, screening: None }
+    }
+
+    /// With threads that help with large objects, while there are any.
+    #[must_use]
+    pub fn screened_by<'s>(&self, screening: &'s Screening) -> Pipeline<'s>
+    where
+        'c: 's,
+    {
+        Pipeline { screening: Some(screening), ..self.clone() }
+    }
+
+    fn selector(&self) -> Selector<'c> {
+        Selector::new(self.catalogue, &self.options)
     }
 
     /// The rules.
@@ -178,7 +197,7 @@ impl<'c> Pipeline<'c> {
     pub fn analysis(&self, source: &str, object: String, modified: Option<Timestamp>) -> Analysis<'c> {
         let mut options = self.options.clone();
         options.modified = modified.unwrap_or(options.modified);
-        Analysis::new(self.catalogue, options, source, object)
+        Analysis::new(self.catalogue, options, source, object).screened_by(self.screening)
     }
 
     /// Analyses entries that came one by one, of one format: log events of a subscription, events of a bus.

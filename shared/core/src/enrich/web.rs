@@ -171,7 +171,7 @@ pub(super) fn enrich(fields: &Fields<'_>, wants: impl Fn(&str) -> bool, derived:
 }
 
 /// What headers are known to hold: clients send few different ones, and each of them again and again.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(crate) struct Headers {
     known: Vec<(String, Header)>,
 }

@@ -91,12 +91,17 @@ impl Format for Access {
     }
 }
 
+#[derive(Clone)]
 struct AccessParser {
     clock: Clock,
     headers: Headers,
 }
 
 impl Parser for AccessParser {
+    fn fork(&self) -> Box<dyn Parser> {
+        Box::new(self.clone())
+    }
+
     fn parse_if<'a>(&mut self, frame: &'a [u8], gate: &mut dyn Gate) -> Parsed<'a> {
         by_line(frame, |line| self.line(line, gate))
     }

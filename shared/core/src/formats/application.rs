@@ -101,11 +101,16 @@ impl Format for Application {
     }
 }
 
+#[derive(Clone)]
 struct ApplicationParser {
     timezone: TimeZone,
 }
 
 impl Parser for ApplicationParser {
+    fn fork(&self) -> Box<dyn Parser> {
+        Box::new(self.clone())
+    }
+
     fn parse_if<'a>(&mut self, frame: &'a [u8], gate: &mut dyn Gate) -> Parsed<'a> {
         if frame.starts_with(b"{")
             && let Ok((raw, mut fields)) = object_frame(frame)

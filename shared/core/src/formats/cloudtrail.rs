@@ -127,9 +127,14 @@ fn target(fields: &Value) -> Option<String> {
     })
 }
 
+#[derive(Clone)]
 struct CloudTrailParser;
 
 impl Parser for CloudTrailParser {
+    fn fork(&self) -> Box<dyn Parser> {
+        Box::new(self.clone())
+    }
+
     fn parse_if<'a>(&mut self, frame: &'a [u8], gate: &mut dyn Gate) -> Parsed<'a> {
         let raw = json::text(frame);
         match json::heads::<Self, _>(&raw) {

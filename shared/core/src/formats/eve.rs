@@ -73,11 +73,16 @@ impl Format for Eve {
     }
 }
 
+#[derive(Clone)]
 struct EveParser {
     timezone: TimeZone,
 }
 
 impl Parser for EveParser {
+    fn fork(&self) -> Box<dyn Parser> {
+        Box::new(self.clone())
+    }
+
     fn parse_if<'a>(&mut self, frame: &'a [u8], gate: &mut dyn Gate) -> Parsed<'a> {
         let raw = json::text(frame);
         match json::heads::<Self, _>(&raw).and_then(|heads| self.known(&heads, &raw, gate)) {

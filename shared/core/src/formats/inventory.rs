@@ -116,9 +116,14 @@ pub(crate) fn line(seen: &Seen<'_>) -> String {
     Value::Object(line).to_string()
 }
 
+#[derive(Clone)]
 struct InventoryParser;
 
 impl Parser for InventoryParser {
+    fn fork(&self) -> Box<dyn Parser> {
+        Box::new(self.clone())
+    }
+
     fn parse_if<'a>(&mut self, frame: &'a [u8], gate: &mut dyn Gate) -> Parsed<'a> {
         let (raw, fields) = match object_frame(frame) {
             Ok(parsed) => parsed,

@@ -52,7 +52,7 @@ impl Stamp {
 }
 
 /// The times of stamps. Neighbours in a log mostly have the same one.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Clock {
     zone: TimeZone,
     limit: Timestamp,

@@ -184,12 +184,17 @@ impl Format for Syslog {
     }
 }
 
+#[derive(Clone)]
 struct SyslogParser {
     /// Its limit is the latest time that a stamp without a year can mean.
     clock: Clock,
 }
 
 impl Parser for SyslogParser {
+    fn fork(&self) -> Box<dyn Parser> {
+        Box::new(self.clone())
+    }
+
     fn parse_if<'a>(&mut self, frame: &'a [u8], gate: &mut dyn Gate) -> Parsed<'a> {
         by_line(frame, |line| self.line(line, gate))
     }

@@ -109,6 +109,7 @@ impl Format for VpcFlow {
     }
 }
 
+#[derive(Clone)]
 struct VpcFlowParser(Order);
 
 impl Default for VpcFlowParser {
@@ -118,6 +119,7 @@ impl Default for VpcFlowParser {
 }
 
 /// What stands in which column.
+#[derive(Clone)]
 struct Order {
     columns: Vec<Column>,
     version: Option<usize>,
@@ -127,6 +129,7 @@ struct Order {
     is_default: bool,
 }
 
+#[derive(Clone)]
 struct Column {
     name: Cow<'static, str>,
     firewall_name: Option<&'static str>,
@@ -153,6 +156,10 @@ impl Order {
 }
 
 impl Parser for VpcFlowParser {
+    fn fork(&self) -> Box<dyn Parser> {
+        Box::new(self.clone())
+    }
+
     fn parse_if<'a>(&mut self, frame: &'a [u8], gate: &mut dyn Gate) -> Parsed<'a> {
         by_line(frame, |line| self.line(line, gate))
     }

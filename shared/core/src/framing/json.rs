@@ -15,7 +15,7 @@ use memchr::memchr_iter;
 use memchr::memmem::Finder;
 use serde::de::IgnoredAny;
 
-use super::{Frame, MAX_FRAME, Sink};
+use super::{Boundary, Frame, MAX_FRAME, Sink};
 
 /// Nesting that no log has: beyond it, the input is taken for broken.
 const MAX_DEPTH: usize = 1 << 20;
@@ -27,7 +27,7 @@ pub struct JsonFramer {
     buffer: Vec<u8>,
     /// How much of the buffer was looked at.
     at: usize,
-    number: u64,
+    pub(super) number: u64,
     state: State,
     /// The array whose elements are frames, if one is open.
     array: Option<Array>,
@@ -50,8 +50,9 @@ enum State {
     Resync { at_line_start: bool },
 }
 
-#[derive(Debug)]
-struct Array {
+/// An array whose elements are frames.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Array {
     enveloped: bool,
     line: u64,
 }
@@ -100,6 +101,17 @@ enum Step {
 }
 
 impl JsonFramer {
+    /// See [`super::Framer::at`].
+    pub(super) fn at(array: Option<Array>) -> Self {
+        Self { array, started: true, ..Self::default() }
+    }
+
+    /// See [`super::Framer::boundary`].
+    pub(super) fn boundary(&self) -> Option<Boundary> {
+        let is_between = self.started && matches!(self.state, State::Between) && self.buffer.is_empty();
+        is_between.then_some(Boundary::Json(self.array))
+    }
+
     /// See [`super::Framer::push`].
     pub fn push(&mut self, bytes: &[u8], sink: &mut Sink<'_>) {
         let mut buffer = std::mem::take(&mut self.buffer);

@@ -14,12 +14,24 @@ pub struct LineFramer {
     /// The start of a line whose end has not come.
     carry: Vec<u8>,
     /// The number of the last line that ended.
-    number: u64,
+    pub(super) number: u64,
+    /// A line has ended: a byte order mark may no longer come.
+    started: bool,
     /// The line under way is too long: wait for its end.
     skipping: bool,
 }
 
 impl LineFramer {
+    /// See [`super::Framer::at`].
+    pub(super) fn after_a_line() -> Self {
+        Self { started: true, ..Self::default() }
+    }
+
+    /// See [`super::Framer::boundary`].
+    pub(super) fn is_after_a_line(&self) -> bool {
+        self.started && self.carry.is_empty() && !self.skipping
+    }
+
     /// See [`super::Framer::push`].
     pub fn push(&mut self, mut bytes: &[u8], sink: &mut Sink<'_>) {
         while let Some(end) = memchr(b'\n', bytes) {
@@ -57,6 +69,7 @@ impl LineFramer {
     fn end_carried(&mut self, sink: &mut Sink<'_>) {
         if std::mem::take(&mut self.skipping) {
             self.number += 1;
+            self.started = true;
             sink.frame(self.number, Frame::TooLong);
         } else {
             let mut line = std::mem::take(&mut self.carry);
@@ -68,7 +81,8 @@ impl LineFramer {
 
     fn hand_over(&mut self, line: &[u8], sink: &mut Sink<'_>) {
         self.number += 1;
-        let line = if self.number == 1 { line.strip_prefix(BOM).unwrap_or(line) } else { line };
+        let line = if self.started { line } else { line.strip_prefix(BOM).unwrap_or(line) };
+        self.started = true;
         let line = line.strip_suffix(b"\r").unwrap_or(line);
         if line.len() > MAX_FRAME {
             sink.frame(self.number, Frame::TooLong);

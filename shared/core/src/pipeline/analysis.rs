@@ -1,6 +1,8 @@
 //! One object on its way through decoding, recognition, framing and parsing; [`super::matcher`] does the rest.
 
 use super::matcher::Matcher;
+use super::screening::Screening;
+use super::sections::{self, Sections};
 use super::{Damage, Entry, Options, Report};
 use crate::decode::{DecodeError, Decoder};
 use crate::detect::Catalogue;
@@ -23,6 +25,8 @@ struct Stage<'c> {
     head: Vec<u8>,
     reader: Reader,
     matcher: Matcher<'c>,
+    /// What is under way elsewhere, where others help.
+    sections: Option<Sections<'c>>,
     too_large: bool,
 }
 
@@ -35,8 +39,13 @@ enum Reader {
 impl<'c> Analysis<'c> {
     pub(super) fn new(catalogue: &'c Catalogue, options: Options, source: &str, object: String) -> Self {
         let matcher = Matcher::new(catalogue, options, source, object);
-        let stage = Stage { head: Vec::new(), reader: Reader::Undecided, matcher, too_large: false };
+        let stage = Stage { head: Vec::new(), reader: Reader::Undecided, matcher, sections: None, too_large: false };
         Self { decoder: Decoder::default(), stage, damage: Vec::new() }
+    }
+
+    pub(super) fn screened_by(mut self, screening: Option<&'c Screening>) -> Self {
+        self.stage.sections = screening.map(Sections::new);
+        self
     }
 
     /// Takes the next bytes, as they are stored. `false`: nothing more is wanted, for the object is damaged.
@@ -102,6 +111,7 @@ impl<'c> Analysis<'c> {
         if matches!(stage.reader, Reader::Undecided) && !stage.head.trim_ascii().is_empty() {
             stage.recognise();
         }
+        stage.take_up();
         let Stage { reader, mut matcher, too_large, .. } = stage;
         if too_large {
             damage.push(Damage::TooLarge(matcher.options.max_bytes.unwrap_or_default()));
@@ -165,17 +175,41 @@ impl Stage<'_> {
     }
 
     fn feed(&mut self, bytes: &[u8]) {
-        if let Reader::Known { format, framer, parser } = &mut self.reader {
-            framer.push(bytes, &mut Feed { format: *format, parser: parser.as_mut(), matcher: &mut self.matcher });
+        let Reader::Known { format, framer, parser } = &mut self.reader else { return };
+        let mut feed = Feed::new(*format, parser.as_mut(), &mut self.matcher);
+        match &mut self.sections {
+            Some(sections) => sections.push(bytes, framer, &mut feed),
+            None => framer.push(bytes, &mut feed),
+        }
+    }
+
+    /// Takes up what is under way elsewhere.
+    fn take_up(&mut self) {
+        let Reader::Known { format, framer, parser } = &mut self.reader else { return };
+        if let Some(sections) = &mut self.sections {
+            sections.end(framer, &mut Feed::new(*format, parser.as_mut(), &mut self.matcher));
         }
     }
 }
 
 /// Frames, on their way to the matcher.
-struct Feed<'f, 'c> {
+pub(super) struct Feed<'f, 'c> {
     format: &'static dyn Format,
-    parser: &'f mut dyn Parser,
-    matcher: &'f mut Matcher<'c>,
+    pub(super) parser: &'f mut dyn Parser,
+    pub(super) matcher: &'f mut Matcher<'c>,
+    /// How the last JSON object began.
+    pub(super) opening: Option<Vec<u8>>,
+}
+
+impl<'f, 'c> Feed<'f, 'c> {
+    fn new(format: &'static dyn Format, parser: &'f mut dyn Parser, matcher: &'f mut Matcher<'c>) -> Self {
+        Self { format, parser, matcher, opening: None }
+    }
+
+    /// Takes a frame that was found before, whole.
+    pub(super) fn again(&mut self, number: u64, frame: &[u8]) {
+        self.matcher.frame(self.format, self.parser, number, Frame::Whole(frame), None);
+    }
 }
 
 impl FrameSink for Feed<'_, '_> {
@@ -184,7 +218,11 @@ impl FrameSink for Feed<'_, '_> {
     }
 
     fn object(&mut self, number: u64, text: &str, may_be_envelope: bool) -> Option<usize> {
-        self.matcher.object(self.format, self.parser, number, text, may_be_envelope)
+        let length = self.matcher.object(self.format, self.parser, number, text, may_be_envelope)?;
+        if self.opening.is_none() {
+            self.opening = sections::opening(text);
+        }
+        Some(length)
     }
 }
 

@@ -38,7 +38,7 @@ pub(super) struct Matcher<'c> {
 }
 
 /// Decides which rules a record is evaluated against, before it is taken apart.
-struct Selector<'c> {
+pub(super) struct Selector<'c> {
     catalogue: &'c Catalogue,
     /// The indexes of the log sources met; a format has a handful of them.
     indexes: Vec<(&'static LogSource, Arc<Index>)>,
@@ -50,7 +50,13 @@ struct Selector<'c> {
     found: Found,
 }
 
-impl Selector<'_> {
+impl<'c> Selector<'c> {
+    pub(super) fn new(catalogue: &'c Catalogue, options: &Options) -> Self {
+        let own = options.own_roles.iter().map(|role| Finder::new(role).into_owned()).collect();
+        let by_time = options.since.is_some() || options.until.is_some();
+        Self { catalogue, indexes: Vec::new(), own, by_time, found: Found::default() }
+    }
+
     fn index(&mut self, source: &'static LogSource) -> &Index {
         index(self.catalogue, &mut self.indexes, source)
     }
@@ -83,9 +89,7 @@ impl Gate for Selector<'_> {
 
 impl<'c> Matcher<'c> {
     pub(super) fn new(catalogue: &'c Catalogue, options: Options, source: &str, object: String) -> Self {
-        let own = options.own_roles.iter().map(|role| Finder::new(role).into_owned()).collect();
-        let by_time = options.since.is_some() || options.until.is_some();
-        let selector = Selector { catalogue, indexes: Vec::new(), own, by_time, found: Found::default() };
+        let selector = Selector::new(catalogue, &options);
         Self {
             catalogue,
             options,
@@ -97,6 +101,18 @@ impl<'c> Matcher<'c> {
             contributions: Contributions::default(),
             selector,
         }
+    }
+
+    /// What decides which rules a record is evaluated against.
+    pub(super) fn selector(&mut self) -> &mut Selector<'c> {
+        &mut self.selector
+    }
+
+    /// Counts records that no rule can match, and records that are not of the format.
+    pub(super) fn screened(&mut self, parsed: u64, unparsed: u64) {
+        self.stats.records_in += parsed + unparsed;
+        self.stats.parsed += parsed;
+        self.stats.unparsed += unparsed;
     }
 
     pub(super) fn report(mut self, damage: Vec<Damage>) -> Report {

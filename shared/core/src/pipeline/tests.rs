@@ -1,3 +1,5 @@
+mod sections;
+
 use std::fmt::Write as _;
 use std::io::Write as _;
 

@@ -1,0 +1,164 @@
+//! One large object, cut into sections for threads that have nothing else to do; see [`super::screening`].
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use memchr::{memchr, memmem, memrchr};
+
+use super::analysis::Feed;
+use super::screening::{Screened, Screening, Section};
+use crate::framing::{Boundary, Framer};
+
+/// How many sections' length what waits to be cut may grow to.
+const MAX_WAITING: usize = 8;
+/// How many sections may be under way for each thread that helps, and for the one that reads.
+const AHEAD: usize = 2;
+/// How many sections may begin elsewhere than where they were taken to begin, before no more are made.
+const MAX_MISSES: u32 = 3;
+/// The longest start of a record by which others are found, in bytes.
+const MAX_OPENING: usize = 64;
+
+/// The sections of an object that are under way.
+pub(super) struct Sections<'s> {
+    screening: &'s Screening,
+    /// In their order.
+    under_way: VecDeque<UnderWay>,
+    /// What follows them.
+    waiting: Vec<u8>,
+    /// Where all of them begin; `None`: there are none, and what comes goes to the framer.
+    start: Option<Boundary>,
+    /// How the first JSON object began, up to its first key.
+    opening: Option<Vec<u8>>,
+    misses: u32,
+    /// How often the parser may have changed.
+    changes: u64,
+}
+
+struct UnderWay {
+    number: u64,
+    bytes: Arc<Vec<u8>>,
+    /// What [`Sections::changes`] was when it was put up.
+    changes: u64,
+}
+
+impl<'s> Sections<'s> {
+    pub(super) fn new(screening: &'s Screening) -> Self {
+        Self {
+            screening,
+            under_way: VecDeque::new(),
+            waiting: Vec::new(),
+            start: None,
+            opening: None,
+            misses: 0,
+            changes: 0,
+        }
+    }
+
+    /// Takes the next bytes of the object.
+    pub(super) fn push(&mut self, bytes: &[u8], framer: &mut Framer, feed: &mut Feed<'_, '_>) {
+        if self.start.is_none() {
+            let threads = self.screening.threads();
+            let cut = if threads == 0 || self.misses >= MAX_MISSES { None } else { self.cut(bytes, framer) };
+            let (before, after) = bytes.split_at(cut.unwrap_or(bytes.len()));
+            framer.push(before, feed);
+            if self.opening.is_none() {
+                self.opening = feed.opening.take();
+            }
+            self.start = cut.and_then(|_| framer.boundary());
+            if self.start.is_none() {
+                self.misses += u32::from(cut.is_some());
+                return framer.push(after, feed);
+            }
+            self.waiting.extend_from_slice(after);
+            return;
+        }
+        self.waiting.extend_from_slice(bytes);
+        if self.waiting.len() >= self.screening.section() {
+            match self.cut(&self.waiting, framer).filter(|cut| *cut > 0) {
+                Some(cut) => self.put(cut, feed),
+                None if self.waiting.len() > MAX_WAITING * self.screening.section() => return self.end(framer, feed),
+                None => {}
+            }
+        }
+        let ahead = AHEAD * (self.screening.threads() + 1);
+        while let Some(first) = self.under_way.front()
+            && (self.under_way.len() > ahead || self.screening.is_done(first.number))
+        {
+            self.take_up(framer, feed);
+        }
+        if self.misses >= MAX_MISSES {
+            self.end(framer, feed);
+        }
+    }
+
+    /// Takes up everything that is under way.
+    pub(super) fn end(&mut self, framer: &mut Framer, feed: &mut Feed<'_, '_>) {
+        while !self.under_way.is_empty() {
+            self.take_up(framer, feed);
+        }
+        let waiting = std::mem::take(&mut self.waiting);
+        framer.push(&waiting, feed);
+        self.start = None;
+    }
+
+    /// The last place where a frame seems to begin.
+    fn cut(&self, bytes: &[u8], framer: &Framer) -> Option<usize> {
+        match framer {
+            Framer::Lines(_) => memrchr(b'\n', bytes).map(|end| end + 1),
+            Framer::Json(_) => memmem::rfind(bytes, self.opening.as_deref()?),
+        }
+    }
+
+    fn put(&mut self, cut: usize, feed: &Feed<'_, '_>) {
+        let Some(start) = self.start else { return };
+        let rest = self.waiting.split_off(cut);
+        let bytes = Arc::new(std::mem::replace(&mut self.waiting, rest));
+        let number = self.screening.put(Section { bytes: Arc::clone(&bytes), start, parser: feed.parser.fork() });
+        self.under_way.push_back(UnderWay { number, bytes, changes: self.changes });
+    }
+
+    /// Takes up the first section that is under way.
+    fn take_up(&mut self, framer: &mut Framer, feed: &mut Feed<'_, '_>) {
+        let Some(UnderWay { number, bytes, changes }) = self.under_way.pop_front() else { return };
+        let screened = self.screening.take(number, feed.matcher.selector());
+        let skipped = feed.matcher.stats.skipped;
+        let is_current = changes == self.changes;
+        let is_right = |screened: &Screened| {
+            is_current && self.start.is_some() && framer.boundary() == self.start && screened.end == self.start
+        };
+        if !screened.filter(is_right).is_some_and(|screened| hand_over(&screened, &bytes, framer, feed)) {
+            self.misses += u32::from(is_current);
+            framer.push(&bytes, feed);
+        }
+        // A record that was put aside may be a header, by which those after it are read.
+        self.changes += u64::from(feed.matcher.stats.skipped != skipped);
+    }
+}
+
+/// Hands over what was noted; `false`: nothing was, for it is not all in the section.
+fn hand_over(screened: &Screened, bytes: &[u8], framer: &mut Framer, feed: &mut Feed<'_, '_>) -> bool {
+    let Screened { count, parsed, unparsed, noted, .. } = screened;
+    if noted.iter().any(|(_, place)| bytes.get(place.clone()).is_none()) {
+        return false;
+    }
+    feed.matcher.screened(*parsed, *unparsed);
+    let before = framer.number();
+    for (number, place) in noted {
+        feed.again(before + number, &bytes[place.clone()]);
+    }
+    framer.pass(*count);
+    true
+}
+
+impl Drop for Sections<'_> {
+    fn drop(&mut self) {
+        // A panic leaves some behind.
+        self.under_way.iter().for_each(|section| self.screening.forget(section.number));
+    }
+}
+
+/// How an object begins, up to its first key and the colon after it: others of its kind begin so, too.
+pub(super) fn opening(text: &str) -> Option<Vec<u8>> {
+    let start = &text.as_bytes()[..text.len().min(MAX_OPENING)];
+    memchr(b':', start).map(|colon| start[..=colon].to_vec())
+}
