@@ -97,20 +97,7 @@ impl Screening {
         let mut selector = pipeline.selector();
         let mut sections = self.lock();
         while !sections.closed {
-            match sections.take_waiting() {
-                Some((number, section)) => {
-                    drop(sections);
-                    // A defect shows again, and is told, where the object is read.
-                    let screened = catch_unwind(AssertUnwindSafe(|| section.screen(&mut selector))).ok();
-                    sections = self.lock();
-                    // Unless nobody wants it any more.
-                    if let Some(stage) = sections.by_number.get_mut(&number) {
-                        *stage = Stage::Done(screened);
-                    }
-                    self.changed.notify_all();
-                }
-                None => sections = self.wait(sections),
-            }
+            sections = self.work_or_wait(sections, &mut selector);
         }
     }
 
@@ -135,22 +122,16 @@ impl Screening {
         number
     }
 
-    /// Takes up what is known of a section, which the caller looks through if nobody else began. `None`: nothing, by a
-    /// defect.
+    /// Takes up what is known of a section. While nothing is, the caller looks through sections, too. `None`: nothing is
+    /// known, by a defect.
     pub(super) fn take(&self, number: u64, selector: &mut Selector<'_>) -> Option<Screened> {
         let mut sections = self.lock();
         loop {
-            match sections.by_number.remove(&number)? {
-                Stage::Done(screened) => return screened,
-                Stage::Waiting(section) => {
-                    drop(sections);
-                    return Some(section.screen(selector));
-                }
-                Stage::UnderWay => {
-                    sections.by_number.insert(number, Stage::UnderWay);
-                    sections = self.wait(sections);
-                }
+            if matches!(sections.by_number.get(&number)?, Stage::Done(_)) {
+                let Some(Stage::Done(screened)) = sections.by_number.remove(&number) else { return None };
+                return screened;
             }
+            sections = self.work_or_wait(sections, selector);
         }
     }
 
@@ -173,8 +154,25 @@ impl Screening {
         self.sections.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn wait<'s>(&self, sections: MutexGuard<'s, Sections>) -> MutexGuard<'s, Sections> {
-        self.changed.wait(sections).unwrap_or_else(PoisonError::into_inner)
+    /// Looks through a section that waits, or waits until something changes.
+    fn work_or_wait<'s>(
+        &'s self,
+        mut sections: MutexGuard<'s, Sections>,
+        selector: &mut Selector<'_>,
+    ) -> MutexGuard<'s, Sections> {
+        let Some((number, section)) = sections.take_waiting() else {
+            return self.changed.wait(sections).unwrap_or_else(PoisonError::into_inner);
+        };
+        drop(sections);
+        // A defect shows again, and is told, where the object is read.
+        let screened = catch_unwind(AssertUnwindSafe(|| section.screen(selector))).ok();
+        let mut sections = self.lock();
+        // Unless nobody wants it any more.
+        if let Some(stage) = sections.by_number.get_mut(&number) {
+            *stage = Stage::Done(screened);
+        }
+        self.changed.notify_all();
+        sections
     }
 }
 
