@@ -130,13 +130,12 @@ impl<'t> Scanner<'t> {
                 return None;
             }
             loop {
-                let (length, has_escapes) = contents(rest);
-                let name = rest.get(..length).unwrap_or(BROKEN);
-                let after = after_colon(rest.get(length + 1..).unwrap_or(BROKEN));
+                let (name, after, has_escapes) = contents(rest);
+                let after = after_colon(after)?;
                 if has_escapes || names.may_hold(name) {
                     let start = self.text.len() - rest.len();
                     self.rest = after;
-                    member(self, Word { start, end: start + length, has_escapes })?;
+                    member(self, Word { start, end: start + name.len(), has_escapes })?;
                     rest = self.rest;
                 } else {
                     let (first, after) = token(after)?;
@@ -186,9 +185,9 @@ impl<'t> Scanner<'t> {
     pub(crate) fn string(&mut self) -> Word {
         let start = self.offset() + 1;
         let rest = self.rest.get(1..).unwrap_or(BROKEN);
-        let (length, has_escapes) = contents(rest);
-        self.rest = rest.get(length + 1..).unwrap_or(BROKEN);
-        Word { start, end: start + length, has_escapes }
+        let (text, after, has_escapes) = contents(rest);
+        self.rest = after;
+        Word { start, end: start + text.len(), has_escapes }
     }
 
     /// Passes over a number; the scanner is before it.
@@ -221,11 +220,13 @@ fn token_after_space(mut rest: &[u8]) -> Option<(u8, &[u8])> {
 /// What follows a value that begins with this byte.
 #[inline]
 fn after_value(byte: u8, rest: &[u8]) -> Option<&[u8]> {
-    match byte {
-        b'"' => Some(after_string(rest)),
-        b'{' | b'[' => after_nested(byte, rest),
-        _ => Some(after_scalar(byte, rest)),
-    }
+    // What nearly all are comes without a call.
+    if byte == b'"' { Some(after_string(rest)) } else { after_other(byte, rest) }
+}
+
+#[inline(never)]
+fn after_other(byte: u8, rest: &[u8]) -> Option<&[u8]> {
+    if matches!(byte, b'{' | b'[') { after_nested(byte, rest) } else { Some(after_scalar(byte, rest)) }
 }
 
 /// What follows an object or a list that began with this bracket, however deep it is. Nothing here calls itself: the
@@ -246,7 +247,7 @@ fn after_nested(bracket: u8, mut rest: &[u8]) -> Option<&[u8]> {
                 if is_behind_value {
                     (byte, rest) = token(rest)?;
                 } else {
-                    (byte, rest) = token(after_colon(rest))?;
+                    (byte, rest) = token(after_colon(rest)?)?;
                 }
             }
             if !is_behind_value {
@@ -291,25 +292,17 @@ fn after_texts(mut rest: &[u8]) -> (&[u8], bool) {
 /// What follows a string whose first quote was just passed.
 #[inline]
 fn after_string(rest: &[u8]) -> &[u8] {
-    let mut length = 0;
-    if let Some(block) = rest.first_chunk() {
-        length = text_end(block);
-        if length < BLOCK && block[length] == b'"' {
-            return &rest[length + 1..];
-        }
-    }
-    let (length, _) = long_contents(rest, length);
-    rest.get(length + 1..).unwrap_or(BROKEN)
+    contents(rest).1
 }
 
-/// How long a string's contents are, and whether they hold escapes; without an end, all that is left.
+/// A string's contents, what follows its last quote, and whether there are escapes. Without an end, nothing follows.
 #[inline]
-fn contents(rest: &[u8]) -> (usize, bool) {
+fn contents(rest: &[u8]) -> (&[u8], &[u8], bool) {
     let mut length = 0;
     if let Some(block) = rest.first_chunk() {
         length = text_end(block);
         if length < BLOCK && block[length] == b'"' {
-            return (length, false);
+            return (&rest[..length], &rest[length + 1..], false);
         }
     }
     long_contents(rest, length)
@@ -317,30 +310,24 @@ fn contents(rest: &[u8]) -> (usize, bool) {
 
 /// The same of a string that is long, holds escapes, or is near the text's end, and that is plain up to here.
 #[inline(never)]
-fn long_contents(rest: &[u8], mut at: usize) -> (usize, bool) {
+fn long_contents(rest: &[u8], mut at: usize) -> (&[u8], &[u8], bool) {
     let mut has_escapes = false;
     loop {
         at = end_from(rest, at, text_end);
-        at = match (rest.get(at), rest.get(at + 1)) {
-            (Some(b'"'), _) => return (at, has_escapes),
-            (Some(b'\\'), Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't')) => at + 2,
-            (Some(b'\\'), Some(b'u')) if are_hex(rest.get(at + 2..at + 6)) => at + 6,
-            _ => return (rest.len(), has_escapes),
+        at = match rest.get(at..).unwrap_or_default() {
+            [b'"', after @ ..] => return (&rest[..at], after, has_escapes),
+            [b'\\', b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't', ..] => at + 2,
+            [b'\\', b'u', a, b, c, d, ..] if [a, b, c, d].into_iter().all(u8::is_ascii_hexdigit) => at + 6,
+            _ => return (rest, BROKEN, has_escapes),
         };
         has_escapes = true;
     }
 }
 
-fn are_hex(digits: Option<&[u8]>) -> bool {
-    digits.is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit))
-}
-
 #[inline]
-fn after_colon(rest: &[u8]) -> &[u8] {
-    match token(rest) {
-        Some((b':', rest)) => rest,
-        _ => BROKEN,
-    }
+fn after_colon(rest: &[u8]) -> Option<&[u8]> {
+    let (byte, rest) = token(rest)?;
+    (byte == b':').then_some(rest)
 }
 
 /// What follows a number or a word that begins with this byte.
@@ -356,7 +343,20 @@ fn after_scalar(byte: u8, rest: &[u8]) -> &[u8] {
 }
 
 /// What follows a number that begins with this byte.
+#[inline]
 fn after_number(byte: u8, rest: &[u8]) -> &[u8] {
+    // Nearly all are whole, without a sign.
+    if let (b'1'..=b'9', Some(block)) = (byte, rest.first_chunk()) {
+        let length = digits_end(block);
+        if length < BLOCK && !matches!(block[length], b'.' | b'e' | b'E') {
+            return &rest[length..];
+        }
+    }
+    after_any_number(byte, rest)
+}
+
+#[inline(never)]
+fn after_any_number(byte: u8, rest: &[u8]) -> &[u8] {
     let (byte, rest) = match (byte, rest) {
         (b'-', [byte, rest @ ..]) => (*byte, rest),
         _ => (byte, rest),
@@ -382,14 +382,7 @@ fn after_number(byte: u8, rest: &[u8]) -> &[u8] {
     rest
 }
 
-#[inline]
 fn after_digits(rest: &[u8]) -> &[u8] {
-    if let Some(block) = rest.first_chunk::<BLOCK>() {
-        let length = digits_end(block);
-        if length < BLOCK {
-            return &rest[length..];
-        }
-    }
     rest.get(end_from(rest, 0, digits_end)..).unwrap_or(BROKEN)
 }
 
