@@ -34,6 +34,10 @@ pub fn short(text: &str, limit: usize) -> String {
 /// JSON whose strings hold no character that a terminal acts on: what JSON does not escape by itself (DEL, the C1
 /// controls, bidirectional controls) is written as `\u....`, which means the same.
 pub fn json(text: &str) -> String {
+    // Nearly all are plain.
+    if text.bytes().all(|byte| byte < 0x7f) {
+        return text.to_owned();
+    }
     let mut safe = String::with_capacity(text.len());
     for character in text.chars() {
         match character {

@@ -8,7 +8,7 @@ mod json;
 mod lines;
 
 pub use json::JsonFramer;
-pub(crate) use json::{is_envelope, whole_object};
+pub(crate) use json::{Kind, Marks, Scanner, Word, object, whole_object};
 pub use lines::LineFramer;
 
 use crate::formats::Framing;

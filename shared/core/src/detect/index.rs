@@ -254,14 +254,12 @@ impl KeyPaths {
                 // As rsigma folds it.
                 let lower = folded(text, &mut room);
                 let (decided, candidates) = (&mut found.decided, &mut found.candidates);
-                let values = self.values.get(lower);
                 candidates.extend_from_slice(&self.present);
-                candidates.extend(values.iter().flat_map(|rules| &rules.ask_more));
-                let only = values.iter().flat_map(|rules| &rules.ask_no_more);
-                if text.is_ascii() {
-                    decided.extend(only);
-                } else {
-                    candidates.extend(only);
+                if let Some(rules) = self.values.get(lower) {
+                    candidates.extend_from_slice(&rules.ask_more);
+                    // Beyond ASCII, folding is rsigma's to decide.
+                    let only = if text.is_ascii() { decided } else { &mut *candidates };
+                    only.extend_from_slice(&rules.ask_no_more);
                 }
                 let begins = |(start, _): &&(String, usize)| lower.starts_with(start);
                 candidates.extend(self.prefixes.iter().filter(begins).map(|(_, rule)| rule));

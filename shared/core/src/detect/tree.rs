@@ -7,6 +7,7 @@
 //!   [`exists`](https://sigmahq.io/sigma-specification/specification/sigma-appendix-modifiers.html). To rsigma it is not;
 //!   so [`super::dialect`] has it ask for a field's presence by a name of its own.
 
+use memchr::memchr2;
 use rsigma_eval::{Event, EventValue, JsonEvent};
 use serde_json::Value;
 
@@ -30,9 +31,15 @@ impl<'r> Tree<'r> {
 
     /// A field's value as it stands.
     pub(super) fn value(&self, path: &str) -> Option<EventValue<'_>> {
-        let found = self.json.get_field(path);
-        // With one dot there is nothing more to find; an index is of a list.
-        if found.is_some() || path.bytes().filter(|byte| *byte == b'.').nth(1).is_none() || path.contains(['[', '\\']) {
+        if memchr2(b'[', b'\\', path.as_bytes()).is_some() {
+            return self.json.get_field(path);
+        }
+        let found = match member(self.root, path) {
+            Ok(found) => found.map(EventValue::from),
+            Err(InList) => self.json.get_field(path),
+        };
+        // With one dot there is nothing more to find.
+        if found.is_some() || path.bytes().filter(|byte| *byte == b'.').nth(1).is_none() {
             return found;
         }
         let mut values = Vec::new();
@@ -69,6 +76,28 @@ impl Event for Tree<'_> {
     }
 }
 
+/// A path leads through a list, of which every element counts.
+struct InList;
+
+/// The value at a path through objects alone, where rsigma finds the same and takes the path apart each time.
+fn member<'r>(root: &'r Value, path: &str) -> Result<Option<&'r Value>, InList> {
+    if let Some(whole) = root.as_object().and_then(|members| members.get(path)) {
+        return Ok(Some(whole));
+    }
+    let mut value = root;
+    for name in path.split('.') {
+        match value {
+            Value::Object(members) => match members.get(name) {
+                Some(member) => value = member,
+                None => return Ok(None),
+            },
+            Value::Array(_) => return Err(InList),
+            _ => return Ok(None),
+        }
+    }
+    Ok(Some(value))
+}
+
 /// The values at a path of which any part may be one key.
 fn collect<'r>(value: &'r Value, path: &str, values: &mut Vec<EventValue<'r>>) {
     match value {
@@ -97,5 +126,39 @@ fn listed(value: EventValue<'_>) -> EventValue<'_> {
             EventValue::Array(items.into_iter().map(listed).collect())
         }
         other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_rsigma_finds_at_a_path_is_found() {
+        let root = json!({
+            "a": {"b": {"c": 1, "": 2}, "b.c": 3, "d": [{"e": 1}, {"e": [2, {"f": 3}]}, 4], "": {"": 5}, "g": null},
+            "a.g": "whole", "h": "text", "": {"i": 6}, "j[0]": 7, "k": [[{"l": 8}], 9], "m": {}, "n": [],
+        });
+        let (tree, rsigma) = (Tree::new(&root, &[]), JsonEvent::borrow(&root));
+        let names = [
+            "a", "b", "c", "d", "e", "f", "g", "h", "", "i", "j[0]", "k", "k[0]", "l", "m", "n", "x", "d[1]", r"j\[0\]",
+        ];
+        let mut found = 0;
+        for first in names {
+            for second in names.map(Some).into_iter().chain([None]) {
+                for third in names.map(Some).into_iter().chain([None]) {
+                    let path = [Some(first), second, third].into_iter().flatten().collect::<Vec<_>>().join(".");
+                    let (ours, theirs) = (tree.value(&path), rsigma.get_field(&path));
+                    // With two dots, names that hold one are looked for too.
+                    if theirs.is_some() || path.bytes().filter(|byte| *byte == b'.').count() < 2 {
+                        assert_eq!(format!("{ours:?}"), format!("{theirs:?}"), "{path}");
+                    }
+                    found += usize::from(theirs.is_some());
+                }
+            }
+        }
+        assert!(found > 20, "{found}");
     }
 }

@@ -6,17 +6,14 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::fmt;
-use std::marker::PhantomData;
 
-use serde::Deserialize;
-use serde::de::{DeserializeSeed, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
-use serde_json::{Map, Value};
+use serde_json::{Map, Number, Value};
 
 use super::Key;
 use crate::fields::Fields;
-use crate::framing;
+use crate::framing::{self, Kind, Marks, Scanner, Word};
 
 /// How deep a tree is built where the quick way failed. No log nests as deep.
 const MAX_DEPTH: usize = 100;
@@ -59,14 +56,33 @@ pub(super) type Name = (&'static str, Option<&'static str>);
 pub(super) trait Names<const N: usize> {
     /// Their names.
     const NAMES: [Name; N];
+    /// What tells nearly every other name from them; nothing to define.
+    const MARKS: Marks = marks(&Self::NAMES);
+}
+
+/// The marks of names, those of a member within one as if written with a dot, too.
+const fn marks(names: &[Name]) -> Marks {
+    let mut marks = Marks::NONE;
+    let mut number = 0;
+    while number < names.len() {
+        let (name, inner) = names[number];
+        marks = marks.and(name);
+        if let Some(inner) = inner {
+            marks = marks.and_within(name, inner);
+        }
+        number += 1;
+    }
+    marks
 }
 
 /// What is known of an object's members, of each of the names asked for.
 #[derive(Debug)]
 pub(super) struct Heads<'t, const N: usize> {
     values: [Head<'t>; N],
-    /// The text is an object, and what is in it only [`tree`] can tell.
+    /// What is in the object only [`tree`] can tell: half a surrogate pair, a number beyond every range.
     pub(super) opaque: bool,
+    /// A member is named as one within another would be, with a dot.
+    dotted: bool,
 }
 
 /// A member.
@@ -78,6 +94,94 @@ pub(super) enum Head<'t> {
     Number(u64),
     /// Null, a list, an object, another number; or it is not known what, or whether it is there.
     Any,
+}
+
+impl<const N: usize> Default for Heads<'_, N> {
+    fn default() -> Self {
+        Self { values: [const { Head::Absent }; N], opaque: false, dotted: false }
+    }
+}
+
+impl<'t, const N: usize> Heads<'t, N> {
+    /// Passes over the value of a member, and reads it if it is one of these names.
+    fn read(&mut self, names: &[Name; N], scanner: &mut Scanner<'t>, name: Word) -> Option<()> {
+        let Some(text) = scanner.text(name) else {
+            self.opaque = true;
+            return scanner.value();
+        };
+        // The length tells most names apart without a call.
+        let found = names.iter().position(|(known, _)| known.len() == text.len() && *known == text);
+        let Some(number) = found else {
+            self.dotted |= names.iter().any(|(outer, inner)| inner.is_some_and(|inner| is_dotted(&text, outer, inner)));
+            return scanner.value();
+        };
+        self.values[number] = match names[number].1 {
+            None => self.value(scanner)?,
+            Some(inner) => self.inner_value(inner, scanner)?,
+        };
+        Some(())
+    }
+
+    /// Reads a value.
+    fn value(&mut self, scanner: &mut Scanner<'t>) -> Option<Head<'t>> {
+        match scanner.kind()? {
+            Kind::Text => {
+                let word = scanner.string();
+                let text = scanner.text(word);
+                self.opaque |= text.is_none();
+                return Some(text.map_or(Head::Any, Head::Text));
+            }
+            Kind::Number => {
+                let number = serde_json::from_str::<Number>(scanner.number());
+                self.opaque |= number.is_err();
+                return Some(number.ok().and_then(|number| number.as_u64()).map_or(Head::Any, Head::Number));
+            }
+            Kind::Literal | Kind::Object | Kind::List => scanner.value()?,
+        }
+        Some(Head::Any)
+    }
+
+    /// Reads the member of this name of a value; one that has no members has none of that name.
+    fn inner_value(&mut self, inner: &str, scanner: &mut Scanner<'t>) -> Option<Head<'t>> {
+        match scanner.kind()? {
+            Kind::Object => {}
+            Kind::List => return scanner.value().map(|()| Head::Any),
+            Kind::Text | Kind::Number | Kind::Literal => return scanner.value().map(|()| Head::Absent),
+        }
+        let mut head = Head::Absent;
+        scanner.object(Marks::NONE.and(inner), |scanner, name| {
+            let is_it = if name.has_escapes() {
+                let text = scanner.text(name);
+                self.opaque |= text.is_none();
+                text.is_some_and(|text| text == inner)
+            } else {
+                scanner.written(name) == inner.as_bytes()
+            };
+            if is_it {
+                head = self.value(scanner)?;
+                return Some(());
+            }
+            scanner.value()
+        })?;
+        Some(head)
+    }
+
+    /// A rule's `a.b` means the member `a.b` before the member `b` of `a`.
+    fn settle(mut self, names: &[Name; N]) -> Self {
+        if self.dotted || self.opaque {
+            for (value, (_, inner)) in self.values.iter_mut().zip(names) {
+                if self.opaque || inner.is_some() {
+                    *value = Head::Any;
+                }
+            }
+        }
+        self
+    }
+}
+
+/// Whether a name is that of a member within another, with a dot.
+fn is_dotted(name: &str, outer: &str, inner: &str) -> bool {
+    name.strip_prefix(outer).and_then(|rest| rest.strip_prefix('.')) == Some(inner)
 }
 
 impl<const N: usize> Heads<'_, N> {
@@ -107,12 +211,13 @@ impl<const N: usize> Heads<'_, N> {
 
 /// Validates a text as one JSON object and reads the members of these names.
 pub(super) fn heads<F: Names<N>, const N: usize>(text: &str) -> Result<Heads<'_, N>, &'static str> {
-    serde_json::from_str::<Read<'_, F, N>>(text).map(|read| read.0).or_else(|_| {
-        // Halves of surrogate pairs and numbers beyond every range are no fault of the grammar.
-        serde_json::from_str::<IgnoredAny>(text).map_err(|_| MALFORMED)?;
-        let is_object = text.trim_start_matches([' ', '\t', '\r', '\n']).starts_with('{');
-        if is_object { Ok(Heads { values: std::array::from_fn(|_| Head::Any), opaque: true }) } else { Err(NO_OBJECT) }
-    })
+    let mut scanner = Scanner::new(text);
+    let mut heads = Heads::default();
+    let read = scanner.object(F::MARKS, |scanner, name| heads.read(&F::NAMES, scanner, name));
+    if read.is_some() && scanner.is_at_end() {
+        return Ok(heads.settle(&F::NAMES));
+    }
+    Err(if serde_json::from_str::<IgnoredAny>(text).is_ok() { NO_OBJECT } else { MALFORMED })
 }
 
 /// The object at the start of some text, if it is there whole and well-formed, no longer than a frame, and no envelope
@@ -121,178 +226,11 @@ pub(super) fn first_object<F: Names<N>, const N: usize>(
     text: &str,
     may_be_envelope: bool,
 ) -> Option<(&str, Heads<'_, N>)> {
-    let mut values = serde_json::Deserializer::from_str(text).into_iter::<Read<'_, F, N>>();
-    let heads = values.next()?.ok()?.0;
-    let object = &text[..values.byte_offset()];
-    let is_frame = object.len() <= framing::MAX_FRAME && !(may_be_envelope && framing::is_envelope(object.as_bytes()));
-    is_frame.then_some((object, heads))
-}
-
-/// Heads, as a format reads them.
-struct Read<'t, F, const N: usize>(Heads<'t, N>, PhantomData<F>);
-
-impl<'t, F: Names<N>, const N: usize> Deserialize<'t> for Read<'t, F, N> {
-    fn deserialize<D: serde::Deserializer<'t>>(deserializer: D) -> Result<Self, D::Error> {
-        ObjectSeed(&F::NAMES).deserialize(deserializer).map(|heads| Self(heads, PhantomData))
-    }
-}
-
-struct ObjectSeed<'n, const N: usize>(&'n [Name; N]);
-
-impl<'t, const N: usize> DeserializeSeed<'t> for ObjectSeed<'_, N> {
-    type Value = Heads<'t, N>;
-
-    fn deserialize<D: serde::Deserializer<'t>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
-        deserializer.deserialize_map(self)
-    }
-}
-
-impl<'t, const N: usize> Visitor<'t> for ObjectSeed<'_, N> {
-    type Value = Heads<'t, N>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object")
-    }
-
-    fn visit_map<A: MapAccess<'t>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let mut values = std::array::from_fn(|_| Head::Absent);
-        // A rule's `a.b` means the member `a.b` before the member `b` of `a`.
-        let mut dotted = false;
-        while let Some(found) = map.next_key_seed(KeySeed(self.0))? {
-            match found {
-                Found::Other => {
-                    map.next_value::<IgnoredAny>()?;
-                }
-                Found::Dotted => {
-                    dotted = true;
-                    map.next_value::<IgnoredAny>()?;
-                }
-                Found::Whole(number) => values[number] = map.next_value_seed(HeadSeed(None))?,
-                Found::Outer(number) => values[number] = map.next_value_seed(HeadSeed(self.0[number].1))?,
-            }
-        }
-        if dotted {
-            for (value, (_, inner)) in values.iter_mut().zip(self.0) {
-                if inner.is_some() {
-                    *value = Head::Any;
-                }
-            }
-        }
-        Ok(Heads { values, opaque: false })
-    }
-}
-
-enum Found {
-    Other,
-    Dotted,
-    Whole(usize),
-    Outer(usize),
-}
-
-struct KeySeed<'n, const N: usize>(&'n [Name; N]);
-
-impl<'t, const N: usize> DeserializeSeed<'t> for KeySeed<'_, N> {
-    type Value = Found;
-
-    fn deserialize<D: serde::Deserializer<'t>>(self, deserializer: D) -> Result<Found, D::Error> {
-        deserializer.deserialize_str(self)
-    }
-}
-
-impl<const N: usize> Visitor<'_> for KeySeed<'_, N> {
-    type Value = Found;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a member's name")
-    }
-
-    fn visit_str<E: Error>(self, name: &str) -> Result<Found, E> {
-        // The first letter tells most names apart without a call.
-        let first = name.as_bytes().first();
-        let is_it = |known: &str| known.as_bytes().first() == first && known == name;
-        Ok(match self.0.iter().position(|(known, _)| is_it(known)) {
-            Some(number) if self.0[number].1.is_some() => Found::Outer(number),
-            Some(number) => Found::Whole(number),
-            None if memchr::memchr(b'.', name.as_bytes()).is_some() => Found::Dotted,
-            None => Found::Other,
-        })
-    }
-}
-
-/// A member's value, or, of an object, the value of the member of this name.
-struct HeadSeed(Option<&'static str>);
-
-impl<'t> DeserializeSeed<'t> for HeadSeed {
-    type Value = Head<'t>;
-
-    fn deserialize<D: serde::Deserializer<'t>>(self, deserializer: D) -> Result<Head<'t>, D::Error> {
-        deserializer.deserialize_any(self)
-    }
-}
-
-impl HeadSeed {
-    /// A value that has no members has none of that name.
-    fn scalar<'t>(&self, head: Head<'t>) -> Head<'t> {
-        if self.0.is_some() { Head::Absent } else { head }
-    }
-}
-
-impl<'t> Visitor<'t> for HeadSeed {
-    type Value = Head<'t>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("any value")
-    }
-
-    fn visit_borrowed_str<E: Error>(self, text: &'t str) -> Result<Head<'t>, E> {
-        Ok(self.scalar(Head::Text(Cow::Borrowed(text))))
-    }
-
-    fn visit_str<E: Error>(self, text: &str) -> Result<Head<'t>, E> {
-        Ok(self.scalar(Head::Text(Cow::Owned(text.to_owned()))))
-    }
-
-    fn visit_u64<E: Error>(self, number: u64) -> Result<Head<'t>, E> {
-        Ok(self.scalar(Head::Number(number)))
-    }
-
-    fn visit_i64<E: Error>(self, _: i64) -> Result<Head<'t>, E> {
-        Ok(self.scalar(Head::Any))
-    }
-
-    fn visit_f64<E: Error>(self, _: f64) -> Result<Head<'t>, E> {
-        Ok(self.scalar(Head::Any))
-    }
-
-    fn visit_bool<E: Error>(self, _: bool) -> Result<Head<'t>, E> {
-        Ok(self.scalar(Head::Any))
-    }
-
-    fn visit_unit<E: Error>(self) -> Result<Head<'t>, E> {
-        Ok(self.scalar(Head::Any))
-    }
-
-    fn visit_seq<A: SeqAccess<'t>>(self, mut list: A) -> Result<Head<'t>, A::Error> {
-        while list.next_element::<IgnoredAny>()?.is_some() {}
-        Ok(Head::Any)
-    }
-
-    fn visit_map<A: MapAccess<'t>>(self, mut map: A) -> Result<Head<'t>, A::Error> {
-        let Some(inner) = self.0 else {
-            while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
-            return Ok(Head::Any);
-        };
-        let mut head = Head::Absent;
-        while let Some(found) = map.next_key_seed(KeySeed(&[(inner, None)]))? {
-            match found {
-                Found::Whole(_) => head = map.next_value_seed(Self(None))?,
-                _ => {
-                    map.next_value::<IgnoredAny>()?;
-                }
-            }
-        }
-        Ok(head)
-    }
+    let mut heads = Heads::default();
+    let length = framing::object(&mut Scanner::new(text), may_be_envelope, F::MARKS, |scanner, name| {
+        heads.read(&F::NAMES, scanner, name)
+    })?;
+    Some((&text[..length], heads.settle(&F::NAMES)))
 }
 
 /// The tree of a text that is well-formed.
@@ -347,3 +285,6 @@ fn lone_surrogates_replaced(text: &str) -> Option<String> {
     }
     (kept > 0).then(|| mended + &text[kept..])
 }
+
+#[cfg(test)]
+mod tests;

@@ -9,16 +9,19 @@
 //! An object that lies in the buffer whole and is well-formed, as nearly all are, is passed over at once; what is cut by
 //! the buffer's end, opens an envelope or is broken is followed byte by byte.
 
-use std::sync::LazyLock;
+mod block;
+mod scanner;
 
-use memchr::memchr_iter;
-use memchr::memmem::Finder;
+use memchr::memchr;
 use serde::de::IgnoredAny;
 
+pub(crate) use self::scanner::{Kind, Marks, Scanner, Word};
 use super::{Boundary, Frame, MAX_FRAME, Sink};
 
 /// Nesting that no log has: beyond it, the input is taken for broken.
 const MAX_DEPTH: usize = 1 << 20;
+/// How much of a piece is at first put behind what the last one left over, in bytes.
+const FIRST_STEP: usize = 8 * 1024;
 
 /// Cuts bytes into JSON values.
 #[derive(Debug, Default)]
@@ -31,8 +34,6 @@ pub struct JsonFramer {
     state: State,
     /// The array whose elements are frames, if one is open.
     array: Option<Array>,
-    /// The number of newlines passed, to know whether an array spans lines.
-    line: u64,
     /// Something was handed over or opened: a byte order mark may no longer come.
     started: bool,
 }
@@ -54,7 +55,8 @@ enum State {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Array {
     enveloped: bool,
-    line: u64,
+    /// A line has ended since it opened.
+    spans_lines: bool,
 }
 
 /// How far a value has been followed.
@@ -113,33 +115,71 @@ impl JsonFramer {
     }
 
     /// See [`super::Framer::push`].
-    pub fn push(&mut self, bytes: &[u8], sink: &mut Sink<'_>) {
-        let mut buffer = std::mem::take(&mut self.buffer);
-        buffer.extend_from_slice(bytes);
-        let mut text = Stretch::default();
-        // Frames are cut from `done` on; the buffer is moved once, at the end.
+    pub fn push(&mut self, mut bytes: &[u8], sink: &mut Sink<'_>) {
+        if !self.buffer.is_empty() {
+            // What the last piece left over is completed with as little of this one as that takes.
+            let mut buffer = std::mem::take(&mut self.buffer);
+            let carried = buffer.len();
+            let (mut done, mut taken, mut step) = (0, 0, FIRST_STEP);
+            while done < carried && taken < bytes.len() {
+                let end = bytes.len().min(taken + step);
+                buffer.extend_from_slice(&bytes[taken..end]);
+                (taken, step) = (end, step * 2);
+                self.follow(&buffer, &mut done, carried, sink);
+            }
+            self.moved(done);
+            if done < carried {
+                buffer.drain(..done);
+                self.buffer = buffer;
+                self.bound();
+                return;
+            }
+            bytes = &bytes[done - carried..];
+        }
+        // Frames are cut from where they lie.
         let mut done = 0;
-        while self.at < buffer.len() {
+        self.follow(bytes, &mut done, usize::MAX, sink);
+        self.moved(done);
+        self.buffer.extend_from_slice(&bytes[done..]);
+        self.bound();
+    }
+
+    /// Follows the bytes to their end, or until all before `enough` are done with: what is before `done` is.
+    fn follow(&mut self, buffer: &[u8], done: &mut usize, enough: usize, sink: &mut Sink<'_>) {
+        let mut text = Stretch::default();
+        while self.at < buffer.len() && *done < enough {
             match &mut self.state {
-                State::Between => self.between(&buffer, &mut text, &mut done, sink),
-                State::Resync { .. } => self.resync(&buffer, &mut done),
-                State::Value(_) => self.value(&buffer, &mut done, sink),
-                State::EnvelopeRest { .. } => self.envelope_rest(&buffer, &mut done, sink),
+                State::Between => self.between(buffer, &mut text, done, sink),
+                State::Resync { .. } => self.resync(buffer, done),
+                State::Value(_) => self.value(buffer, done, sink),
+                State::EnvelopeRest { .. } => self.envelope_rest(buffer, done, sink),
             }
         }
-        buffer.drain(..done);
-        self.buffer = buffer;
-        self.at -= done;
+    }
+
+    /// The first `by` bytes went away.
+    fn moved(&mut self, by: usize) {
+        self.at -= by;
         if let State::Value(value) = &mut self.state {
-            value.moved(done);
-            if self.buffer.len() > MAX_FRAME {
-                value.too_long = true;
-            }
-            if value.too_long {
-                // The last byte stays: whether a line starts behind it matters where the shape breaks.
-                self.buffer = self.buffer.last().copied().into_iter().collect();
-                self.at = self.buffer.len();
-            }
+            value.moved(by);
+        }
+    }
+
+    /// Keeps no more than a frame.
+    fn bound(&mut self) {
+        let State::Value(value) = &mut self.state else { return };
+        value.too_long |= self.buffer.len() > MAX_FRAME;
+        if value.too_long {
+            // The last byte stays: whether a line starts behind it matters where the shape breaks.
+            self.buffer = self.buffer.last().copied().into_iter().collect();
+            self.at = self.buffer.len();
+        }
+    }
+
+    /// A line ended.
+    fn line_ended(&mut self) {
+        if let Some(array) = &mut self.array {
+            array.spans_lines = true;
         }
     }
 
@@ -164,7 +204,7 @@ impl JsonFramer {
         let start = self.at;
         match byte {
             b'\n' => {
-                self.line += 1;
+                self.line_ended();
                 self.at += 1;
             }
             b' ' | b'\t' | b'\r' | b',' => self.at += 1,
@@ -180,13 +220,17 @@ impl JsonFramer {
             b'[' if self.array.is_none() => {
                 self.started = true;
                 self.at += 1;
-                self.array = Some(Array { enveloped: false, line: self.line });
+                self.array = Some(Array { enveloped: false, spans_lines: false });
             }
             b'{' if let Some(length) = sink.object(self.number + 1, text.from(buffer, start), self.array.is_none()) => {
                 self.started = true;
                 self.number += 1;
                 self.at += length;
-                self.line += memchr_iter(b'\n', &buffer[start..self.at]).count() as u64;
+                if let Some(array) = &mut self.array
+                    && !array.spans_lines
+                {
+                    array.spans_lines = memchr(b'\n', &buffer[start..self.at]).is_some();
+                }
             }
             b'{' | b'[' | b'"' | b'-' | b'0'..=b'9' | b't' | b'f' | b'n' => {
                 self.started = true;
@@ -208,7 +252,7 @@ impl JsonFramer {
         self.number += 1;
         sink.frame(self.number, Frame::Broken);
         // An array that spans lines may go on at the next one; an array on one line is lost.
-        if self.array.as_ref().is_some_and(|array| array.line == self.line) {
+        if self.array.as_ref().is_some_and(|array| !array.spans_lines) {
             self.array = None;
         }
         self.state = State::Resync { at_line_start: false };
@@ -220,8 +264,8 @@ impl JsonFramer {
         match byte {
             b'\n' => {
                 *at_line_start = true;
-                self.line += 1;
                 self.at += 1;
+                self.line_ended();
             }
             // A line that is indented or that closes something belongs to what broke.
             b' ' | b'\t' | b'\r' | b'}' | b']' => {
@@ -251,8 +295,10 @@ impl JsonFramer {
             }
             _ => {
                 *at_line_start = byte == b'\n';
-                self.line += u64::from(byte == b'\n');
                 self.at += 1;
+                if byte == b'\n' {
+                    self.line_ended();
+                }
             }
         }
         *done = self.at;
@@ -267,17 +313,17 @@ impl JsonFramer {
             let byte = buffer[self.at];
             let known: &[u8] = if self.at < watched { buffer } else { &[] };
             let step = value.step(byte, self.at, known);
-            if byte == b'\n' {
-                self.line += 1;
-            }
             match step {
-                Step::Goes => self.at += 1,
-                Step::Ends | Step::EndedBefore => {
-                    if matches!(step, Step::Ends) {
-                        self.at += 1;
-                    } else if byte == b'\n' {
-                        self.line -= 1;
+                Step::Goes => {
+                    self.at += 1;
+                    if byte == b'\n'
+                        && let Some(array) = &mut self.array
+                    {
+                        array.spans_lines = true;
                     }
+                }
+                Step::Ends | Step::EndedBefore => {
+                    self.at += usize::from(matches!(step, Step::Ends));
                     let bytes = &buffer[*done..self.at];
                     if value.too_long || bytes.len() > MAX_FRAME {
                         self.number += 1;
@@ -295,7 +341,7 @@ impl JsonFramer {
                     return;
                 }
                 Step::Opens { element } => {
-                    self.array = Some(Array { enveloped: true, line: self.line });
+                    self.array = Some(Array { enveloped: true, spans_lines: false });
                     self.at = element;
                     *done = element;
                     self.state = State::Between;
@@ -304,9 +350,6 @@ impl JsonFramer {
                 Step::Breaks => {
                     // An object that opens a line where none may open: the line before it was cut off.
                     let line_start = self.at > *done && buffer[self.at - 1] == b'\n';
-                    if byte == b'\n' {
-                        self.line -= 1;
-                    }
                     self.broken(sink);
                     if line_start && matches!(byte, b'{' | b'[') {
                         self.state = State::Between;
@@ -429,13 +472,25 @@ fn is_scalar(bytes: &[u8]) -> bool {
     serde_json::from_slice::<IgnoredAny>(bytes).is_ok()
 }
 
-/// The length of the object at the start of some bytes, if it is there whole, well-formed and no longer than a frame;
-/// `None` too for what may be an envelope where one may open.
+/// The length of the object at the start of some text, if it is there whole, well-formed and no longer than a frame;
+/// `None` too for what may be an envelope where one may open. See [`Scanner::object`].
+pub(crate) fn object<'t>(
+    scanner: &mut Scanner<'t>,
+    may_be_envelope: bool,
+    names: Marks,
+    mut member: impl FnMut(&mut Scanner<'t>, Word) -> Option<()>,
+) -> Option<usize> {
+    let mut is_frame = true;
+    scanner.object(names.and("Records").and("Events"), |scanner, name| {
+        is_frame &= !(may_be_envelope && matches!(scanner.written(name), b"Records" | b"Events"));
+        member(scanner, name)
+    })?;
+    (is_frame && scanner.offset() <= MAX_FRAME).then_some(scanner.offset())
+}
+
+/// The same, with the members passed over.
 pub(crate) fn whole_object(text: &str, may_be_envelope: bool) -> Option<usize> {
-    let mut values = serde_json::Deserializer::from_str(text).into_iter::<IgnoredAny>();
-    values.next()?.ok()?;
-    let length = values.byte_offset();
-    (length <= MAX_FRAME && !(may_be_envelope && is_envelope(&text.as_bytes()[..length]))).then_some(length)
+    object(&mut Scanner::new(text), may_be_envelope, Marks::NONE, |scanner, _| scanner.value())
 }
 
 /// A stretch of a buffer that is UTF-8: found where it is first asked for, so that no byte is looked at for every object.
@@ -456,13 +511,6 @@ impl<'b> Stretch<'b> {
             self.text
         })
     }
-}
-
-/// Whether an object may be an envelope.
-pub(crate) fn is_envelope(object: &[u8]) -> bool {
-    static KEYS: LazyLock<[Finder<'static>; 2]> =
-        LazyLock::new(|| [Finder::new(b"\"Records\""), Finder::new(b"\"Events\"")]);
-    KEYS.iter().any(|key| key.find(object).is_some())
 }
 
 #[cfg(test)]

@@ -43,6 +43,8 @@ impl Path {
         let is_rare = |key: usize| source.keys.get(key).is_some_and(|key| source.rare.contains(key));
         match self {
             Self::Literal(_) if words => (0, 0),
+            // A rare key's value tells as much as a word does.
+            Self::Key(key, About::Equal(_)) if words && is_rare(*key) => (0, 1),
             Self::Key(key, About::Equal(_)) => (1, *key),
             Self::Key(key, About::Prefix(_)) => (2, *key),
             Self::Key(key, About::Range(..)) => (3, *key),
