@@ -12,10 +12,14 @@
 //! | `cloudvigil.own_resource` and others | calls that change something | see `tamper.rs` |
 //! | `cloudvigil.error_kind` | application logs | an exception's type, `panic`, or `error` |
 //!
+//! What an access log's requests are up to is told by their parser, since rules are found by it ([`crate::record::LogSource::keys`]).
+//!
 //! A field is there only where it says something: nothing is ever `false` or empty.
 
 mod errors;
+mod memo;
 mod networks;
+mod patterns;
 mod percent;
 mod policies;
 mod scanners;
@@ -26,11 +30,12 @@ mod web;
 
 use serde_json::{Map, Value};
 
+pub(crate) use self::memo::Memo;
 pub use self::networks::{Exposure, exposure};
 pub use self::policies::is_public;
 pub use self::selectors::{Access, Others, Recording, Share, management_events};
 pub use self::tamper::{OwnResources, lets_services_write};
-pub(crate) use self::web::{Headers, is_suspicious};
+pub(crate) use self::web::{Attacks, Header};
 use crate::record::Record;
 
 /// See the module's table.

@@ -60,7 +60,7 @@ impl Parsed<'_> {
 
 /// Parses a line: as it stands, or, where it is not UTF-8, with U+FFFD for what is not.
 fn by_line<'a>(frame: &'a [u8], mut parse: impl for<'l> FnMut(&'l str) -> Parsed<'l>) -> Parsed<'a> {
-    match std::str::from_utf8(frame) {
+    match simdutf8::basic::from_utf8(frame) {
         Ok(line) => parse(line),
         Err(_) => parse(&String::from_utf8_lossy(frame)).into_owned(),
     }

@@ -8,8 +8,9 @@
 //!
 //! The index leaves rules out; whether one matches is for rsigma to say. So it may only err on the side of evaluating, and
 //! every step here does: a case folded too far, a negation not looked into, a value not understood. The one exception are
-//! rules that ask for nothing but whole values of one key: a value that is one of them is all that rsigma would look at.
+//! rules that ask for nothing but whole values and bounds of keys ([`exact`]): the keys are all that rsigma would look at.
 
+mod exact;
 mod paths;
 #[cfg(test)]
 mod tests;
@@ -21,6 +22,7 @@ use aho_corasick::AhoCorasick;
 use foldhash::quality::RandomState;
 use hashbrown::HashMap;
 
+use self::exact::Exact;
 use self::paths::{About, DERIVED, Path, derived_fields, paths, words};
 use super::Catalogue;
 use crate::formats::Key;
@@ -36,6 +38,8 @@ pub struct Index {
     literals: Option<Literals>,
     /// What must hold besides, of some of the rules that paths lead to.
     words: HashMap<usize, Words, RandomState>,
+    /// Of the rules that keys decide, by their numbers, what they ask of the keys.
+    exact: Vec<Option<Exact>>,
     /// The fields of [`crate::enrich`] that rules ask for, and these rules, ascending.
     derived: BTreeMap<String, Vec<usize>>,
 }
@@ -155,6 +159,7 @@ impl Index {
             keys: source.keys.iter().map(|_| KeyPaths::default()).collect(),
             literals: None,
             words: HashMap::default(),
+            exact: Vec::new(),
             derived: BTreeMap::new(),
         };
         let mut literals: BTreeMap<String, Vec<usize>> = BTreeMap::new();
@@ -170,17 +175,23 @@ impl Index {
             for field in derived {
                 index.derived.entry(field).or_default().push(number);
             }
-            if let Some((key, values)) = paths::whole_values(compiled, source) {
+            let exact = Exact::of(compiled, source);
+            if let Some((key, values)) = exact.as_ref().and_then(Exact::values_alone) {
                 let key = &mut index.keys[key];
                 key.any.push(number);
                 for value in values {
-                    key.values.entry(value).or_default().ask_no_more.push(number);
+                    key.values.entry(value.clone()).or_default().ask_no_more.push(number);
                 }
                 continue;
             }
+            let is_exact = exact.is_some();
+            if is_exact {
+                index.exact.resize(number, None);
+                index.exact.push(exact);
+            }
             match paths(compiled, source) {
                 Some(paths) => {
-                    let besides = words(compiled, source).filter(|besides| *besides != paths);
+                    let besides = words(compiled, source).filter(|besides| !is_exact && *besides != paths);
                     index.words.extend(besides.map(|besides| (number, Words::new(besides))));
                     for path in paths {
                         index.put(number, path, &mut literals);
@@ -213,22 +224,39 @@ impl Index {
     pub fn select(&self, keys: &[Key<'_>], text: &str, found: &mut Found) {
         found.decided.clear();
         found.candidates.clear();
-        found.candidates.extend_from_slice(&self.always);
+        if !self.always.is_empty() {
+            found.candidates.extend_from_slice(&self.always);
+        }
         for (paths, key) in self.keys.iter().zip(keys) {
-            paths.select(*key, found);
+            if !matches!(key, Key::Absent) {
+                paths.select(*key, found);
+            }
         }
         if let Some(literals) = &self.literals {
             literals.select(text, &mut found.candidates);
         }
-        for rules in [&mut found.candidates, &mut found.decided] {
-            if rules.len() > 1 {
-                rules.sort_unstable();
-                rules.dedup();
+        if !found.candidates.is_empty() {
+            self.look_again(keys, text, found);
+        }
+        if found.decided.len() > 1 {
+            found.decided.sort_unstable();
+            found.decided.dedup();
+        }
+    }
+
+    /// Decides what the keys decide, and leaves out rules of which a second look shows that they cannot match.
+    fn look_again(&self, keys: &[Key<'_>], text: &str, found: &mut Found) {
+        let Found { candidates, decided, lower } = found;
+        candidates.sort_unstable();
+        candidates.dedup();
+        candidates.retain(|rule| match self.exact.get(*rule) {
+            Some(Some(exact)) => {
+                let holds = exact.holds(keys, lower);
+                decided.extend((holds == Some(true)).then_some(*rule));
+                holds.is_none()
             }
-        }
-        if !self.words.is_empty() {
-            found.candidates.retain(|rule| self.words.get(rule).is_none_or(|words| words.may_hold(keys, text)));
-        }
+            _ => self.words.is_empty() || self.words.get(rule).is_none_or(|words| words.may_hold(keys, text)),
+        });
     }
 
     /// Whether one of these rules asks for a field of [`crate::enrich`].
@@ -269,7 +297,9 @@ impl KeyPaths {
             }
             Key::Number(number) => {
                 let found = &mut found.candidates;
-                found.extend_from_slice(&self.present);
+                if !self.present.is_empty() {
+                    found.extend_from_slice(&self.present);
+                }
                 if !self.values.is_empty() || !self.prefixes.is_empty() {
                     let text = number.to_string();
                     let whole = self.values.get(&text).into_iter();
@@ -280,8 +310,11 @@ impl KeyPaths {
                 }
                 #[expect(clippy::cast_precision_loss, reason = "rsigma compares floats, too")]
                 let number = number as f64;
-                let within = |(low, high, _): &&(f64, f64, usize)| (*low..=*high).contains(&number);
-                found.extend(self.ranges.iter().filter(within).map(|(_, _, rule)| rule));
+                for (low, high, rule) in &self.ranges {
+                    if (*low..=*high).contains(&number) {
+                        found.push(*rule);
+                    }
+                }
             }
         }
     }

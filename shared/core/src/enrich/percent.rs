@@ -20,9 +20,13 @@ pub(super) fn decoded(text: &str, plus: bool) -> Cow<'_, str> {
     if memchr::memchr3(b'%', b'\\', last, bytes).is_none() {
         return Cow::Borrowed(text);
     }
-    let mut current = unescaped(bytes);
-    for layer in 0..LAYERS {
-        let next = one_layer(&current, plus && layer == 0);
+    let mut current = one_layer(&unescaped(bytes), plus);
+    for _ in 1..LAYERS {
+        // Without a percent sign there is nothing left to undo: sequences that are longer than need be are gone.
+        if memchr::memchr(b'%', &current).is_none() {
+            break;
+        }
+        let next = one_layer(&current, false);
         if next == current {
             break;
         }
@@ -66,6 +70,10 @@ fn one_layer(bytes: &[u8], plus: bool) -> Vec<u8> {
                 }
             }
             other => plain.push(*other),
+        }
+        // Each of these sequences ends so.
+        if plain.last().is_none_or(u8::is_ascii) {
+            continue;
         }
         for (sequence, meant) in OVERLONG {
             if plain.ends_with(sequence) {

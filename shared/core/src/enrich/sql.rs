@@ -6,9 +6,7 @@
 //! for what makes it an attack: that a literal is broken out of, that a condition is always true, that a second
 //! statement or a comment follows, that a function is called.
 
-use std::sync::LazyLock;
-
-use regex::RegexSet;
+use super::patterns::Patterns;
 
 /// Tells SQL from other text. A port, so that another library can take libinjection's place.
 pub(super) trait SqlDetector {
@@ -26,42 +24,36 @@ impl SqlDetector for Libinjection {
 }
 
 /// What nobody writes but in an injection, over the text in lower case without comments.
-static CERTAIN: LazyLock<Option<RegexSet>> = LazyLock::new(|| {
-    RegexSet::new([
-        r#"\bunion\b[\s(]+(?:all\s+|distinct\s+)?[\s(]*select\b[\s(]*(?:null\b|\d+\s*(?:,|--|#|\)|$|from\b)|['"@*]|char\(|concat\w*\(|[\w.`]+\s*,)"#,
-        r#"['"\d)]\s*union\b[\s(]+(?:all\s+|distinct\s+)?[\s(]*select\b.*\bfrom\b"#,
-        r"\b(?:pg_sleep|extractvalue|updatexml|load_file|xp_cmdshell|utl_inaddr\.\w+|dbms_pipe\.\w+)\s*\(",
-        r"\bbenchmark\s*\(\s*\d",
-        r"\bsleep\s*\(\s*[\d.]+\s*\)",
-        r#"\bwaitfor\s+delay\s+['"]"#,
-        r"\binformation_schema\.\w",
-        r"\binto\s+(?:out|dump)file\b",
-    ])
-    .ok()
-});
+static CERTAIN: Patterns = Patterns::new(&[
+    r#"\bunion\b[\s(]+(?:all\s+|distinct\s+)?[\s(]*select\b[\s(]*(?:null\b|\d+\s*(?:,|--|#|\)|$|from\b)|['"@*]|char\(|concat\w*\(|[\w.`]+\s*,)"#,
+    r#"['"\d)]\s*union\b[\s(]+(?:all\s+|distinct\s+)?[\s(]*select\b.*\bfrom\b"#,
+    r"\b(?:pg_sleep|extractvalue|updatexml|load_file|xp_cmdshell|utl_inaddr\.\w+|dbms_pipe\.\w+)\s*\(",
+    r"\bbenchmark\s*\(\s*\d",
+    r"\bsleep\s*\(\s*[\d.]+\s*\)",
+    r#"\bwaitfor\s+delay\s+['"]"#,
+    r"\binformation_schema\.\w",
+    r"\binto\s+(?:out|dump)file\b",
+]);
 
 /// What makes a text that could be SQL an attack.
-static PLAUSIBLE: LazyLock<Option<RegexSet>> = LazyLock::new(|| {
-    RegexSet::new([
-        // A condition of literals: `or 1=1`, `and '1'='1`, `or 1 --`.
-        r#"(?:\b(?:or|and|xor|having|where)\b|\|\||&&)\s*(?:not\s+)?[(]*\s*(?:'[^']*'?|"[^"]*"?|\d+|true|false)\s*(?:[=<>!]|like\b|--|#|is\b|in\b|between\b|rlike\b)"#,
-        // A literal is broken out of, and a condition follows.
-        r#"['"]\s*\)*\s*(?:\b(?:or|and|xor|like|rlike|regexp|in|is|having|union)\b|\|\||&&|[=+*/<>])\s*\(*\s*(?:['"\d(]|\w+\s*[=(<>])"#,
-        // The rest of the statement is cut off.
-        r#"['"`)]\s*(?:--|#|/\*|;\s*(?:--|#|$))"#,
-        r"^\W*\d+\s*(?:--|#)\s*-?$",
-        // A second statement.
-        r";\s*(?:select|insert|update|delete|drop|create|alter|exec|execute|declare|shutdown|truncate|grant|waitfor|begin)\b",
-        // Functions that take a database apart.
-        r"\b(?:sleep|substr|substring|mid|ascii|ord|char|chr|concat|group_concat|concat_ws|database|schema|version|user|current_user|system_user|session_user|hex|unhex|if|ifnull|iif|cast|convert|count|rand|floor|exp|elt|make_set|length|randomblob|row_count|decode|nullif|coalesce|json_extract)\s*\(",
-        r"@@\w",
-        r"\bcase\s+when\b",
-        r#"\bselect\b[^;]*[(*@,'"][^;]*\bfrom\b"#,
-        r#"(?:\d|['")])\s+(?:order|group)\s+by\s+\d"#,
-        r"\bprocedure\s+analyse\b",
-    ])
-    .ok()
-});
+static PLAUSIBLE: Patterns = Patterns::new(&[
+    // A condition of literals: `or 1=1`, `and '1'='1`, `or 1 --`.
+    r#"(?:\b(?:or|and|xor|having|where)\b|\|\||&&)\s*(?:not\s+)?[(]*\s*(?:'[^']*'?|"[^"]*"?|\d+|true|false)\s*(?:[=<>!]|like\b|--|#|is\b|in\b|between\b|rlike\b)"#,
+    // A literal is broken out of, and a condition follows.
+    r#"['"]\s*\)*\s*(?:\b(?:or|and|xor|like|rlike|regexp|in|is|having|union)\b|\|\||&&|[=+*/<>])\s*\(*\s*(?:['"\d(]|\w+\s*[=(<>])"#,
+    // The rest of the statement is cut off.
+    r#"['"`)]\s*(?:--|#|/\*|;\s*(?:--|#|$))"#,
+    r"^\W*\d+\s*(?:--|#)\s*-?$",
+    // A second statement.
+    r";\s*(?:select|insert|update|delete|drop|create|alter|exec|execute|declare|shutdown|truncate|grant|waitfor|begin)\b",
+    // Functions that take a database apart.
+    r"\b(?:sleep|substr|substring|mid|ascii|ord|char|chr|concat|group_concat|concat_ws|database|schema|version|user|current_user|system_user|session_user|hex|unhex|if|ifnull|iif|cast|convert|count|rand|floor|exp|elt|make_set|length|randomblob|row_count|decode|nullif|coalesce|json_extract)\s*\(",
+    r"@@\w",
+    r"\bcase\s+when\b",
+    r#"\bselect\b[^;]*[(*@,'"][^;]*\bfrom\b"#,
+    r#"(?:\d|['")])\s+(?:order|group)\s+by\s+\d"#,
+    r"\bprocedure\s+analyse\b",
+]);
 
 /// Whether a decoded value is SQL injection.
 pub(super) fn is_injection(detector: &dyn SqlDetector, value: &str) -> bool {
@@ -69,8 +61,7 @@ pub(super) fn is_injection(detector: &dyn SqlDetector, value: &str) -> bool {
         return false;
     }
     let text = without_comments(&value.to_ascii_lowercase());
-    let any = |set: &Option<RegexSet>| set.as_ref().is_some_and(|set| set.is_match(&text));
-    any(&CERTAIN) || any(&PLAUSIBLE) && detector.could_be_sql(value)
+    CERTAIN.match_in(&text) || PLAUSIBLE.match_in(&text) && detector.could_be_sql(value)
 }
 
 /// `/**/` separates words as a space does; what stands in `/*! ... */` is run by `MySQL`.
@@ -99,10 +90,69 @@ fn without_comments(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::enrich::patterns::tests::match_as_in_unicode;
 
     #[test]
-    fn the_patterns_compile() {
-        assert!(CERTAIN.is_some() && PLAUSIBLE.is_some());
+    fn the_patterns_match_as_in_unicode() {
+        const WORDS: &[&str] = &[
+            "union",
+            "select",
+            " ",
+            "all",
+            "null",
+            "1",
+            ",",
+            "--",
+            "#",
+            ")",
+            "(",
+            "'",
+            "\"",
+            "@@",
+            "from",
+            "char",
+            "concat",
+            "pg_sleep",
+            "benchmark",
+            "sleep",
+            "waitfor",
+            "delay",
+            "information_schema.",
+            "into",
+            "outfile",
+            "or",
+            "and",
+            "not",
+            "=",
+            "<",
+            "like",
+            "true",
+            "||",
+            "&&",
+            "is",
+            "in",
+            ";",
+            "/*",
+            "drop",
+            "insert",
+            "substring",
+            "version",
+            "case",
+            "when",
+            "order",
+            "by",
+            "group",
+            "procedure",
+            "analyse",
+            "_",
+            "x",
+            "\n",
+            "*",
+            "`",
+        ];
+        for patterns in [&CERTAIN, &PLAUSIBLE] {
+            match_as_in_unicode(patterns, WORDS);
+        }
     }
 
     #[test]

@@ -13,12 +13,12 @@
 use std::borrow::Cow;
 
 use jiff::Timestamp;
-use memchr::{memchr, memchr2, memmem, memrchr};
-use serde_json::Map;
+use memchr::{memchr, memchr2, memrchr};
+use serde_json::{Map, Value};
 
 use super::stamp::Clock;
 use super::{Context, Format, Framing, Gate, Key, Parsed, Parser, by_line, head, stamp};
-use crate::enrich::{Headers, SCANNER, WEB_ATTACK, is_suspicious};
+use crate::enrich::{Attacks, Header, Memo, SCANNER, WEB_ATTACK};
 use crate::fields::{Fields, Flat, FlatFields};
 use crate::record::{Facts, LogSource, Record};
 
@@ -70,13 +70,16 @@ impl Format for Access {
     }
 
     fn recognises(&self, head: &[u8]) -> bool {
-        head::most_lines(head, |line| Line::read(&String::from_utf8_lossy(line)).is_ok())
+        head::most_lines(head, |line| Line::read(&String::from_utf8_lossy(line), &mut Start::default()).is_ok())
     }
 
     fn parser(&self, context: &Context) -> Box<dyn Parser> {
         Box::new(AccessParser {
             clock: Clock::new(context.timezone.clone(), Timestamp::MAX),
-            headers: Headers::default(),
+            start: Start::default(),
+            requests: Memo::new(1024),
+            tails: Memo::new(1024),
+            headers: Memo::new(256),
         })
     }
 
@@ -94,7 +97,12 @@ impl Format for Access {
 #[derive(Clone)]
 struct AccessParser {
     clock: Clock,
-    headers: Headers,
+    start: Start,
+    /// The attacks in requests.
+    requests: Memo<Attacks>,
+    /// What the ends of lines hold, from the referer on.
+    tails: Memo<Header>,
+    headers: Memo<Header>,
 }
 
 impl Parser for AccessParser {
@@ -109,86 +117,97 @@ impl Parser for AccessParser {
 
 impl AccessParser {
     fn line<'a>(&mut self, raw: &'a str, gate: &mut dyn Gate) -> Parsed<'a> {
-        let line = match Line::read(raw) {
+        let line = match Line::read(raw, &mut self.start) {
             Ok(line) => line,
             Err(reason) => return Parsed::Unparsed(reason),
         };
-        let request = Request::read(line.request);
-        let (referer, agent) = (self.headers.look(line.referer), self.headers.look(line.agent));
-        let attack = referer.suspicious || agent.suspicious || is_suspicious(request.uri);
-        let maybe = |there: bool| if there { Key::Any } else { Key::Absent };
-        let keys = [maybe(attack), maybe(agent.scanner), Key::Number(line.status.into())];
-        if !gate.admits(&LOG_SOURCE, &keys, raw) {
+        let attacks = self.requests.of(line.request, |text| Request::read(text).attacks());
+        let headers = self.tails.of(line.tail, |tail| {
+            let (referer, agent) = referer_and_agent(tail);
+            let referer = self.headers.of(referer, Header::judge);
+            let agent = self.headers.of(agent, Header::judge);
+            Header { attacks: referer.attacks.and(agent.attacks), scanner: agent.scanner }
+        });
+        let attacks = attacks.and(headers.attacks);
+        let attack = match (attacks.is_empty(), attacks.only()) {
+            (true, _) => Key::Absent,
+            (false, Some(name)) => Key::Text(name),
+            // It will be a list.
+            (false, None) => Key::Any,
+        };
+        let scanner = headers.scanner.map_or(Key::Absent, Key::Text);
+        if !gate.admits(&LOG_SOURCE, &[attack, scanner, Key::Number(line.status.into())], raw) {
             return Parsed::Unwatched;
         }
         let time = self.clock.time(line.time.as_bytes(), |zone, _| {
             stamp::common_log(line.time.as_bytes(), zone).or_else(|| stamp::iso_whole(line.time, zone))
         });
+        let mut derived = Map::new();
+        if !attacks.is_empty() {
+            derived.insert(WEB_ATTACK.to_owned(), attacks.names().collect());
+        }
+        derived.extend(headers.scanner.map(|scanner| (SCANNER.to_owned(), Value::from(scanner))));
         Parsed::Record(Record {
             log_source: &LOG_SOURCE,
             time,
             id: None,
-            fields: Fields::flat(line.fields(&request)),
-            derived: Map::new(),
+            fields: Fields::flat(line.fields()),
+            derived,
             occurrences: 1,
             raw: Cow::Borrowed(raw),
         })
     }
 }
 
-/// A line, taken apart.
+/// A line, taken apart as far as it takes to know that it is one.
 struct Line<'l> {
     address: &'l str,
-    user: &'l str,
+    /// What stands between the address and the time.
+    identities: &'l str,
     time: &'l str,
     request: &'l str,
     status: u16,
     bytes: &'l str,
-    referer: &'l str,
-    agent: &'l str,
+    /// What follows the bytes.
+    tail: &'l str,
 }
 
 impl<'l> Line<'l> {
-    fn read(line: &'l str) -> Result<Self, &'static str> {
-        let line = line.trim_end_matches(['\r', '\n']);
-        let (address, rest) = line.split_once(' ').ok_or("no address")?;
-        if !is_address(address) {
+    fn read(line: &'l str, start: &mut Start) -> Result<Self, &'static str> {
+        let end = line.bytes().rposition(|byte| !matches!(byte, b'\r' | b'\n')).map_or(0, |last| last + 1);
+        let line = line.get(..end).unwrap_or(line);
+        let address_end = line.bytes().position(|byte| !IN_ADDRESS[usize::from(byte)]).ok_or("no address")?;
+        if address_end == 0 || line.as_bytes()[address_end] != b' ' {
             return Err("no address at the start");
         }
-        // Servers escape quotes in what a client chooses, so that `] "` cannot be within a user's name: the first one
-        // ends the time, wherever else a bracket stands.
-        let time_end = memmem::find(rest.as_bytes(), b"] \"").ok_or("no time in brackets before a request")?;
-        let before = &rest[..time_end];
-        let time_start = memrchr(b'[', before.as_bytes()).ok_or("no time in brackets")?;
-        let (identities, time) = (before[..time_start].trim_end_matches(' '), &before[time_start + 1..]);
-        let user = identities.split_once(' ').map_or("", |(_, user)| user);
-        let after = &rest[time_end + 3..];
-        let (request, status, rest) =
-            request_and_status(after).ok_or("no quoted request and status of three digits")?;
-        let (bytes, rest) = rest.split_once(' ').unwrap_or((rest, ""));
-        let (referer, rest) = quoted(rest);
-        let (agent, _) = quoted(rest);
-        Ok(Self { address, user, time, request, status, bytes, referer, agent })
+        let (address, rest) = (&line[..address_end], &line[address_end + 1..]);
+        let (identities, time, rest) = start.read(rest)?;
+        let (request, status, rest) = request_and_status(rest).ok_or("no quoted request and status of three digits")?;
+        let end_of_bytes = rest.bytes().position(|byte| byte == b' ');
+        let (bytes, tail) = end_of_bytes.map_or((rest, ""), |end| (&rest[..end], &rest[end + 1..]));
+        Ok(Self { address, identities, time, request, status, bytes, tail })
     }
 
-    fn fields(&self, request: &Request<'l>) -> FlatFields<'l> {
+    fn fields(&self) -> FlatFields<'l> {
+        let request = Request::read(self.request);
+        let (referer, agent) = referer_and_agent(self.tail);
+        let user = self.identities.trim_end_matches(' ').split_once(' ').map_or("", |(_, user)| user);
         let mut fields = FlatFields::with_capacity(16);
         let mut put = |name: &'static str, value: &'l str| {
-            if !value.is_empty() && value != "-" {
+            if is_there(value) {
                 fields.push((Cow::Borrowed(name), Flat::Text(Cow::Borrowed(value))));
             }
         };
         put(C_IP, self.address);
-        put(CS_USERNAME, self.user);
-        put(CS_REFERER, self.referer);
-        put(CS_USER_AGENT, self.agent);
+        put(CS_USERNAME, user);
+        put(CS_REFERER, referer);
+        put(CS_USER_AGENT, agent);
         put(CS_METHOD, request.method);
         put(CS_VERSION, request.version);
         put(CS_URI, request.uri);
         if !request.method.is_empty() {
-            let (host, target) = host_and_target(request.method, request.uri);
+            let (host, stem, query) = request.host_stem_and_query();
             put(CS_HOST, host);
-            let (stem, query) = target.split_once('?').unwrap_or((target, ""));
             put(CS_URI_STEM, stem);
             put(CS_URI_QUERY, query);
         }
@@ -200,21 +219,74 @@ impl<'l> Line<'l> {
     }
 }
 
-/// An address or a host's name; `-` and `unix:` are what nginx writes for a socket.
-fn is_address(text: &str) -> bool {
-    !text.is_empty()
-        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b':' | b'-' | b'_' | b'%'))
+/// Whether a value is not absent.
+fn is_there(value: &str) -> bool {
+    !value.is_empty() && value != "-"
+}
+
+/// The bytes of an address or a host's name; `-` and `unix:` are what nginx writes for a socket.
+static IN_ADDRESS: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        #[expect(clippy::cast_possible_truncation, reason = "it is below 256")]
+        let letter = byte as u8;
+        table[byte] = letter.is_ascii_alphanumeric() || matches!(letter, b'.' | b':' | b'-' | b'_' | b'%');
+        byte += 1;
+    }
+    table
+};
+
+/// What stands before a request: ` - - [01/Mar/2026:10:00:00 +0000] "`. Of lines that were written within a second it is
+/// mostly the same.
+#[derive(Clone, Default)]
+struct Start {
+    /// That of the last line, from after its address.
+    last: String,
+    /// Where its time starts.
+    time: usize,
+}
+
+impl Start {
+    /// How a time and the request after it are told from what stands before. Servers escape quotes in what a client
+    /// chooses, so that this cannot be within a user's name: the first one ends the time, wherever else a bracket stands.
+    const END: &str = "] \"";
+
+    /// The identities, the time, and what follows the request's opening quote, of what follows an address.
+    fn read<'l>(&mut self, text: &'l str) -> Result<(&'l str, &'l str, &'l str), &'static str> {
+        if self.last.is_empty() || !text.starts_with(&self.last) {
+            let time_end = Self::time_end(text.as_bytes()).ok_or("no time in brackets before a request")?;
+            let start = memrchr(b'[', &text.as_bytes()[..time_end]).ok_or("no time in brackets")?;
+            self.time = start + 1;
+            text[..time_end + Self::END.len()].clone_into(&mut self.last);
+        }
+        let (start, rest) = text.split_at(self.last.len());
+        Ok((&start[..self.time - 1], &start[self.time..start.len() - Self::END.len()], rest))
+    }
+
+    fn time_end(bytes: &[u8]) -> Option<usize> {
+        let mut at = 0;
+        loop {
+            at += memchr(b']', bytes.get(at..)?)?;
+            if bytes[at..].starts_with(Self::END.as_bytes()) {
+                return Some(at);
+            }
+            at += 1;
+        }
+    }
 }
 
 /// The request's text, the status and the rest of the line, from after the request's opening quote.
 fn request_and_status(text: &str) -> Option<(&str, u16, &str)> {
     let bytes = text.as_bytes();
     let closes = |at: usize| {
-        let digits = bytes.get(at + 1..at + 5).filter(|next| next[0] == b' ')?;
-        let end = bytes.get(at + 5).is_none_or(|byte| *byte == b' ');
-        let all = digits[1..].iter().all(u8::is_ascii_digit);
-        let status = (end && all).then(|| text[at + 2..at + 5].parse::<u16>().ok())??;
-        Some((&text[..at], status, text.get(at + 6..).unwrap_or("")))
+        let Some([b' ', hundreds, tens, ones]) = bytes.get(at + 1..at + 5) else { return None };
+        let (digits, end) = ([hundreds, tens, ones], bytes.get(at + 5));
+        if !digits.iter().all(|digit| digit.is_ascii_digit()) || end.is_some_and(|byte| *byte != b' ') {
+            return None;
+        }
+        let status = digits.iter().fold(0, |status, digit| status * 10 + u16::from(**digit - b'0'));
+        Some((&text[..at], status, if end.is_some() { &text[at + 6..] } else { "" }))
     };
     let mut at = 0;
     while let Some(found) = memchr2(b'"', b'\\', bytes.get(at..)?) {
@@ -234,9 +306,16 @@ fn request_and_status(text: &str) -> Option<(&str, u16, &str)> {
     memchr::memchr_iter(b'"', bytes).find_map(closes)
 }
 
+/// The referer and the user agent, of what follows the bytes.
+fn referer_and_agent(tail: &str) -> (&str, &str) {
+    let (referer, rest) = quoted(tail);
+    (referer, quoted(rest).0)
+}
+
 /// The text in quotes at the start, and what follows; two empty texts where there is no quote.
 fn quoted(text: &str) -> (&str, &str) {
-    let Some(inner) = text.trim_start_matches(' ').strip_prefix('"') else { return ("", "") };
+    let start = text.bytes().take_while(|byte| *byte == b' ').count();
+    let Some(inner) = text[start..].strip_prefix('"') else { return ("", "") };
     let bytes = inner.as_bytes();
     let mut at = 0;
     while let Some(found) = bytes.get(at..).and_then(|rest| memchr2(b'"', b'\\', rest)) {
@@ -272,129 +351,35 @@ impl<'l> Request<'l> {
             None => none,
         }
     }
-}
-
-/// Parts a target in absolute form (a proxy's request) into host and path; `CONNECT` names only the host.
-fn host_and_target<'l>(method: &str, uri: &'l str) -> (&'l str, &'l str) {
-    if method == "CONNECT" {
-        return (uri, uri);
+    /// The attacks in it.
+    fn attacks(&self) -> Attacks {
+        let (_, stem, _) = self.host_stem_and_query();
+        let stem = Some(stem).filter(|stem| !self.method.is_empty() && is_there(stem));
+        Attacks::in_target(self.uri, stem)
     }
-    let scheme = ["http://", "https://"]
-        .into_iter()
-        .find(|scheme| uri.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme)));
-    let Some(scheme) = scheme else { return ("", uri) };
-    let rest = &uri[scheme.len()..];
-    let end = rest.find(['/', '?']).unwrap_or(rest.len());
-    (&rest[..end], &rest[end..])
+
+    /// The target's parts: of one in absolute form (a proxy's request) the host, the path and the query. `CONNECT` names
+    /// only the host.
+    fn host_stem_and_query(&self) -> (&'l str, &'l str, &'l str) {
+        let (host, target) = self.host_and_target();
+        let (stem, query) = target.split_once('?').unwrap_or((target, ""));
+        (host, stem, query)
+    }
+
+    fn host_and_target(&self) -> (&'l str, &'l str) {
+        let uri = self.uri;
+        if self.method == "CONNECT" {
+            return (uri, uri);
+        }
+        let scheme = ["http://", "https://"]
+            .into_iter()
+            .find(|scheme| uri.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme)));
+        let Some(scheme) = scheme else { return ("", uri) };
+        let rest = &uri[scheme.len()..];
+        let end = rest.find(['/', '?']).unwrap_or(rest.len());
+        (&rest[..end], &rest[end..])
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use serde_json::Value;
-
-    use super::*;
-    use crate::formats::trial::{context, no_bytes_make_it_panic};
-
-    const BASIC: &[u8] = include_bytes!("fixtures/access/basic.log");
-    const MALFORMED: &[u8] = include_bytes!("fixtures/access/malformed.log");
-
-    fn fields(line: &str) -> Fields<'_> {
-        match Access.parser(&context()).parse(line.as_bytes()) {
-            Parsed::Record(record) => {
-                assert_eq!(record.raw, line);
-                record.fields
-            }
-            other => panic!("{line}: {other:?}"),
-        }
-    }
-
-    #[test]
-    fn every_basic_line_is_parsed() {
-        let mut parser = Access.parser(&context());
-        for line in BASIC.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
-            let text = String::from_utf8_lossy(line).into_owned();
-            assert!(matches!(parser.parse(line), Parsed::Record(record) if record.time.is_some()), "{text}");
-        }
-        assert!(Access.recognises(BASIC));
-    }
-
-    #[test]
-    fn every_malformed_line_is_unparsed() {
-        let mut parser = Access.parser(&context());
-        for line in MALFORMED.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
-            assert!(matches!(parser.parse(line), Parsed::Unparsed(_)), "{}", String::from_utf8_lossy(line));
-        }
-        assert!(!Access.recognises(MALFORMED));
-    }
-
-    #[test]
-    fn the_fields_of_a_combined_line() {
-        let line = r#"198.51.100.7 - alice [01/Mar/2026:10:00:00 +0100] "GET /a/b.php?id=1&x=%27 HTTP/1.1" 404 1234 "https://example.com/" "Mozilla/5.0 (X11)" "-" extra"#;
-        assert_eq!(
-            fields(line),
-            serde_json::json!({
-                "c-ip": "198.51.100.7", "cs-username": "alice", "cs-method": "GET", "cs-uri": "/a/b.php?id=1&x=%27",
-                "cs-uri-stem": "/a/b.php", "cs-uri-query": "id=1&x=%27", "cs-version": "HTTP/1.1", "sc-status": 404,
-                "sc-bytes": 1234, "cs-referer": "https://example.com/", "cs-user-agent": "Mozilla/5.0 (X11)"
-            })
-        );
-    }
-
-    #[test]
-    fn what_is_absent_has_no_field() {
-        let common = r#"2001:db8::1 - - [01/Mar/2026:10:00:00 +0000] "-" 408 -"#;
-        assert_eq!(fields(common), serde_json::json!({"c-ip": "2001:db8::1", "sc-status": 408}));
-        let dashes = r#"2001:db8::1 - - [01/Mar/2026:10:00:00 +0000] "GET / HTTP/1.0" 200 0 "-" "-""#;
-        let fields = fields(dashes);
-        assert_eq!((fields.get(CS_REFERER), fields.get(CS_USER_AGENT)), (None, None));
-    }
-
-    #[test]
-    fn escaped_quotes_do_not_end_a_value() {
-        let forged = r#"203.0.113.9 - x\" [y] \" [01/Mar/2026:10:00:00 +0000] "GET /?a=\" 200 5 \"b HTTP/1.1" 403 12 "-" "a \"quoted\" agent""#;
-        let fields = fields(forged);
-        assert_eq!((&fields[SC_STATUS], &fields[CS_URI]), (&Value::from(403), &Value::from(r#"/?a=\" 200 5 \"b"#)));
-        assert_eq!(fields[CS_USER_AGENT], r#"a \"quoted\" agent"#);
-        assert_eq!(fields[CS_USERNAME], r#"x\" [y] \""#);
-    }
-
-    #[test]
-    fn what_is_no_http_request_is_kept_as_the_target() {
-        let tls = r#"203.0.113.9 - - [01/Mar/2026:10:00:00 +0000] "\x16\x03\x01\x02" 400 226 "-" "-""#;
-        let fields = fields(tls);
-        assert_eq!((&fields[CS_URI], fields.get(CS_METHOD)), (&Value::from(r"\x16\x03\x01\x02"), None));
-    }
-
-    #[test]
-    fn a_target_with_spaces_or_a_host() {
-        let spaces = fields(r#"203.0.113.9 - - [01/Mar/2026:10:00:00 +0000] "GET /a b?c d HTTP/1.1" 400 226"#);
-        assert_eq!((&spaces[CS_URI_STEM], &spaces[CS_URI_QUERY]), (&Value::from("/a b"), &Value::from("c d")));
-        let proxy =
-            fields(r#"203.0.113.9 - - [01/Mar/2026:10:00:00 +0000] "GET http://evil.example/x?y HTTP/1.1" 400 226"#);
-        assert_eq!((&proxy[CS_HOST], &proxy[CS_URI_STEM]), (&Value::from("evil.example"), &Value::from("/x")));
-    }
-
-    #[test]
-    fn an_impossible_time_or_other_bytes_leave_the_line_parsed() {
-        let line = b"203.0.113.9 - - [31/Feb/2026:10:00:00 +0000] \"GET /caf\xe9 HTTP/1.1\" 200 1 \"-\" \"\xff\"";
-        let Parsed::Record(record) = Access.parser(&context()).parse(line) else { panic!("not parsed") };
-        assert_eq!((record.time, &record.fields[CS_URI]), (None, &Value::from("/caf\u{fffd}")));
-    }
-
-    #[test]
-    fn other_logs_are_not_recognised() {
-        for head in [
-            &include_bytes!("fixtures/syslog/basic.log")[..],
-            include_bytes!("fixtures/application/basic.log"),
-            include_bytes!("fixtures/unrelated.txt"),
-            b"",
-        ] {
-            assert!(!Access.recognises(head));
-        }
-    }
-
-    #[test]
-    fn no_bytes_make_the_parser_panic() {
-        no_bytes_make_it_panic(&Access, BASIC);
-    }
-}
+mod tests;

@@ -85,29 +85,6 @@ fn read(rule: &CompiledRule, source: &LogSource, words: bool) -> Paths {
     any.filter(|paths| paths.len() <= MAX_PATHS)
 }
 
-/// Of a rule that asks for one of some whole values of a key, whatever their case, and for nothing else: the key and the
-/// values, in lower case.
-pub(super) fn whole_values(rule: &CompiledRule, source: &LogSource) -> Option<(usize, Vec<String>)> {
-    let [ConditionExpr::Identifier(name)] = rule.conditions.as_slice() else { return None };
-    let CompiledDetection::AllOf(items) = rule.detections.get(name)? else { return None };
-    let [CompiledDetectionItem { field: Some(field), matcher, exists: None, .. }] = items.as_slice() else {
-        return None;
-    };
-    let key = source.keys.iter().position(|key| key == field)?;
-    let exact = |matcher: &CompiledMatcher| match matcher {
-        CompiledMatcher::Exact { value, case_insensitive: true } if value.is_ascii() => Some(value.clone()),
-        _ => None,
-    };
-    let values = match matcher {
-        CompiledMatcher::AnyOf(matchers)
-        | CompiledMatcher::CaseInsensitiveGroup { children: matchers, mode: GroupMode::Any } => {
-            matchers.iter().map(exact).collect::<Option<_>>()?
-        }
-        matcher => vec![exact(matcher)?],
-    };
-    Some((key, values))
-}
-
 /// The fields of [`crate::enrich`] that a rule asks for.
 pub(super) fn derived_fields(rule: &CompiledRule, names: &mut BTreeSet<String>) {
     fn of_detection(detection: &CompiledDetection, names: &mut BTreeSet<String>) {

@@ -10,7 +10,8 @@ use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use rsigma_eval::{CompiledRule, Engine};
 use serde_json::Value;
 
-use super::paths::{Path, derived_fields, paths, whole_values};
+use super::exact::Exact;
+use super::paths::{Path, derived_fields, paths};
 use crate::detect::tree::Tree;
 use crate::detect::{Catalogue, RuleFile};
 use crate::enrich::{OwnResources, enrich};
@@ -352,12 +353,25 @@ const LINES: [(&str, &str, &[&str]); 4] = [
     ),
 ];
 
+/// The fields that parsers know before they take a line apart.
+const LINE_KEYS: &[&str] =
+    &["event", "action", "sc-status", "sc-status", "cloudvigil.web_attack", "cloudvigil.scanner"];
+
 #[test]
 fn lines_are_matched_as_without_the_index() {
+    lines_are_matched(12, LINE_FIELDS);
+}
+
+#[test]
+fn rules_that_the_keys_decide_match_as_without_the_index() {
+    lines_are_matched(13, LINE_KEYS);
+}
+
+fn lines_are_matched(seed: u8, fields: &'static [&'static str]) {
     let altered = (0..4_usize, vec((any::<usize>(), select(&b"KkR0 \xe2\"'%[]:-4"[..])), 0..3));
-    let input = (0..LINES.len(), vec(detection(LINE_FIELDS, LINE_VALUES), 1..6), vec(altered, 1..6));
+    let input = (0..LINES.len(), vec(detection(fields, LINE_VALUES), 1..6), vec(altered, 1..6));
     let (matched, unmatched) = (Cell::new(0), Cell::new(0));
-    runner(12)
+    runner(seed)
         .run(&input, |(which, detections, changes)| {
             let (format, source, lines) = LINES[which];
             let entries: Vec<String> = changes
@@ -398,7 +412,7 @@ fn a_rule_whose_regular_expressions_are_still_to_be_compiled_has_the_same_paths(
         let sorted = |paths: Vec<Path>| paths.iter().map(|path| format!("{path:?}")).collect::<BTreeSet<_>>();
         let mut derived = BTreeSet::new();
         derived_fields(rule, &mut derived);
-        (paths.map(sorted), whole_values(rule, record.log_source), derived)
+        (paths.map(sorted), Exact::of(rule, record.log_source), derived)
     };
     let mut apart = 0;
     let (outlined, _) = Catalogue::built_in();
