@@ -11,7 +11,7 @@ use cloudvigil_core::formats;
 use cloudvigil_core::pipeline::Entry;
 use cloudvigil_core::ports::{Failure, PortResult};
 use cloudvigil_lambda::Counters;
-use cloudvigil_trail::changes::{Change, explain_stopped};
+use cloudvigil_trail::changes::explain_stopped;
 use cloudvigil_trail::gaps::gaps;
 use cloudvigil_trail::snapshots;
 use cloudvigil_trail::state::TrailState;
@@ -21,6 +21,7 @@ use serde_json::{Value, json};
 
 use crate::context::Context;
 use crate::handler::{Failed, conclude};
+use crate::reasons::{self, Shown};
 
 /// The state's partition of when something was first seen as it is, where AWS does not say; the sort key is its ARN.
 const FIRST_SEEN: &str = "trail-detector#first-seen";
@@ -37,6 +38,10 @@ const CHANGING: [&str; 7] = [
     "StopLogging",
     "UpdateTrail",
 ];
+
+/// What shows whether a trail logs, and what it is set to do.
+const STATUS: &str = "cloudtrail:GetTrailStatus";
+const CONFIGURATION: &str = "cloudtrail:DescribeTrails";
 
 /// Buckets by name, as trails' lines have them.
 type Buckets = BTreeMap<String, Value>;
@@ -56,14 +61,20 @@ pub async fn check(seen: &Seen, everywhere: bool, context: &Context, counters: &
     counters.count("RegionsNotLooked", seen.errors.len() as u64);
     let (buckets, failed) = buckets(&seen.trails, context, counters).await;
     failures.extend(failed);
-    failures.extend(compare(seen, &buckets, context, counters).await);
-    let mut lines = Vec::new();
+    failures.extend(compare(seen, &buckets, true, context, counters).await);
+    let (mut lines, mut stopped) = (Vec::new(), Vec::new());
     for trail in &seen.trails {
         let hidden = failed_looks(trail).filter(|look| trail.is_foreseen(look)).count();
         counters.count("TrailLooksRefused", hidden as u64);
         failures.extend(unforeseen(trail).map(|(region, look)| format!("{} in {region}: {look}", trail.arn)));
         match (own_line(trail, context).await, region_lines(trail, context).await) {
-            (Ok(own), Ok(regions)) => lines.extend(std::iter::once(own).chain(regions)),
+            (Ok(own), Ok(regions)) => {
+                match Shown::of_trail(&own, context.detector.clock.now()) {
+                    Some(shown) => stopped.push(shown),
+                    None => lines.push(own.to_string()),
+                }
+                lines.extend(regions);
+            }
             (Err(error), _) | (_, Err(error)) => failures.push(error.to_string()),
         }
     }
@@ -75,21 +86,24 @@ pub async fn check(seen: &Seen, everywhere: bool, context: &Context, counters: &
             Err(error) => failures.push(error.to_string()),
         }
     }
-    if let Err(error) = analyse("cloudtrail:GetTrailStatus", &lines, context, counters).await {
-        failures.push(error.to_string());
+    for told in [
+        analyse(STATUS, &lines, context, counters).await,
+        Box::pin(reasons::tell(STATUS, stopped, true, context, counters)).await,
+    ] {
+        failures.extend(told.err().map(|error| error.to_string()));
     }
     failures
 }
 
 /// A trail's own line.
-async fn own_line(trail: &Trail, context: &Context) -> PortResult<String> {
+async fn own_line(trail: &Trail, context: &Context) -> PortResult<Value> {
     let since = since(trail, context).await?;
     let dead = |status: &TrailStatus| !status.is_logging || status.latest_delivery_error.is_some();
     let is_dead = trail.status.as_ref().is_ok_and(dead);
     let since = if is_dead { daily(since, context.detector.clock.now()) } else { since };
     let mut line = trail.to_inventory(Some(since));
     explain_stopped(&mut line);
-    Ok(line.to_string())
+    Ok(line)
 }
 
 /// What other regions say of a trail.
@@ -120,10 +134,13 @@ pub async fn look_at_once(region: &str, context: &Context, counters: &mut Counte
     // Of others only shadows show here.
     seen.trails.retain(|trail| trail.home_region == region);
     let mut failures: Vec<String> = seen.errors.iter().map(|(_, error)| error.to_string()).collect();
-    failures.extend(compare(&seen, &Buckets::new(), context, counters).await);
+    failures.extend(compare(&seen, &Buckets::new(), false, context, counters).await);
     for trail in seen.trails.iter().filter(|trail| trail.status.as_ref().is_ok_and(|status| !status.is_logging)) {
         let told = match own_line(trail, context).await {
-            Ok(line) => analyse("cloudtrail:GetTrailStatus", &[line], context, counters).await,
+            Ok(line) => match Shown::of_trail(&line, context.detector.clock.now()) {
+                Some(shown) => reasons::tell(STATUS, vec![shown], false, context, counters).await,
+                None => analyse(STATUS, &[line.to_string()], context, counters).await,
+            },
             Err(error) => Err(error.into()),
         };
         failures.extend(told.err().map(|error| error.to_string()));
@@ -182,7 +199,13 @@ async fn not_looked(bucket: &str, look: &CouldNotLook, context: &Context) -> Por
 }
 
 /// Compares trails with what they were. Returns what failed.
-async fn compare(seen: &Seen, buckets: &Buckets, context: &Context, counters: &mut Counters) -> Vec<String> {
+async fn compare(
+    seen: &Seen,
+    buckets: &Buckets,
+    asks: bool,
+    context: &Context,
+    counters: &mut Counters,
+) -> Vec<String> {
     let detector = &context.detector;
     let (state, now) = (detector.state.as_ref(), detector.clock.now());
     let mut failures = Vec::new();
@@ -192,8 +215,18 @@ async fn compare(seen: &Seen, buckets: &Buckets, context: &Context, counters: &m
     };
     failures.extend(compared.errors.iter().cloned());
     counters.count("TrailChanges", compared.changes.len() as u64);
-    let lines: Vec<String> = compared.changes.iter().map(Change::to_line).collect();
-    match analyse("cloudtrail:DescribeTrails", &lines, context, counters).await {
+    let (mut lines, mut shown) = (Vec::new(), Vec::new());
+    for change in &compared.changes {
+        match Shown::of_change(change) {
+            Some(change) => shown.push(change),
+            None => lines.push(change.to_line()),
+        }
+    }
+    let told = match analyse(CONFIGURATION, &lines, context, counters).await {
+        Ok(()) => Box::pin(reasons::tell(CONFIGURATION, shown, asks, context, counters)).await,
+        Err(error) => Err(error),
+    };
+    match told {
         // What was found is safe.
         Ok(()) => failures.extend(compared.commit(state).await.err().map(|error| error.to_string())),
         Err(error) => failures.push(error.to_string()),
