@@ -16,6 +16,7 @@ use cloudvigil_lambda::Counters;
 use serde_json::Value;
 use tokio::time::Instant;
 
+use crate::aftermath::{self, Target};
 use crate::context::{Context, FUNCTION};
 use crate::{delivery, integrity, reasons, silence, sweep, trail_status, watched_services};
 
@@ -69,13 +70,13 @@ async fn dispatch(event: &Value, left: Duration, context: &Context, counters: &m
     if !report.matches.is_empty() {
         delivery::note(&event["detail"], context).await?;
     }
-    let changed_in = trail_status::changed_in(event);
-    if changed_in.is_some() && !report.matches.is_empty() {
+    let target = aftermath::target(&event["detail"]);
+    if matches!(target, Some(Target::Trails(_))) && !report.matches.is_empty() {
         reasons::foretell(&event["detail"], &mut report, context).await;
     }
     conclude(report, context, counters).await?;
-    if let Some(region) = changed_in {
-        Box::pin(trail_status::look_at_once(region, context, counters)).await;
+    if let Some(target) = target {
+        Box::pin(aftermath::look(target, context, counters)).await;
     }
     Ok(())
 }

@@ -2,6 +2,7 @@
 
 #[cfg(test)]
 mod account;
+mod aftermath;
 mod context;
 mod delivery;
 mod handler;

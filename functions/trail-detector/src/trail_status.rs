@@ -1,7 +1,7 @@
 //! The trails' state: one that does not log, or that records less than it did, is found although no event ever says so.
 //!
-//! Each poll looks at all trails. A call that tampers with a trail makes this look at the trails of its region at once, so
-//! that the finding about the call, which says who did it, is followed within seconds by one that says what was lost.
+//! Each poll looks at all trails; a call that tampers with one makes this look at the trails of its region at once, see
+//! [`crate::aftermath`].
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -28,17 +28,6 @@ const FIRST_SEEN: &str = "trail-detector#first-seen";
 const SCHEMA: u32 = 1;
 /// How long that is remembered after it was last seen.
 const LIFETIME: SignedDuration = SignedDuration::from_hours(100 * 24);
-/// Calls that change a trail in what [`snapshots`] compares.
-const CHANGING: [&str; 7] = [
-    "CreateTrail",
-    "DeleteTrail",
-    "PutEventSelectors",
-    "PutInsightSelectors",
-    "StartLogging",
-    "StopLogging",
-    "UpdateTrail",
-];
-
 /// What shows whether a trail logs, and what it is set to do.
 const STATUS: &str = "cloudtrail:GetTrailStatus";
 const CONFIGURATION: &str = "cloudtrail:DescribeTrails";
@@ -118,23 +107,20 @@ async fn region_lines(trail: &Trail, context: &Context) -> PortResult<Vec<String
     Ok(trail.regions_to_inventory(Some(since)).map(|line| line.to_string()).collect())
 }
 
-/// Whether an event of `EventBridge` tells of a call that has changed a trail, and where.
-pub fn changed_in(event: &Value) -> Option<&str> {
-    let detail = &event["detail"];
-    let is_change = detail["eventSource"] == "cloudtrail.amazonaws.com"
-        && detail["eventName"].as_str().is_some_and(|name| CHANGING.contains(&name))
-        && detail["errorCode"].is_null();
-    is_change.then(|| detail["awsRegion"].as_str()).flatten()
-}
-
-/// Looks at the trails of the region of a call that has changed one. What fails is logged and left to the next poll: the
-/// call itself has its finding already.
-pub async fn look_at_once(region: &str, context: &Context, counters: &mut Counters) {
+/// Looks at the trails of a region after a call that has changed one, and at their buckets if one of those was changed.
+/// Returns what failed.
+pub async fn look_at_once(region: &str, with_buckets: bool, context: &Context, counters: &mut Counters) -> Vec<String> {
     let mut seen = trails(&context.detector.clients, &[region.to_owned()]).await;
     // Of others only shadows show here.
     seen.trails.retain(|trail| trail.home_region == region);
     let mut failures: Vec<String> = seen.errors.iter().map(|(_, error)| error.to_string()).collect();
-    failures.extend(compare(&seen, &Buckets::new(), false, context, counters).await);
+    let mut of_trails = Buckets::new();
+    if with_buckets {
+        let (found, failed) = buckets(&seen.trails, context, counters).await;
+        of_trails = found;
+        failures.extend(failed);
+    }
+    failures.extend(compare(&seen, &of_trails, false, context, counters).await);
     for trail in seen.trails.iter().filter(|trail| trail.status.as_ref().is_ok_and(|status| !status.is_logging)) {
         let told = match own_line(trail, context).await {
             Ok(line) => match Shown::of_trail(&line, context.detector.clock.now()) {
@@ -145,10 +131,7 @@ pub async fn look_at_once(region: &str, context: &Context, counters: &mut Counte
         };
         failures.extend(told.err().map(|error| error.to_string()));
     }
-    counters.count("TrailLooksFailed", failures.len() as u64);
-    for failure in failures {
-        tracing::warn!(failure, "what a call took from a trail is left to the next poll");
-    }
+    failures
 }
 
 /// The buckets that trails deliver to, by name, as members of the trails' lines; and what failed. A bucket that may not be

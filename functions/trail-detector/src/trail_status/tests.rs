@@ -180,3 +180,27 @@ async fn what_keeps_log_files_safe_is_compared_and_what_may_not_be_looked_at_is_
     account.pass(1);
     assert!(account.titles().await.is_empty());
 }
+
+#[tokio::test]
+async fn a_call_that_changes_a_trails_bucket_is_followed_by_what_it_changed() {
+    let account = Account::new();
+    account.look().await;
+    let lifecycle = "<LifecycleConfiguration><Rule><Status>Enabled</Status><Filter><Prefix></Prefix></Filter>\
+                     <Expiration><Days>1</Days></Expiration></Rule></LifecycleConfiguration>";
+    account.set("/bucket/lifecycle", json!(lifecycle));
+    let call = |bucket: &str, id: &str| {
+        json!({"source": "aws.s3", "detail-type": "AWS API Call via CloudTrail", "detail": {
+            "eventVersion": "1.11", "eventID": id, "eventTime": "2026-03-01T10:00:00Z",
+            "eventSource": "s3.amazonaws.com", "eventName": "PutBucketLifecycle", "awsRegion": "eu-west-1",
+            "userIdentity": {"type": "IAMUser", "arn": "arn:aws:iam::111122223333:user/mallory"},
+            "requestParameters": {"bucketName": bucket}, "managementEvent": true,
+        }})
+    };
+    assert!(account.handle(call("other", "1")).await.is_empty());
+    let findings = account.handle(call("logs", "2")).await;
+    let [finding] = findings.as_slice() else { panic!("{findings:?}") };
+    assert_eq!(
+        finding.group["summary"].as_deref(),
+        Some("What lies in the bucket logs is deleted after 1 day instead of never")
+    );
+}
