@@ -289,8 +289,8 @@ fn narrowed(before: Option<&Known>, part: &Part, now: Timestamp) -> Option<Known
         (None, _) => return None,
     };
     let lost = format!("{}: without {}", part.lost, covered.missing_in(extent)?);
-    let known = before.loss.as_ref().filter(|loss| loss.lost == lost);
-    let since = known.map_or(now, |loss| loss.since);
+    let same = before.loss.as_ref().filter(|loss| loss.lost == lost);
+    let since = same.map_or(now, |loss| loss.since);
     if reminded(since, now).is_none() {
         return Some(Known { part: part.clone(), loss: None });
     }
