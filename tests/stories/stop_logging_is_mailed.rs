@@ -18,7 +18,6 @@ pub fn story(story: &Story) -> Result<()> {
 
     let start = Instant::now();
     mallory.cloudtrail("StopLogging", &json!({"Name": "cloudvigil-trail"}))?;
-    // That the trail no longer logs is mailed too, by another finding, and may come first.
     let mail = cloudvigil.mail(LIMIT, "StopLogging", |mail| mail.subject.contains("Trail logging stopped"))?;
     eprintln!("StopLogging was mailed after {:.1?}", start.elapsed());
 

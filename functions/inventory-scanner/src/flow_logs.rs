@@ -57,6 +57,7 @@ fn part(log: &Value, region: &str, recorded: &str) -> (String, Part) {
         undo: vec![create(log, region, recorded)],
         if_gone: None,
         relied_on: true,
+        extent: None,
     };
     let part = if text(log, "delivery_status") == Some("FAILED") {
         let id = text(log, "flow_log").unwrap_or_default();

@@ -16,8 +16,9 @@ use cloudvigil_lambda::Counters;
 use serde_json::Value;
 use tokio::time::Instant;
 
+use crate::aftermath::{self, Target};
 use crate::context::{Context, FUNCTION};
-use crate::{delivery, integrity, silence, sweep, trail_status, watched_services};
+use crate::{delivery, integrity, reasons, silence, sweep, trail_status, watched_services};
 
 /// What is kept of the invocation's time to settle what was read and to end in order.
 const RESERVE: Duration = Duration::from_secs(15);
@@ -61,7 +62,7 @@ async fn dispatch(event: &Value, left: Duration, context: &Context, counters: &m
     let bytes = event.to_string().into_bytes();
     let entry = Entry { key: None, time: None, bytes: &bytes };
     let source = came_by(event);
-    let report = pipeline(context).entries(&source, formats::by_name("cloudtrail"), std::iter::once(entry));
+    let mut report = pipeline(context).entries(&source, formats::by_name("cloudtrail"), std::iter::once(entry));
     // An event that the pipeline left in its envelope is none of CloudTrail's.
     if !event["detail"]["eventName"].is_string() {
         return Err(Failed::NoCloudTrailEvent);
@@ -69,9 +70,13 @@ async fn dispatch(event: &Value, left: Duration, context: &Context, counters: &m
     if !report.matches.is_empty() {
         delivery::note(&event["detail"], context).await?;
     }
+    let target = aftermath::target(&event["detail"]);
+    if matches!(target, Some(Target::Trails(_))) && !report.matches.is_empty() {
+        reasons::foretell(&event["detail"], &mut report, context).await;
+    }
     conclude(report, context, counters).await?;
-    if let Some(region) = trail_status::changed_in(event) {
-        Box::pin(trail_status::look_at_once(region, context, counters)).await;
+    if let Some(target) = target {
+        Box::pin(aftermath::look(target, context, counters)).await;
     }
     Ok(())
 }

@@ -1,10 +1,14 @@
 //! Watches the trails: `CloudTrail` events as they come, and on a schedule the event history and the trails' status.
 
+#[cfg(test)]
+mod account;
+mod aftermath;
 mod context;
 mod delivery;
 mod handler;
 mod integrity;
 mod lease;
+mod reasons;
 mod silence;
 #[cfg(test)]
 mod stage;

@@ -1,7 +1,7 @@
 //! The trails' state: one that does not log, or that records less than it did, is found although no event ever says so.
 //!
-//! Each poll looks at all trails. A call that tampers with a trail makes this look at the trails of its region at once, so
-//! that the finding about the call, which says who did it, is followed within seconds by one that says what was lost.
+//! Each poll looks at all trails; a call that tampers with one makes this look at the trails of its region at once, see
+//! [`crate::aftermath`].
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,7 +11,7 @@ use cloudvigil_core::formats;
 use cloudvigil_core::pipeline::Entry;
 use cloudvigil_core::ports::{Failure, PortResult};
 use cloudvigil_lambda::Counters;
-use cloudvigil_trail::changes::{Change, explain_stopped};
+use cloudvigil_trail::changes::explain_stopped;
 use cloudvigil_trail::gaps::gaps;
 use cloudvigil_trail::snapshots;
 use cloudvigil_trail::state::TrailState;
@@ -21,22 +21,16 @@ use serde_json::{Value, json};
 
 use crate::context::Context;
 use crate::handler::{Failed, conclude};
+use crate::reasons::{self, Shown};
 
 /// The state's partition of when something was first seen as it is, where AWS does not say; the sort key is its ARN.
 const FIRST_SEEN: &str = "trail-detector#first-seen";
 const SCHEMA: u32 = 1;
 /// How long that is remembered after it was last seen.
 const LIFETIME: SignedDuration = SignedDuration::from_hours(100 * 24);
-/// Calls that change a trail in what [`snapshots`] compares.
-const CHANGING: [&str; 7] = [
-    "CreateTrail",
-    "DeleteTrail",
-    "PutEventSelectors",
-    "PutInsightSelectors",
-    "StartLogging",
-    "StopLogging",
-    "UpdateTrail",
-];
+/// What shows whether a trail logs, and what it is set to do.
+const STATUS: &str = "cloudtrail:GetTrailStatus";
+const CONFIGURATION: &str = "cloudtrail:DescribeTrails";
 
 /// Buckets by name, as trails' lines have them.
 type Buckets = BTreeMap<String, Value>;
@@ -56,14 +50,20 @@ pub async fn check(seen: &Seen, everywhere: bool, context: &Context, counters: &
     counters.count("RegionsNotLooked", seen.errors.len() as u64);
     let (buckets, failed) = buckets(&seen.trails, context, counters).await;
     failures.extend(failed);
-    failures.extend(compare(seen, &buckets, context, counters).await);
-    let mut lines = Vec::new();
+    failures.extend(compare(seen, &buckets, true, context, counters).await);
+    let (mut lines, mut stopped) = (Vec::new(), Vec::new());
     for trail in &seen.trails {
         let hidden = failed_looks(trail).filter(|look| trail.is_foreseen(look)).count();
         counters.count("TrailLooksRefused", hidden as u64);
         failures.extend(unforeseen(trail).map(|(region, look)| format!("{} in {region}: {look}", trail.arn)));
         match (own_line(trail, context).await, region_lines(trail, context).await) {
-            (Ok(own), Ok(regions)) => lines.extend(std::iter::once(own).chain(regions)),
+            (Ok(own), Ok(regions)) => {
+                match Shown::of_trail(&own, context.detector.clock.now()) {
+                    Some(shown) => stopped.push(shown),
+                    None => lines.push(own.to_string()),
+                }
+                lines.extend(regions);
+            }
             (Err(error), _) | (_, Err(error)) => failures.push(error.to_string()),
         }
     }
@@ -75,21 +75,24 @@ pub async fn check(seen: &Seen, everywhere: bool, context: &Context, counters: &
             Err(error) => failures.push(error.to_string()),
         }
     }
-    if let Err(error) = analyse("cloudtrail:GetTrailStatus", &lines, context, counters).await {
-        failures.push(error.to_string());
+    for told in [
+        analyse(STATUS, &lines, context, counters).await,
+        Box::pin(reasons::tell(STATUS, stopped, true, context, counters)).await,
+    ] {
+        failures.extend(told.err().map(|error| error.to_string()));
     }
     failures
 }
 
 /// A trail's own line.
-async fn own_line(trail: &Trail, context: &Context) -> PortResult<String> {
+async fn own_line(trail: &Trail, context: &Context) -> PortResult<Value> {
     let since = since(trail, context).await?;
     let dead = |status: &TrailStatus| !status.is_logging || status.latest_delivery_error.is_some();
     let is_dead = trail.status.as_ref().is_ok_and(dead);
     let since = if is_dead { daily(since, context.detector.clock.now()) } else { since };
     let mut line = trail.to_inventory(Some(since));
     explain_stopped(&mut line);
-    Ok(line.to_string())
+    Ok(line)
 }
 
 /// What other regions say of a trail.
@@ -104,34 +107,31 @@ async fn region_lines(trail: &Trail, context: &Context) -> PortResult<Vec<String
     Ok(trail.regions_to_inventory(Some(since)).map(|line| line.to_string()).collect())
 }
 
-/// Whether an event of `EventBridge` tells of a call that has changed a trail, and where.
-pub fn changed_in(event: &Value) -> Option<&str> {
-    let detail = &event["detail"];
-    let is_change = detail["eventSource"] == "cloudtrail.amazonaws.com"
-        && detail["eventName"].as_str().is_some_and(|name| CHANGING.contains(&name))
-        && detail["errorCode"].is_null();
-    is_change.then(|| detail["awsRegion"].as_str()).flatten()
-}
-
-/// Looks at the trails of the region of a call that has changed one. What fails is logged and left to the next poll: the
-/// call itself has its finding already.
-pub async fn look_at_once(region: &str, context: &Context, counters: &mut Counters) {
+/// Looks at the trails of a region after a call that has changed one, and at their buckets if one of those was changed.
+/// Returns what failed.
+pub async fn look_at_once(region: &str, with_buckets: bool, context: &Context, counters: &mut Counters) -> Vec<String> {
     let mut seen = trails(&context.detector.clients, &[region.to_owned()]).await;
     // Of others only shadows show here.
     seen.trails.retain(|trail| trail.home_region == region);
     let mut failures: Vec<String> = seen.errors.iter().map(|(_, error)| error.to_string()).collect();
-    failures.extend(compare(&seen, &Buckets::new(), context, counters).await);
+    let mut of_trails = Buckets::new();
+    if with_buckets {
+        let (found, failed) = buckets(&seen.trails, context, counters).await;
+        of_trails = found;
+        failures.extend(failed);
+    }
+    failures.extend(compare(&seen, &of_trails, false, context, counters).await);
     for trail in seen.trails.iter().filter(|trail| trail.status.as_ref().is_ok_and(|status| !status.is_logging)) {
         let told = match own_line(trail, context).await {
-            Ok(line) => analyse("cloudtrail:GetTrailStatus", &[line], context, counters).await,
+            Ok(line) => match Shown::of_trail(&line, context.detector.clock.now()) {
+                Some(shown) => reasons::tell(STATUS, vec![shown], false, context, counters).await,
+                None => analyse(STATUS, &[line.to_string()], context, counters).await,
+            },
             Err(error) => Err(error.into()),
         };
         failures.extend(told.err().map(|error| error.to_string()));
     }
-    counters.count("TrailLooksFailed", failures.len() as u64);
-    for failure in failures {
-        tracing::warn!(failure, "what a call took from a trail is left to the next poll");
-    }
+    failures
 }
 
 /// The buckets that trails deliver to, by name, as members of the trails' lines; and what failed. A bucket that may not be
@@ -182,7 +182,13 @@ async fn not_looked(bucket: &str, look: &CouldNotLook, context: &Context) -> Por
 }
 
 /// Compares trails with what they were. Returns what failed.
-async fn compare(seen: &Seen, buckets: &Buckets, context: &Context, counters: &mut Counters) -> Vec<String> {
+async fn compare(
+    seen: &Seen,
+    buckets: &Buckets,
+    asks: bool,
+    context: &Context,
+    counters: &mut Counters,
+) -> Vec<String> {
     let detector = &context.detector;
     let (state, now) = (detector.state.as_ref(), detector.clock.now());
     let mut failures = Vec::new();
@@ -192,8 +198,18 @@ async fn compare(seen: &Seen, buckets: &Buckets, context: &Context, counters: &m
     };
     failures.extend(compared.errors.iter().cloned());
     counters.count("TrailChanges", compared.changes.len() as u64);
-    let lines: Vec<String> = compared.changes.iter().map(Change::to_line).collect();
-    match analyse("cloudtrail:DescribeTrails", &lines, context, counters).await {
+    let (mut lines, mut shown) = (Vec::new(), Vec::new());
+    for change in &compared.changes {
+        match Shown::of_change(change) {
+            Some(change) => shown.push(change),
+            None => lines.push(change.to_line()),
+        }
+    }
+    let told = match analyse(CONFIGURATION, &lines, context, counters).await {
+        Ok(()) => Box::pin(reasons::tell(CONFIGURATION, shown, asks, context, counters)).await,
+        Err(error) => Err(error),
+    };
+    match told {
         // What was found is safe.
         Ok(()) => failures.extend(compared.commit(state).await.err().map(|error| error.to_string())),
         Err(error) => failures.push(error.to_string()),

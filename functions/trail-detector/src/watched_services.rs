@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use cloudvigil_aws::trails::Trail;
 use cloudvigil_controls::control::region_key;
-use cloudvigil_controls::look::{Failed, Looked, look};
+use cloudvigil_controls::look::{Failed, Looked, look, look_at, look_at_keys_of};
 use cloudvigil_controls::snapshots;
 use cloudvigil_core::ports::PortResult;
 use cloudvigil_lambda::Counters;
@@ -24,13 +24,35 @@ const UNREACHABLE: &str = "no connection";
 
 /// Looks at the controls of the regions, and tells what has become of them. Returns what failed; the rest was done.
 pub async fn check(trails: &[Trail], regions: &[String], context: &Context, counters: &mut Counters) -> Vec<String> {
+    let look =
+        async |account: &str| look(&context.detector.clients, account, regions, trails, context.control_interval).await;
+    tell(look, context, counters).await
+}
+
+/// Looks at one service's control in a region, after a call that has changed it. Returns what failed.
+pub async fn look_at_once(service: &str, region: &str, context: &Context, counters: &mut Counters) -> Vec<String> {
+    let look = async |account: &str| {
+        look_at(&context.detector.clients, account, service, region, context.control_interval).await
+    };
+    tell(look, context, counters).await
+}
+
+/// Looks at the keys of trails, after a call that has changed one. Returns what failed.
+pub async fn look_at_keys(trails: &[Trail], context: &Context, counters: &mut Counters) -> Vec<String> {
+    let look = async |account: &str| {
+        look_at_keys_of(&context.detector.clients, account, trails, context.control_interval).await
+    };
+    tell(look, context, counters).await
+}
+
+/// Tells what has become of the controls that a look at an account sees.
+async fn tell(look: impl AsyncFnOnce(&str) -> Looked, context: &Context, counters: &mut Counters) -> Vec<String> {
     let detector = &context.detector;
     let account = match detector.clients.account_id().await {
         Ok(account) => account,
         Err(error) => return vec![error.to_string()],
     };
-    let Looked { controls, failed } =
-        look(&detector.clients, &account, regions, trails, context.control_interval).await;
+    let Looked { controls, failed } = look(&account).await;
     let (state, now) = (detector.state.as_ref(), detector.clock.now());
     let compared = match snapshots::compare(&controls, snapshots::CONTROLS, state, now).await {
         Ok(compared) => compared,

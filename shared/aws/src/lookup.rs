@@ -208,6 +208,21 @@ fn is_throttling(code: &str) -> bool {
     ["Throttl", "TooManyRequests", "RequestLimitExceeded"].iter().any(|word| code.contains(word))
 }
 
+/// The newest events of what `query` means, from `from` to `to` (whole seconds, both included): no more than a page.
+/// `client` belongs to the region whose history is read.
+pub async fn newest(
+    client: &Client,
+    query: &LookupQuery,
+    (from, to): (Timestamp, Timestamp),
+    pace: &Pace,
+) -> Result<Vec<LookupEvent>, Stopped> {
+    match page(client, query, (from, to), None, pace, &mut Tally::default()).await {
+        Ok(read) => Ok(read.events),
+        Err(NoPage::Stopped(stopped)) => Err(stopped),
+        Err(NoPage::TokenRefused(error)) => Err(Stopped::Failed(error)),
+    }
+}
+
 /// One page of an answer.
 struct Page {
     events: Vec<LookupEvent>,

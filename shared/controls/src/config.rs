@@ -3,9 +3,12 @@
 //!
 //! Recorders that other services have made for themselves are not asked for: nobody but they can change them.
 
+use std::collections::BTreeSet;
+
 use aws_sdk_config::Client;
 use aws_sdk_config::types::{
     ConfigurationRecorder, ConfigurationRecorderStatus, DeliveryChannel, RecorderStatus, RecordingStrategyType,
+    ResourceType,
 };
 use cloudvigil_aws::trails::CouldNotLook;
 use cloudvigil_trail::gaps::partition;
@@ -13,6 +16,7 @@ use cloudvigil_trail::undo::quoted;
 use serde_json::{Map, Value, json};
 
 use crate::control::{Condition, Control, Part};
+use crate::extent::Extent;
 use crate::look::Place;
 
 /// Its prefix in ARNs.
@@ -75,6 +79,7 @@ fn with_recorder(
         undo,
         if_gone: None,
         relied_on: false,
+        extent: None,
     };
     // Without a status nothing is known of it.
     if let Some(status) = status {
@@ -90,29 +95,38 @@ fn with_recorder(
         };
         control = control.with(RECORDER, seen);
     }
-    if !records_every_type(recorder) {
-        return control.without(TYPES);
-    }
     let types = Part {
         kind: TYPES.to_owned(),
         condition: Condition::Working,
-        lost: format!("Config no longer records every type of resource in {region}"),
-        again: format!("Config records every type of resource in {region} again"),
+        lost: format!("Config records fewer types of resource in {region} than it did"),
+        again: format!("Config records all types of resource in {region} again that it did"),
         undo: vec![put],
         if_gone: None,
         relied_on: false,
+        extent: Some(recorded_types(recorder)),
     };
     control.with(TYPES, types)
 }
 
-fn records_every_type(recorder: &ConfigurationRecorder) -> bool {
-    let group = recorder.recording_group.as_ref();
-    let strategy = group.and_then(|group| group.recording_strategy.as_ref()?.use_only.as_ref());
-    match strategy {
-        Some(strategy) => *strategy == RecordingStrategyType::AllSupportedResourceTypes,
-        // Unless it says otherwise, a recorder records them all.
-        None => group.is_none_or(|group| group.all_supported),
+/// Which types a recorder records
+/// (<https://docs.aws.amazon.com/config/latest/APIReference/API_RecordingGroup.html>).
+fn recorded_types(recorder: &ConfigurationRecorder) -> Extent {
+    // Unless it says otherwise, a recorder records them all.
+    let Some(group) = &recorder.recording_group else { return Extent::All };
+    let included = Extent::Only(names(group.resource_types()));
+    let excluded = group.exclusion_by_resource_types().map(|excluded| names(excluded.resource_types()));
+    match group.recording_strategy().and_then(|strategy| strategy.use_only()) {
+        Some(RecordingStrategyType::AllSupportedResourceTypes) => Extent::All,
+        Some(RecordingStrategyType::ExclusionByResourceTypes) => Extent::Except(excluded.unwrap_or_default()),
+        Some(RecordingStrategyType::InclusionByResourceTypes) => included,
+        // A group of before there were strategies.
+        _ if group.all_supported => Extent::All,
+        _ => included,
     }
+}
+
+fn names(types: &[ResourceType]) -> BTreeSet<String> {
+    types.iter().map(|one| one.as_str().to_owned()).collect()
 }
 
 /// The command that makes a recorder what this one is.
@@ -128,17 +142,14 @@ fn put(name: &str, recorder: &ConfigurationRecorder, region: &str) -> String {
         quoted(&Value::Object(given).to_string())
     );
     if let Some(group) = &recorder.recording_group {
-        let types = |types: &[aws_sdk_config::types::ResourceType]| -> Vec<String> {
-            types.iter().map(|one| one.as_str().to_owned()).collect()
-        };
         let mut given = json!({
             "allSupported": group.all_supported, "includeGlobalResourceTypes": group.include_global_resource_types,
         });
         if !group.resource_types().is_empty() {
-            given["resourceTypes"] = types(group.resource_types()).into();
+            given["resourceTypes"] = json!(names(group.resource_types()));
         }
         if let Some(excluded) = group.exclusion_by_resource_types().filter(|one| !one.resource_types().is_empty()) {
-            given["exclusionByResourceTypes"] = json!({"resourceTypes": types(excluded.resource_types())});
+            given["exclusionByResourceTypes"] = json!({"resourceTypes": names(excluded.resource_types())});
         }
         if let Some(strategy) = group.recording_strategy().and_then(|strategy| strategy.use_only()) {
             given["recordingStrategy"] = json!({"useOnly": strategy.as_str()});
@@ -175,5 +186,6 @@ fn channel_part(channel: &DeliveryChannel, region: &str) -> Part {
         )],
         if_gone: None,
         relied_on: false,
+        extent: None,
     }
 }

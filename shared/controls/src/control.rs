@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::extent::Extent;
+
 /// How a part of a control is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -16,6 +18,8 @@ pub enum Condition {
     Stopped,
     /// It is switched on, and its last delivery failed.
     Failing,
+    /// It does less than it did.
+    Narrowed,
     /// It can be used by nobody.
     Unusable,
     /// It is to be deleted, and can be used by nobody until then.
@@ -44,6 +48,9 @@ pub struct Part {
     /// has to have worked once.
     #[serde(default)]
     pub relied_on: bool,
+    /// How much it covers, where that can be more or less. One that covers less than it did has lost that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub extent: Option<Extent>,
 }
 
 /// What a look says of a part.
@@ -72,6 +79,8 @@ pub struct Control {
     pub parts: BTreeMap<String, Seen>,
     /// Whether parts that are not named are gone.
     pub is_complete: bool,
+    /// The kind of which all parts are named, if not all are: others of it are gone.
+    pub complete_kind: Option<&'static str>,
 }
 
 impl Control {
@@ -85,6 +94,7 @@ impl Control {
             region: region.to_owned(),
             parts: BTreeMap::new(),
             is_complete: false,
+            complete_kind: None,
         }
     }
 

@@ -59,6 +59,7 @@ pub async fn look(client: &Client, place: &Place) -> Result<Control, CouldNotLoo
         undo: vec![undo],
         if_gone: None,
         relied_on: false,
+        extent: None,
     };
     if !is_enabled {
         // What its features would do is not known.
@@ -78,6 +79,7 @@ pub async fn look(client: &Client, place: &Place) -> Result<Control, CouldNotLoo
             undo: vec![format!("{update} --features {}", quoted(&json!([given]).to_string()))],
             if_gone: None,
             relied_on: false,
+            extent: None,
         };
         control = control.with(format!("feature {name}"), part);
     }

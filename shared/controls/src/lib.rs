@@ -7,11 +7,12 @@
 //! | need | module |
 //! | --- | --- |
 //! | a control as it was seen | [`control`] |
+//! | how much a part of it covers | [`extent`] |
 //! | the controls as they were seen last, and what became of them, as lines that rules judge | [`snapshots`] |
 //! | every control that a region has | [`look`] |
 //! | `GuardDuty`'s detector and its features | [`guardduty`] |
 //! | Config's recorder and its delivery channel | [`config`] |
-//! | Security Hub | [`security_hub`] |
+//! | Security Hub and its standards | [`security_hub`] |
 //! | the keys that trails encrypt log files with | [`keys`] |
 //!
 //! Flow logs are a control too; the inventory-scanner collects them. The SDKs of these services are big, and the command
@@ -21,6 +22,7 @@
 
 pub mod config;
 pub mod control;
+pub mod extent;
 pub mod guardduty;
 pub mod keys;
 pub mod look;

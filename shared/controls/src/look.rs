@@ -15,6 +15,8 @@ use crate::{config, guardduty, keys, security_hub};
 
 /// How many regions are asked at once.
 const CONCURRENCY: usize = 4;
+/// What a region is asked for, in this order.
+const SERVICES: [&str; 3] = [guardduty::SERVICE, config::SERVICE, security_hub::SERVICE];
 
 /// Where to look.
 #[derive(Debug, Clone)]
@@ -73,27 +75,56 @@ pub async fn look(
         .collect::<Vec<_>>()
         .await;
     let mut looked = Looked::default();
-    for (controls, failed) in of_regions.into_iter().chain([Box::pin(keys::look(clients, trails, &place)).await]) {
+    let of_keys = Box::pin(look_at_keys_of(clients, account, trails, interval)).await;
+    for Looked { controls, failed } in of_regions.into_iter().chain([of_keys]) {
         looked.controls.extend(controls);
         looked.failed.extend(failed);
     }
     looked
 }
 
-async fn look_in(clients: &Clients, place: &Place) -> (Vec<Control>, Vec<Failed>) {
-    let config = clients.config_in(&place.region).await;
-    let (mut controls, mut failed) = (Vec::new(), Vec::new());
-    for (service, looked) in [
-        (guardduty::SERVICE, Box::pin(guardduty::look(&aws_sdk_guardduty::Client::new(&config), place)).await),
-        (config::SERVICE, Box::pin(config::look(&aws_sdk_config::Client::new(&config), place)).await),
-        (security_hub::SERVICE, Box::pin(security_hub::look(&aws_sdk_securityhub::Client::new(&config), place)).await),
-    ] {
+/// Looks at one service's control in a region, by the service's prefix in ARNs.
+pub async fn look_at(clients: &Clients, account: &str, service: &str, region: &str, interval: Duration) -> Looked {
+    let place = Place { account: account.to_owned(), region: region.to_owned(), interval };
+    let Some(service) = SERVICES.into_iter().find(|one| *one == service) else { return Looked::default() };
+    let mut looked = Looked::default();
+    looked.add(service, &place, look_at_service(clients, service, &place).await);
+    looked
+}
+
+/// Looks at the keys of trails.
+pub async fn look_at_keys_of(clients: &Clients, account: &str, trails: &[Trail], interval: Duration) -> Looked {
+    let place = |region: &str| Place { account: account.to_owned(), region: region.to_owned(), interval };
+    let (controls, failed) = keys::look(clients, trails, &place).await;
+    Looked { controls, failed }
+}
+
+impl Looked {
+    fn add(&mut self, service: &'static str, place: &Place, looked: Result<Control, CouldNotLook>) {
         match looked {
-            Ok(control) => controls.push(control),
-            Err(look) => failed.push(Failed { service, region: place.region.clone(), look, is_foreseen: false }),
+            Ok(control) => self.controls.push(control),
+            Err(look) => {
+                self.failed.push(Failed { service, region: place.region.clone(), look, is_foreseen: false });
+            }
         }
     }
-    (controls, failed)
+}
+
+async fn look_in(clients: &Clients, place: &Place) -> Looked {
+    let mut looked = Looked::default();
+    for service in SERVICES {
+        looked.add(service, place, look_at_service(clients, service, place).await);
+    }
+    looked
+}
+
+async fn look_at_service(clients: &Clients, service: &str, place: &Place) -> Result<Control, CouldNotLook> {
+    let config = &clients.config_in(&place.region).await;
+    match service {
+        guardduty::SERVICE => Box::pin(guardduty::look(&aws_sdk_guardduty::Client::new(config), place)).await,
+        config::SERVICE => Box::pin(config::look(&aws_sdk_config::Client::new(config), place)).await,
+        _ => Box::pin(security_hub::look(&aws_sdk_securityhub::Client::new(config), place)).await,
+    }
 }
 
 #[cfg(test)]

@@ -21,6 +21,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::control::{Condition, Control, Part, Seen};
+use crate::extent::Extent;
 
 /// The state's partition of the controls of regions, and of keys; the sort key is the control's.
 pub const CONTROLS: &str = "control#snapshot";
@@ -232,13 +233,16 @@ struct Looked {
 
 fn look(control: &Control, mut known: BTreeMap<String, Known>, now: Timestamp) -> Looked {
     let mut found = Looked { parts: BTreeMap::new(), named: BTreeSet::new(), lost: 0, returned: Vec::new() };
-    let unnamed: Vec<String> = known.keys().filter(|name| !control.parts.contains_key(*name)).cloned().collect();
-    let gone = unnamed.into_iter().filter(|_| control.is_complete).map(|name| (name, &Seen::Gone));
+    let is_named = |known: &Known| control.is_complete || control.complete_kind == Some(known.part.kind.as_str());
+    let unnamed = known.iter().filter(|(name, known)| is_named(known) && !control.parts.contains_key(*name));
+    let unnamed: Vec<String> = unnamed.map(|(name, _)| name.clone()).collect();
+    let gone = unnamed.into_iter().map(|name| (name, &Seen::Gone));
     let named = control.parts.iter().map(|(name, seen)| (name.clone(), seen));
     for (name, seen) in named.chain(gone.collect::<Vec<_>>()) {
         let before = known.remove(&name);
         let had = before.as_ref().and_then(|before| before.loss.clone());
         let after = match seen {
+            Seen::There(part) if let Some(narrowed) = narrowed(before.as_ref(), part, now) => Some(narrowed),
             Seen::There(part) if part.condition == Condition::Working => {
                 found.returned.extend(had.is_some().then(|| part.again.clone()));
                 Some(Known { part: part.clone(), loss: None })
@@ -272,6 +276,27 @@ fn broken(before: Option<Known>, part: &Part, now: Timestamp) -> Known {
         }
         Some(_) => Known { part: part.clone(), loss: None },
     }
+}
+
+/// A part that works, and covers less than it did. It has to cover that again, and what it covers now, to have lost
+/// nothing; after a month in which it was told each day, it was meant so.
+fn narrowed(before: Option<&Known>, part: &Part, now: Timestamp) -> Option<Known> {
+    let (before, extent) = (before?, part.extent.as_ref().filter(|_| part.condition == Condition::Working)?);
+    let covered = match (&before.part.extent, before.part.condition) {
+        (Some(covered), _) => covered,
+        // As it was kept when only what covers everything was a part that works.
+        (None, Condition::Working) => &Extent::All,
+        (None, _) => return None,
+    };
+    let words = format!("{}: without {}", part.lost, covered.missing_in(extent)?);
+    let same = before.loss.as_ref().filter(|loss| loss.lost == words);
+    let since = same.map_or(now, |loss| loss.since);
+    if reminded(since, now).is_none() {
+        return Some(Known { part: part.clone(), loss: None });
+    }
+    let loss = Loss { since, condition: Condition::Narrowed, lost: words, undo: before.part.undo.clone() };
+    let part = Part { extent: Some(covered.or(extent)), ..before.part.clone() };
+    Some(Known { part, loss: Some(loss) })
 }
 
 /// A part that was there; `None` if it never worked, for then nothing is lost.

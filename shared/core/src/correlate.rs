@@ -11,6 +11,7 @@
 
 mod contribution;
 mod contributions;
+mod corroboration;
 mod fold;
 mod held;
 mod packed;
@@ -21,6 +22,7 @@ mod windows;
 pub(crate) use contribution::{Contribution, RecordKey, hash_of};
 pub(crate) use contributions::{BorrowedGroup, MAX_PARTITIONS, is_failed_call};
 pub use contributions::{Contributions, Partition, StoredContributions};
+pub use corroboration::Corroboration;
 pub(crate) use fold::MAX_RESOURCES;
 pub use fold::finding_in;
 pub use held::Held;

@@ -238,6 +238,11 @@ impl Catalogue {
         self.by_id.get(id).map(|number| &self.rules[*number])
     }
 
+    /// A rule's number, by its id.
+    pub fn number_of(&self, id: &str) -> Option<usize> {
+        self.by_id.get(id).copied()
+    }
+
     /// The correlations that count a rule's matches.
     pub fn uses(&self, number: usize) -> &[Use] {
         &self.uses[number]

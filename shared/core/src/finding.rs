@@ -160,6 +160,13 @@ pub struct Finding {
 }
 
 impl Finding {
+    /// Whether it tells of tampering that was only attempted, as its title says.
+    pub fn is_attempt(&self) -> bool {
+        self.title
+            .rsplit_once(" (")
+            .is_some_and(|(_, said)| said.trim_end_matches(')').split(", ").any(|word| word == "failed"))
+    }
+
     /// What tells it from other findings of its rule beyond who, from where and on what: an alert's signature, an
     /// exception's name.
     pub fn particulars(&self) -> impl Iterator<Item = &str> {

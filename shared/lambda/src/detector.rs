@@ -6,15 +6,16 @@ use std::sync::{Arc, OnceLock};
 
 use cloudvigil_aws::{Clients, S3Objects};
 use cloudvigil_core::config::is_role_arn;
-use cloudvigil_core::correlate::{Closing, Partition, SettleError, Settler};
+use cloudvigil_core::correlate::{Closing, Corroboration, Partition, SettleError, Settler};
 use cloudvigil_core::detect::{Catalogue, Problem, Rule};
 use cloudvigil_core::enrich::OwnResources;
+use cloudvigil_core::finding::Finding;
 use cloudvigil_core::pipeline::{Damage, Options, Pipeline, Report};
 use cloudvigil_core::ports::{Clock, FindingSink, StateStore, SystemClock};
 use cloudvigil_core::suppression::{Suppressing, Suppressions};
 
 use crate::configuration::{Configuration, News, PROBLEMS};
-use crate::{Counters, DynamoState, Environment, EnvironmentError, SnsFindings, clients};
+use crate::{Counters, DynamoState, Environment, EnvironmentError, SnsFindings, clients, trail_calls};
 
 /// The ports, the rules and the configuration of a function that makes findings. Making it asks nothing of AWS and
 /// compiles nothing: that waits for the first event.
@@ -206,7 +207,23 @@ impl Detector {
             refused,
             ..Counters::default()
         };
-        Ok((self.settler().put(&object, contributions).await?, damage))
+        let calls = trail_calls::findings_of(&contributions, self.catalogue());
+        let (settler, state) = (self.settler(), self.state.as_ref());
+        let noted = async { Ok(trail_calls::note(calls, state, self.clock.now()).await?) };
+        let (touched, ()) = futures::try_join!(settler.put(&object, contributions), noted)?;
+        Ok((touched, damage))
+    }
+
+    /// Adds what bears a finding out that people were told of. Nobody is told again.
+    pub async fn corroborate(
+        &self,
+        finding: &Finding,
+        corroboration: Corroboration<'_>,
+        counters: &mut Counters,
+    ) -> Result<(), SettleError> {
+        let Some((object, contributions)) = corroboration.of(finding, self.catalogue()) else { return Ok(()) };
+        let touched = self.settler().put(&object, contributions).await?;
+        self.settle(&touched, counters).await
     }
 
     /// Publishes what moved in the partitions, or because time has passed, and counts it.

@@ -11,6 +11,7 @@
 //! | what every function that makes findings works with | [`detector`] |
 //! | a function's environment, read once | [`environment`] |
 //! | diagnostics of a function | [`telemetry`] |
+//! | calls that change a trail, noted for its state's sake | [`trail_calls`] |
 //!
 //! It is apart from [`cloudvigil_aws`] because the command line has none of these needs, and their three SDKs take
 //! longer to build than all of the command line's own code.
@@ -26,6 +27,7 @@ pub mod mail;
 pub mod metrics;
 pub mod state;
 pub mod telemetry;
+pub mod trail_calls;
 
 pub use configuration::Configuration;
 pub use detector::Detector;

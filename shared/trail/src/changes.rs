@@ -9,7 +9,7 @@
 //! | `returned` | it is there again, or logs again |
 //!
 //! That a trail does not log is no change but a state, told for as long as it lasts: see [`crate::state`] and the line of
-//! the type `trail`. `lost` and `gained` are lists of sentences, `summary` is the first of them in one, `undo` the commands that
+//! the type `trail`. `stopped` is what a call says beforehand, see [`crate::calls`]; no rule judges it. `lost` and `gained` are lists of sentences, `summary` is the first of them in one, `undo` the commands that
 //! bring back what was lost; `before` and `after` hold the fields that differ. The line's fields stand in this order, so
 //! that evidence that is cut keeps what a reader needs.
 
@@ -43,6 +43,8 @@ pub enum Kind {
     Gone,
     /// It is there again, or logs again.
     Returned,
+    /// It is switched off by a call.
+    Stopped,
 }
 
 /// A change, which serialises to its inventory line.
@@ -101,6 +103,11 @@ impl Change {
     /// The trail's name.
     pub fn trail(&self) -> &str {
         &self.trail
+    }
+
+    /// The trail's home region.
+    pub fn region(&self) -> &str {
+        &self.region
     }
 
     /// The inventory line.
@@ -168,6 +175,13 @@ pub fn gone(before: &TrailState, now: Timestamp) -> Change {
 pub fn returned(after: &TrailState, now: Timestamp) -> Change {
     let gained = vec![format!("The trail {} is there again", after.name)];
     Change { gained, ..Change::new(after, Kind::Returned, now) }.summed_up()
+}
+
+/// A trail as it was `before` a call that switches it off.
+pub(crate) fn stopped(before: &TrailState, now: Timestamp) -> Change {
+    // One that was off recorded nothing.
+    let lost = if before.is_logging == Some(false) { Vec::new() } else { unrecorded(before) };
+    Change { lost, undo: vec![start(before)], ..Change::new(before, Kind::Stopped, now) }.summed_up()
 }
 
 fn logs_again(before: &TrailState, after: &TrailState, now: Timestamp) -> Change {

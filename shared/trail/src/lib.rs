@@ -11,6 +11,7 @@
 //! | what to run to have it as it was | [`undo`] |
 //! | what became of it, as lines that rules judge | [`changes`] |
 //! | the trails as they were seen last | [`snapshots`] |
+//! | what a call takes from one of them | [`calls`] |
 //! | what all trails together leave out | [`gaps`] |
 //!
 //! **Digests.** Every hour `CloudTrail` writes a digest file for each trail and region: the hashes of the log files that
@@ -35,6 +36,7 @@
 #![warn(missing_docs)]
 
 pub mod bucket;
+pub mod calls;
 pub mod chain;
 pub mod changes;
 mod content;

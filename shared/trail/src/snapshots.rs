@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use cloudvigil_core::ports::{PortResult, StateStore};
+use cloudvigil_core::ports::{Item, PortResult, StateStore};
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
@@ -40,6 +40,13 @@ pub struct Compared {
     /// Snapshots that could not be read: these trails are taken as new.
     pub errors: Vec<String>,
     writes: Vec<(Snapshot, Option<u64>)>,
+}
+
+/// The trails that were there when they were last looked at. A snapshot that cannot be read is none: see [`compare`].
+pub async fn known(state: &dyn StateStore) -> PortResult<Vec<TrailState>> {
+    let read = |item: Item| serde_json::from_slice::<Snapshot>(&item.body).ok();
+    let snapshots = state.query(SNAPSHOTS).await?.into_iter().filter_map(|(_, item)| read(item));
+    Ok(snapshots.filter(|one| one.schema == SCHEMA && !one.gone).map(|one| one.trail).collect())
 }
 
 /// Compares the trails that were `seen` with their snapshots. A trail that was not seen is gone if its home region is

@@ -147,6 +147,7 @@ pub const EXPLAINED: &[Explained] = &[
     explained("TrailDetectorRole", "guardduty:ListDetectors", NO_SERVICE, &[]),
     explained("TrailDetectorRole", "kms:DescribeKey", "the story's trail encrypts with no key of KMS", &[]),
     explained("TrailDetectorRole", "securityhub:DescribeHub", NO_SERVICE, &[]),
+    explained("TrailDetectorRole", "securityhub:GetEnabledStandards", NO_SERVICE, &[]),
     explained("TrailDetectorRole", "logs:CreateLogStream", LOG, &["TrailDetectorErrorsAlarm"]),
     explained("TrailDetectorRole", "logs:PutLogEvents", LOG, &["TrailDetectorErrorsAlarm"]),
     explained("TrailDetectorRole", "sqs:SendMessage", DESTINATION, &["TrailDetectorErrorsAlarm"]),

@@ -1,23 +1,8 @@
-use std::sync::{Arc, Mutex};
-
-use cloudvigil_aws::Clients;
 use cloudvigil_aws::trails::TrailStatus;
-use cloudvigil_core::finding::Finding;
-use cloudvigil_core::ports::Clock;
-use cloudvigil_lambda::Detector;
-use cloudvigil_local::{Collected, EmbeddedState};
-use cloudvigil_stub::{Reply, Request, Stub};
 
 use super::*;
-
-/// A clock that stands until it is set.
-struct Set(Mutex<Timestamp>);
-
-impl Clock for Set {
-    fn now(&self) -> Timestamp {
-        *self.0.lock().unwrap()
-    }
-}
+use crate::account::{ARN, Account};
+use crate::stage::Stage;
 
 fn trail(delivery_error: Option<&str>, delivered: &str) -> Trail {
     let status = TrailStatus {
@@ -54,10 +39,7 @@ fn a_look_that_is_denied_is_told_but_at_a_trail_of_the_organization() {
 
 #[tokio::test]
 async fn a_failure_that_comes_back_after_a_recovery_is_a_new_one() {
-    let clock = Arc::new(Set(Mutex::new(Timestamp::UNIX_EPOCH)));
-    let state = Arc::new(EmbeddedState::in_memory(clock.clone()).unwrap());
-    let detector = Detector::new(Arc::new(Clients::new()), state, Arc::new(Collected::new()), Arc::clone(&clock) as _);
-    let context = Context::for_test(detector);
+    let stage = Stage::at("2026-03-01T10:00:00Z");
     let mut seen = Vec::new();
     for (now, error) in [
         ("2026-03-01T10:00:00Z", Some("AccessDenied")),
@@ -66,8 +48,8 @@ async fn a_failure_that_comes_back_after_a_recovery_is_a_new_one() {
         ("2026-03-01T13:00:00Z", None),
         ("2026-03-01T14:00:00Z", Some("AccessDenied")),
     ] {
-        *clock.0.lock().unwrap() = now.parse().unwrap();
-        seen.push(since(&trail(error, now), &context).await.unwrap().to_string());
+        stage.set(now);
+        seen.push(since(&trail(error, now), &stage.context).await.unwrap().to_string());
     }
     let throttled = CouldNotLook {
         failure: Failure::Transient,
@@ -76,110 +58,12 @@ async fn a_failure_that_comes_back_after_a_recovery_is_a_new_one() {
         message: "Rate exceeded".to_owned(),
     };
     let unseen = Trail { status: Err(throttled), ..trail(None, "2026-03-01T14:00:00Z") };
-    *clock.0.lock().unwrap() = "2026-03-01T15:00:00Z".parse().unwrap();
-    assert_eq!(since(&unseen, &context).await.unwrap().to_string(), "2026-03-01T14:00:00Z");
+    stage.set("2026-03-01T15:00:00Z");
+    assert_eq!(since(&unseen, &stage.context).await.unwrap().to_string(), "2026-03-01T14:00:00Z");
     let [first, second, healthy, still, again] = seen.as_slice() else { panic!("{seen:?}") };
     assert_eq!((first.as_str(), second), ("2026-03-01T10:00:00Z", first));
     assert_eq!((healthy.as_str(), still), ("2026-03-01T12:00:00Z", healthy));
     assert_eq!(again, "2026-03-01T14:00:00Z");
-}
-
-const ARN: &str = "arn:aws:cloudtrail:eu-west-1:111122223333:trail/main";
-
-/// An account with one trail, which a test changes while it is watched.
-struct Account {
-    trail: Arc<Mutex<Value>>,
-    clock: Arc<Set>,
-    findings: Arc<Collected>,
-    context: Context,
-    _stub: Stub,
-}
-
-fn answer(request: &Request, trail: &Value) -> Reply {
-    let operation = request.headers.lines().find_map(|line| line.split_once("CloudTrail_20131101."));
-    match operation.map_or("", |(_, name)| name.trim()) {
-        "DescribeTrails" if trail["there"] == false => Reply::json(&json!({"trailList": []})),
-        "DescribeTrails" if trail["denied"] == true && request.headers.contains("/us-east-1/") => {
-            Reply::error(400, "AccessDeniedException", "not in this region")
-        }
-        "DescribeTrails" => Reply::json(&json!({"trailList": [trail["configuration"]]})),
-        "GetTrailStatus" if request.headers.contains("/eu-west-1/") => Reply::json(&trail["status"]),
-        "GetTrailStatus" => Reply::json(&trail["elsewhere"]),
-        "GetEventSelectors" => Reply::json(&trail["selectors"]),
-        // The rest is not CloudTrail's: S3's, by the bucket's name, and GetCallerIdentity.
-        _ if request.path.contains("location") => Reply::ok("<LocationConstraint>eu-west-1</LocationConstraint>"),
-        _ if request.path.starts_with("/logs") => {
-            let question = request.path.rsplit('?').next().unwrap_or_default();
-            let answer = trail["bucket"]
-                .as_object()
-                .and_then(|bucket| bucket.iter().find(|(name, _)| question.starts_with(name.as_str())));
-            answer.map_or_else(
-                || Reply::status(403, "<Error><Code>AccessDenied</Code></Error>"),
-                |(_, answer)| Reply::ok(answer.as_str().unwrap_or_default()),
-            )
-        }
-        _ => Reply::ok(
-            "<GetCallerIdentityResponse><GetCallerIdentityResult><Account>111122223333</Account>\
-             </GetCallerIdentityResult></GetCallerIdentityResponse>",
-        ),
-    }
-}
-
-impl Account {
-    fn new() -> Self {
-        let trail = Arc::new(Mutex::new(json!({
-            "configuration": {"Name": "main", "TrailARN": ARN, "HomeRegion": "eu-west-1", "IsMultiRegionTrail": true,
-                "S3BucketName": "logs", "LogFileValidationEnabled": true, "HasCustomEventSelectors": true},
-            "status": {"IsLogging": true, "StartLoggingTime": 1_772_000_000},
-            "elsewhere": {"IsLogging": true},
-            "selectors": {"EventSelectors": [{"ReadWriteType": "All"}]},
-            "bucket": {
-                "policy": r#"{"Statement":[]}"#,
-                "lifecycle": "<LifecycleConfiguration></LifecycleConfiguration>",
-                "publicAccessBlock": "<PublicAccessBlockConfiguration><BlockPublicAcls>true</BlockPublicAcls>\
-                    <IgnorePublicAcls>true</IgnorePublicAcls><BlockPublicPolicy>true</BlockPublicPolicy>\
-                    <RestrictPublicBuckets>true</RestrictPublicBuckets></PublicAccessBlockConfiguration>",
-            },
-        })));
-        let answers = Arc::clone(&trail);
-        let stub = Stub::with(move |request| answer(request, &answers.lock().unwrap()));
-        let clock = Arc::new(Set(Mutex::new("2026-03-01T10:00:00Z".parse().unwrap())));
-        let state = Arc::new(EmbeddedState::in_memory(clock.clone()).unwrap());
-        let findings = Arc::new(Collected::new());
-        let clients = stub.clients(Clients::with_config);
-        let detector = Detector::new(clients, state, findings.clone(), Arc::clone(&clock) as _);
-        Self { trail, clock, findings, context: Context::for_test(detector), _stub: stub }
-    }
-
-    fn set(&self, path: &str, value: Value) {
-        let mut trail = self.trail.lock().unwrap();
-        if let Some(there) = trail.pointer_mut(path) {
-            *there = value;
-        } else {
-            trail[&path[1..]] = value;
-        }
-    }
-
-    fn pass(&self, hours: i64) {
-        let mut now = self.clock.0.lock().unwrap();
-        *now += SignedDuration::from_hours(hours);
-    }
-
-    /// A poll's look. Returns what failed, and the findings that it made.
-    async fn look(&self) -> (Vec<String>, Vec<Finding>) {
-        let before = self.findings.sorted();
-        let regions = ["eu-west-1", "us-east-1"].map(str::to_owned);
-        let seen = trails(&self.context.detector.clients, &regions).await;
-        let failures = check(&seen, true, &self.context, &mut Counters::default()).await;
-        let new = self.findings.sorted().into_iter().filter(|message| !before.contains(message));
-        (failures, new.map(|message| message.finding).collect())
-    }
-
-    async fn titles(&self) -> Vec<String> {
-        let (failures, findings) = self.look().await;
-        assert!(failures.is_empty(), "{failures:?}");
-        findings.into_iter().map(|finding| finding.title).collect()
-    }
 }
 
 #[tokio::test]
@@ -213,50 +97,6 @@ async fn a_stopped_trail_is_told_once_a_day_and_so_is_its_return() {
     );
     account.pass(1);
     assert!(account.titles().await.is_empty());
-}
-
-#[tokio::test]
-async fn a_call_that_takes_something_from_a_trail_is_followed_by_what_it_took() {
-    let account = Account::new();
-    account.look().await;
-    let call = |name: &str, id: &str, error: Value| {
-        json!({"source": "aws.cloudtrail", "detail-type": "AWS API Call via CloudTrail", "detail": {
-            "eventVersion": "1.11", "eventID": id, "eventTime": "2026-03-01T10:00:00Z", "errorCode": error,
-            "eventSource": "cloudtrail.amazonaws.com", "eventName": name, "awsRegion": "eu-west-1",
-            "userIdentity": {"type": "IAMUser", "arn": "arn:aws:iam::111122223333:user/mallory"},
-            "requestParameters": {"name": "main", "trailName": "main", "eventSelectors": [
-                {"readWriteType": "All", "excludeManagementEventSources": ["kms.amazonaws.com"]},
-            ]},
-            "managementEvent": true,
-        }})
-    };
-    let handle = async |event: Value| {
-        let before = account.findings.sorted();
-        crate::handler::handle(event, std::time::Duration::from_secs(9), &account.context).await.unwrap();
-        let new = account.findings.sorted().into_iter().filter(move |message| !before.contains(message));
-        new.map(|message| message.finding).collect::<Vec<_>>()
-    };
-    account.set(
-        "/selectors",
-        json!({"EventSelectors": [
-            {"ReadWriteType": "All", "ExcludeManagementEventSources": ["kms.amazonaws.com"]},
-        ]}),
-    );
-    let findings = handle(call("PutEventSelectors", "1", Value::Null)).await;
-    let lost = findings.iter().find(|finding| finding.title == "Trail records less than it did").unwrap();
-    let summary = lost.group["summary"].as_deref();
-    assert_eq!(summary, Some("Read and write events of KMS are no longer recorded, in all regions"));
-    assert!(findings.iter().any(|finding| finding.actor.is_some()), "the call itself is told too: {findings:?}");
-
-    account.set("/status", json!({"IsLogging": false, "StopLoggingTime": 1_772_359_200}));
-    let findings = handle(call("StopLogging", "2", Value::Null)).await;
-    assert!(findings.iter().any(|finding| finding.title == "Trail is not logging"), "{findings:?}");
-    account.set("/there", json!(false));
-    let findings = handle(call("DeleteTrail", "3", Value::Null)).await;
-    assert!(findings.iter().any(|finding| finding.title == "Trail is gone"), "{findings:?}");
-
-    assert_eq!(changed_in(&call("StopLogging", "4", json!("AccessDenied"))), None, "a denied call took nothing");
-    assert_eq!(changed_in(&call("DescribeTrails", "5", Value::Null)), None);
 }
 
 #[tokio::test]
@@ -302,11 +142,12 @@ async fn a_trail_that_delivers_no_more_in_a_region_is_told_once_and_so_is_its_re
         };
         let seconds = 1_772_359_200 + delivered * 3600;
         account.set("/elsewhere", json!({"IsLogging": true, "LatestDeliveryTime": seconds}));
-        let seen = trails(&account.context.detector.clients, &["eu-west-1", "us-east-1"].map(str::to_owned)).await;
-        let before = account.findings.sorted();
-        let failures = crate::silence::check(&seen.trails, &account.context, &mut Counters::default()).await;
+        let seen =
+            trails(&account.stage.context.detector.clients, &["eu-west-1", "us-east-1"].map(str::to_owned)).await;
+        let before = account.stage.findings.sorted();
+        let failures = crate::silence::check(&seen.trails, &account.stage.context, &mut Counters::default()).await;
         assert!(failures.is_empty(), "{failures:?}");
-        let new = account.findings.sorted().into_iter().filter(|message| !before.contains(message));
+        let new = account.stage.findings.sorted().into_iter().filter(|message| !before.contains(message));
         told.extend(new.map(|message| (hour, message.finding.title, message.finding.region)));
     }
     let region = Some("us-east-1".to_owned());
@@ -338,4 +179,28 @@ async fn what_keeps_log_files_safe_is_compared_and_what_may_not_be_looked_at_is_
     assert_eq!(titles, ["Part of the inventory could not be looked at"; 3]);
     account.pass(1);
     assert!(account.titles().await.is_empty());
+}
+
+#[tokio::test]
+async fn a_call_that_changes_a_trails_bucket_is_followed_by_what_it_changed() {
+    let account = Account::new();
+    account.look().await;
+    let lifecycle = "<LifecycleConfiguration><Rule><Status>Enabled</Status><Filter><Prefix></Prefix></Filter>\
+                     <Expiration><Days>1</Days></Expiration></Rule></LifecycleConfiguration>";
+    account.set("/bucket/lifecycle", json!(lifecycle));
+    let call = |bucket: &str, id: &str| {
+        json!({"source": "aws.s3", "detail-type": "AWS API Call via CloudTrail", "detail": {
+            "eventVersion": "1.11", "eventID": id, "eventTime": "2026-03-01T10:00:00Z",
+            "eventSource": "s3.amazonaws.com", "eventName": "PutBucketLifecycle", "awsRegion": "eu-west-1",
+            "userIdentity": {"type": "IAMUser", "arn": "arn:aws:iam::111122223333:user/mallory"},
+            "requestParameters": {"bucketName": bucket}, "managementEvent": true,
+        }})
+    };
+    assert!(account.handle(call("other", "1")).await.is_empty());
+    let findings = account.handle(call("logs", "2")).await;
+    let [finding] = findings.as_slice() else { panic!("{findings:?}") };
+    assert_eq!(
+        finding.group["summary"].as_deref(),
+        Some("What lies in the bucket logs is deleted after 1 day instead of never")
+    );
 }

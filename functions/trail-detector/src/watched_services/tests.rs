@@ -16,12 +16,22 @@ struct Account {
     detector: &'static str,
     recording: bool,
     hub: bool,
+    standard: bool,
+    excluded: &'static [&'static str],
     key: &'static str,
     /// The region in which nothing may be looked at.
     closed: Option<&'static str>,
 }
 
-const ALL_ON: Account = Account { detector: "ENABLED", recording: true, hub: true, key: "Enabled", closed: None };
+const ALL_ON: Account = Account {
+    detector: "ENABLED",
+    recording: true,
+    hub: true,
+    standard: true,
+    excluded: &[],
+    key: "Enabled",
+    closed: None,
+};
 
 fn answer(request: &Request, account: &Account) -> Reply {
     let target = request.headers.lines().find_map(|line| line.strip_prefix("x-amz-target: "));
@@ -38,7 +48,12 @@ fn answer(request: &Request, account: &Account) -> Reply {
         "/detector" => Reply::json(&json!({"detectorIds": ["d1"]})),
         "/detector/d1" => Reply::json(&json!({"status": account.detector, "features": []})),
         "DescribeConfigurationRecorders" => {
-            Reply::json(&json!({"ConfigurationRecorders": [{"name": "default", "roleARN": "r"}]}))
+            let group = json!({
+                "recordingStrategy": {"useOnly": "EXCLUSION_BY_RESOURCE_TYPES"},
+                "exclusionByResourceTypes": {"resourceTypes": account.excluded},
+            });
+            let recorder = json!({"name": "default", "roleARN": "r", "recordingGroup": group});
+            Reply::json(&json!({"ConfigurationRecorders": [recorder]}))
         }
         "DescribeConfigurationRecorderStatus" => {
             Reply::json(&json!({"ConfigurationRecordersStatus": [{"name": "default", "recording": account.recording}]}))
@@ -49,6 +64,11 @@ fn answer(request: &Request, account: &Account) -> Reply {
         "/accounts" if account.hub => {
             Reply::json(&json!({"HubArn": "arn:aws:securityhub:eu-central-1:111122223333:hub/default"}))
         }
+        "/standards/get" if account.standard => Reply::json(&json!({"StandardsSubscriptions": [{
+            "StandardsArn": "arn:aws:securityhub:eu-central-1::standards/aws-foundational-security-best-practices/v/1.0.0",
+            "StandardsInput": {}, "StandardsStatus": "READY", "StandardsSubscriptionArn": "s",
+        }]})),
+        "/standards/get" => Reply::json(&json!({"StandardsSubscriptions": []})),
         "/accounts" => Reply::error(401, "InvalidAccessException", "Account 1 is not subscribed to AWS Security Hub"),
         "DescribeKey" => Reply::json(&json!({"KeyMetadata": {"KeyId": "1", "KeyState": account.key}})),
         other => Reply::error(400, "Unexpected", other),
@@ -99,7 +119,7 @@ fn titles(findings: &[Finding]) -> Vec<(&str, &str)> {
 async fn a_first_look_is_calm_and_what_goes_off_is_told_once_a_day_until_it_returns() {
     let watch = Watch::over(&["eu-central-1"]);
     assert!(watch.poll("2026-03-01T09:00:00Z", ALL_ON).await.0.is_empty());
-    let off = Account { detector: "DISABLED", recording: false, hub: false, key: "Disabled", closed: None };
+    let off = Account { detector: "DISABLED", recording: false, hub: false, key: "Disabled", ..ALL_ON };
     let (findings, counters) = watch.poll("2026-03-01T10:00:00Z", off.clone()).await;
     assert_eq!(
         titles(&findings),
@@ -119,6 +139,42 @@ async fn a_first_look_is_calm_and_what_goes_off_is_told_once_a_day_until_it_retu
     assert_eq!(titles(&findings), [("informational", "What watches the account is on again"); 4]);
     assert_eq!(counters.other["ControlsReturned"], 4);
     assert!(watch.poll("2026-03-02T11:15:00Z", ALL_ON).await.0.is_empty());
+}
+
+#[tokio::test]
+async fn what_is_left_out_and_what_is_checked_no_more_is_told() {
+    let watch = Watch::over(&["eu-central-1"]);
+    watch.poll("2026-03-01T09:00:00Z", ALL_ON).await;
+    let less = Account { standard: false, excluded: &["AWS::IAM::User"], ..ALL_ON };
+    let (findings, _) = watch.poll("2026-03-01T10:00:00Z", less).await;
+    assert_eq!(
+        titles(&findings),
+        [("high", "Config records fewer types of resource"), ("high", "Security Hub checks a standard no more"),]
+    );
+    let more = Account { standard: false, excluded: &["AWS::IAM::Role", "AWS::IAM::User"], ..ALL_ON };
+    let (findings, _) = watch.poll("2026-03-01T10:15:00Z", more).await;
+    assert_eq!(titles(&findings), [("high", "Config records fewer types of resource")], "within the same hour");
+    assert_eq!(watch.poll("2026-03-01T11:00:00Z", ALL_ON).await.0.len(), 2);
+}
+
+#[tokio::test]
+async fn a_call_is_followed_by_a_look_at_what_it_changed() {
+    let watch = Watch::over(&["eu-central-1"]);
+    watch.poll("2026-03-01T09:00:00Z", ALL_ON).await;
+    *watch.account.lock().unwrap() = Account { recording: false, hub: false, ..ALL_ON };
+    let call = json!({"source": "aws.config", "detail-type": "AWS API Call via CloudTrail", "detail": {
+        "eventVersion": "1.11", "eventID": "1", "eventTime": "2026-03-01T09:00:00Z",
+        "eventSource": "config.amazonaws.com", "eventName": "StopConfigurationRecorder", "awsRegion": "eu-central-1",
+        "userIdentity": {"type": "IAMUser", "arn": "arn:aws:iam::111122223333:user/mallory"},
+        "requestParameters": {"configurationRecorderName": "default"}, "managementEvent": true,
+    }});
+    crate::handler::handle(call, std::time::Duration::from_secs(9), &watch.stage.context).await.unwrap();
+    let findings: Vec<Finding> = watch.stage.findings.sorted().into_iter().map(|message| message.finding).collect();
+    assert_eq!(
+        titles(&findings),
+        [("critical", "AWS Config recorder stopped"), ("critical", "Config records no longer in a region")],
+        "of what the call was not about, nothing is said yet"
+    );
 }
 
 #[tokio::test]

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::control::{Condition, Part, Seen};
+use crate::extent::Extent;
 
 const ACCOUNT: &str = "111122223333";
 const KEY: &str = "arn:aws:kms:eu-west-1:111122223333:key/1";
@@ -40,10 +41,24 @@ fn stub(change: impl Fn(&str, &Request) -> Option<Reply> + Send + 'static) -> St
             "securityhub /accounts" => {
                 Reply::json(&json!({"HubArn": "arn:aws:securityhub:eu-west-1:111122223333:hub/default"}))
             }
+            "securityhub /standards/get" if request.body.windows(9).any(|part| part == b"NextToken") => {
+                Reply::json(&json!({"StandardsSubscriptions": [standard(CIS, "READY")]}))
+            }
+            "securityhub /standards/get" => {
+                let first = standard(FSBP, "INCOMPLETE");
+                Reply::json(&json!({"StandardsSubscriptions": [first], "NextToken": "2"}))
+            }
             "kms DescribeKey" => Reply::json(&key("Enabled")),
             _ => Reply::error(400, "Unexpected", &asked),
         }
     })
+}
+
+const FSBP: &str = "arn:aws:securityhub:eu-west-1::standards/aws-foundational-security-best-practices/v/1.0.0";
+const CIS: &str = "arn:aws:securityhub:::ruleset/cis-aws-foundations-benchmark/v/1.2.0";
+
+fn standard(arn: &str, status: &str) -> Value {
+    json!({"StandardsArn": arn, "StandardsInput": {}, "StandardsStatus": status, "StandardsSubscriptionArn": "subscription"})
 }
 
 fn detector(status: &str, feature: &str) -> Value {
@@ -146,6 +161,8 @@ async fn all_that_works_says_what_its_end_would_mean_and_how_to_have_it_again() 
             "recorder",
             "resource_types",
             "hub",
+            &format!("standard {CIS}"),
+            &format!("standard {FSBP}"),
             "key",
         ]
     );
@@ -178,7 +195,19 @@ async fn all_that_works_says_what_its_end_would_mean_and_how_to_have_it_again() 
             r#"'{"name":"default","s3BucketName":"config-logs"}'"#
         )]
     );
-    assert_eq!(undo("securityhub eu-west-1", "hub"), ["aws securityhub enable-security-hub --region eu-west-1"]);
+    let enable = |standards: &[&str]| {
+        let requests: Vec<Value> = standards.iter().map(|standard| json!({"StandardsArn": standard})).collect();
+        let command = "aws securityhub batch-enable-standards --region eu-west-1 --standards-subscription-requests";
+        format!("{command} '{}'", json!(requests))
+    };
+    let hub = "aws securityhub enable-security-hub --region eu-west-1".to_owned();
+    assert_eq!(undo("securityhub eu-west-1", "hub"), [hub, enable(&[CIS, FSBP])]);
+    let cis = there(&looked, "securityhub eu-west-1", &format!("standard {CIS}"));
+    assert_eq!(cis.undo, [enable(&[CIS])]);
+    assert_eq!(
+        cis.lost,
+        "Security Hub no longer checks the standard cis-aws-foundations-benchmark/v/1.2.0 in eu-west-1"
+    );
     let arns: Vec<_> = looked.controls.iter().map(|control| control.resource.as_deref().unwrap()).collect();
     assert_eq!(
         arns,
@@ -223,7 +252,8 @@ async fn what_is_off_says_so_in_words() {
     assert_eq!(recorder.condition, Condition::Stopped);
     assert!(recorder.lost.ends_with("its recorder default is stopped"), "{}", recorder.lost);
     assert!(is_gone(&looked, "config eu-west-1", "delivery_channel"));
-    assert!(is_gone(&looked, "config eu-west-1", "resource_types"));
+    let types = there(&looked, "config eu-west-1", "resource_types");
+    assert_eq!(types.extent, Some(Extent::Only(["AWS::EC2::Volume".to_owned()].into())));
     let key = there(&looked, &format!("kms eu-west-1 {KEY}"), "key");
     assert_eq!((key.condition, key.relied_on), (Condition::PendingDeletion, true));
     assert_eq!(
@@ -341,4 +371,43 @@ async fn an_answer_without_an_answer_is_not_off() {
     assert_eq!(codes, ["EmptyAnswer", "EmptyAnswer"]);
     let config = looked.controls.iter().find(|control| control.service == "config").unwrap();
     assert!(!config.parts.contains_key("recorder"), "nothing is known of it");
+}
+
+#[tokio::test]
+async fn which_types_are_recorded_is_read_off_every_kind_of_group() {
+    let set = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+    for (group, expected) in [
+        (Value::Null, Extent::All),
+        (json!({"allSupported": true}), Extent::All),
+        (json!({"recordingStrategy": {"useOnly": "ALL_SUPPORTED_RESOURCE_TYPES"}}), Extent::All),
+        (
+            json!({"allSupported": false, "resourceTypes": ["AWS::EC2::Volume"]}),
+            Extent::Only(set(&["AWS::EC2::Volume"])),
+        ),
+        (
+            json!({"recordingStrategy": {"useOnly": "EXCLUSION_BY_RESOURCE_TYPES"},
+                   "exclusionByResourceTypes": {"resourceTypes": ["AWS::IAM::User", "AWS::IAM::Role"]}}),
+            Extent::Except(set(&["AWS::IAM::Role", "AWS::IAM::User"])),
+        ),
+    ] {
+        let answer = json!({"ConfigurationRecorders": [{"name": "default", "recordingGroup": group}]});
+        let stub =
+            stub(move |asked, _| (asked == "config DescribeConfigurationRecorders").then(|| Reply::json(&answer)));
+        let looked = looked(&stub, &["eu-west-1"], &[]).await;
+        assert_eq!(there(&looked, "config eu-west-1", "resource_types").extent, Some(expected), "{group}");
+    }
+}
+
+#[tokio::test]
+async fn a_standard_that_is_being_disabled_is_gone_and_one_alone_is_looked_at() {
+    let stub = stub(|asked, _| {
+        let standards = json!({"StandardsSubscriptions": [standard(FSBP, "FAILED"), standard(CIS, "DELETING")]});
+        (asked == "securityhub /standards/get").then(|| Reply::json(&standards))
+    });
+    let clients = stub.clients(Clients::with_config);
+    let looked = look_at(&clients, ACCOUNT, "securityhub", "eu-west-1", Duration::ZERO).await;
+    let [hub] = looked.controls.as_slice() else { panic!("{:?}", looked.controls) };
+    let names: Vec<&str> = hub.parts.keys().map(String::as_str).collect();
+    assert_eq!(names, ["hub", &format!("standard {FSBP}")]);
+    assert_eq!(there(&looked, "securityhub eu-west-1", names[1]).condition, Condition::Failing);
 }

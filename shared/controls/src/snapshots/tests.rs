@@ -58,6 +58,7 @@ fn part(kind: &str, name: &str, condition: Condition) -> Part {
         undo: vec![format!("mend {name}")],
         if_gone: None,
         relied_on: false,
+        extent: None,
     }
 }
 
@@ -204,6 +205,75 @@ async fn parts_that_a_complete_look_does_not_name_are_gone() {
     let incomplete = Control { is_complete: false, ..of(&[]) };
     assert!(watch.look("2026-03-01T11:00:00Z", &incomplete).await.is_empty(), "nobody has looked");
     assert_eq!(watch.look("2026-03-01T12:00:00Z", &of(&[])).await.len(), 2);
+}
+
+#[tokio::test]
+async fn parts_of_a_kind_that_was_listed_are_gone_if_it_does_not_name_them() {
+    let watch = Watch::new();
+    let of = |names: &[&str]| {
+        let control = Control { complete_kind: Some("standard"), ..with(detector(), "hub", Working) };
+        names.iter().fold(control, |control, name| with(control, name, Working))
+    };
+    watch.look("2026-03-01T09:00:00Z", &with(of(&["standard A", "standard B"]), "other", Working)).await;
+    let told = watch.look("2026-03-01T10:00:00Z", &of(&["standard B"])).await;
+    assert_eq!((told.len(), &told[0]["undo"]), (1, &json!(["mend standard A"])));
+}
+
+#[tokio::test]
+async fn what_covers_less_than_it_did_has_lost_that() {
+    let watch = Watch::new();
+    let of = |extent| {
+        let undo = vec![format!("give {extent:?}")];
+        let types = Part { extent: Some(extent), undo, ..part("types", "types", Working) };
+        detector().with("types", types)
+    };
+    let only = |names: &[&str]| Extent::Only(names.iter().map(|name| (*name).to_owned()).collect());
+    let mut told = Vec::new();
+    for (at, extent) in [
+        ("2026-03-01T09:00:00Z", only(&["a", "b"])),
+        ("2026-03-01T10:00:00Z", only(&["b", "c"])),
+        ("2026-03-01T11:00:00Z", only(&["b", "c"])),
+        // What was added since then counts as well.
+        ("2026-03-01T12:00:00Z", only(&["b"])),
+        ("2026-03-01T13:00:00Z", Extent::All),
+        ("2026-03-01T14:00:00Z", Extent::Except(["x".to_owned()].into())),
+    ] {
+        for line in watch.look(at, &of(extent)).await {
+            let said = [&line["lost"][0], &line["gained"][0]].into_iter().find_map(Value::as_str).unwrap();
+            told.push((line["since"].as_str().unwrap()[11..13].to_owned(), said.to_owned(), line["undo"].clone()));
+        }
+    }
+    let undo = json!([r#"give Only({"a", "b"})"#]);
+    let lost = |since: &str, without: &str, undo: &Value| {
+        (since.to_owned(), format!("types is Working: without {without}"), undo.clone())
+    };
+    assert_eq!(
+        told,
+        [
+            lost("10", "a", &undo),
+            lost("10", "a", &undo),
+            lost("12", "a and c", &undo),
+            ("13".to_owned(), "types is back".to_owned(), json!([])),
+            lost("14", "x", &json!(["give All"])),
+        ]
+    );
+    let except = of(Extent::Except(["x".to_owned()].into()));
+    assert_eq!(watch.look("2026-03-20T14:00:00Z", &except).await.len(), 1, "it is told each day");
+    assert!(watch.look("2026-04-20T14:00:00Z", &except).await.is_empty(), "it was meant so");
+    assert!(watch.look("2026-04-20T15:00:00Z", &except).await.is_empty());
+    let more = of(Extent::Except(["x".to_owned(), "y".to_owned()].into()));
+    let told = watch.look("2026-04-20T16:00:00Z", &more).await;
+    assert_eq!(told[0]["lost"], json!(["types is Working: without y"]));
+}
+
+#[tokio::test]
+async fn what_was_known_to_work_before_there_were_extents_covered_everything() {
+    let watch = Watch::new();
+    watch.look("2026-03-01T09:00:00Z", &with(detector(), "types", Working)).await;
+    let extent = Some(Extent::Only(["a".to_owned()].into()));
+    let now = detector().with("types", Part { extent, ..part("types", "types", Working) });
+    let told = watch.look("2026-03-01T10:00:00Z", &now).await;
+    assert_eq!(told[0]["condition"], "narrowed");
 }
 
 #[tokio::test]

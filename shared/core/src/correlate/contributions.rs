@@ -225,7 +225,24 @@ impl Contributions {
 
     /// The partitions and what goes into each.
     pub(super) fn into_partitions(self) -> impl Iterator<Item = (Partition, StoredContributions)> {
-        self.partitions.into_iter()
+        self.partitions.into_iter().filter(|(_, stored)| stored.entries.len() > 0)
+    }
+
+    /// The partitions, to add something to what this object contributes to each.
+    pub(super) fn partitions_mut(&mut self) -> impl Iterator<Item = (&Partition, &mut StoredContributions)> {
+        self.partitions.iter_mut().map(|(partition, stored)| (&*partition, stored))
+    }
+
+    /// Those to one partition.
+    pub(super) fn of_one(partition: Partition, stored: StoredContributions) -> Self {
+        Self { partitions: vec![(partition, stored)], ..Self::default() }
+    }
+
+    /// Leaves out what would be told of a rule, by its number.
+    pub fn leave_out(&mut self, rule: usize) {
+        for (_, stored) in self.partitions.iter_mut().filter(|(partition, _)| partition.rule == rule) {
+            *stored = StoredContributions::default();
+        }
     }
 
     /// Whether nothing matched.

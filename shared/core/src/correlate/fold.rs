@@ -44,6 +44,8 @@ pub(super) fn folded(
 ) -> Folded {
     let contributors = distinct(stored);
     let hot = hot_records(&catalogue.rule(partition.rule).plan, partition, &contributors, closed);
+    // What only bears out is nothing by itself.
+    let hot = hot.filter(|hot| hot.iter().any(|record| record.weight > 0));
     let own = hot.iter().flatten().any(|record| record.own);
     let found = hot.map(|hot| finding_of(catalogue, partition, stored, &hot));
     let (finding, shown) = found.map_or_else(Default::default, |(finding, shown)| (Some(finding), shown));
@@ -58,6 +60,7 @@ fn finding_of(
 ) -> (Finding, Vec<RecordKey>) {
     let rule = catalogue.rule(partition.rule);
     let chosen = chosen(stored, hot);
+    let occurred: Vec<&Contributor> = hot.iter().copied().filter(|record| record.weight > 0).collect();
     // What the entries agree on: a brute force against ten users was done by none of them.
     let known = |read: fn(&Facts) -> Option<&String>| {
         let mut values = chosen.iter().filter_map(|read_in| read(read_in.facts()));
@@ -74,9 +77,11 @@ fn finding_of(
     let of_calls = |asked: &WantedLogSource| asked.category.as_deref() != Some("inventory");
     let judged = rule.is_about_tampering() && rule.detection.as_ref().is_some_and(|one| of_calls(&one.log_source));
     // The worst of them decides, so that the order in which they come does not matter.
-    let level = hot.iter().map(|record| record.level(rule.level)).max().filter(|_| judged);
-    let said =
-        [("failed", hot.iter().all(|record| record.failed)), ("deployment", hot.iter().all(|one| one.deploying))];
+    let level = occurred.iter().map(|record| record.level(rule.level)).max().filter(|_| judged);
+    let said = [
+        ("failed", occurred.iter().all(|record| record.failed)),
+        ("deployment", occurred.iter().all(|one| one.deploying)),
+    ];
     let said: Vec<&str> = said.into_iter().filter(|(_, of_all)| judged && *of_all).map(|(word, _)| word).collect();
     let time = |micros: Option<Micros>| micros.and_then(|micros| Timestamp::from_microsecond(micros).ok());
     let shown = chosen.iter().map(|read_in| read_in.best.key).collect();
@@ -86,9 +91,9 @@ fn finding_of(
         rule: rule.id.clone(),
         title: if said.is_empty() { rule.title.clone() } else { format!("{} ({})", rule.title, said.join(", ")) },
         level: level.unwrap_or(rule.level),
-        count: hot.iter().map(|record| u64::from(record.weight)).sum(),
-        first_time: time(hot.iter().filter_map(|record| record.time).min()),
-        last_time: time(hot.iter().filter_map(|record| record.time).max()),
+        count: occurred.iter().map(|record| u64::from(record.weight)).sum(),
+        first_time: time(occurred.iter().filter_map(|record| record.time).min()),
+        last_time: time(occurred.iter().filter_map(|record| record.time).max()),
         group: partition.group.clone(),
         account: known(|facts| facts.account.as_ref()),
         region: known(|facts| facts.region.as_ref()),
@@ -105,6 +110,7 @@ fn finding_of(
 struct Contributor {
     key: RecordKey,
     time: Option<Micros>,
+    /// None for one that only bears the others out.
     weight: u32,
     failed: bool,
     own: bool,
