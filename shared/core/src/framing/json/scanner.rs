@@ -77,7 +77,7 @@ impl Marks {
 /// One bit of 64, by a name's length and its first and last byte.
 #[inline]
 const fn mark(length: usize, first: u8, last: u8) -> u64 {
-    1 << ((length + first as usize + 7 * last as usize) % 64)
+    1 << ((7 * length + first as usize + last as usize) % 64)
 }
 
 impl Word {
@@ -220,17 +220,16 @@ fn token_after_space(mut rest: &[u8]) -> Option<(u8, &[u8])> {
 /// What follows a value that begins with this byte.
 #[inline]
 fn after_value(byte: u8, rest: &[u8]) -> Option<&[u8]> {
-    // What nearly all are comes without a call.
-    if byte == b'"' { Some(after_string(rest)) } else { after_other(byte, rest) }
-}
-
-#[inline(never)]
-fn after_other(byte: u8, rest: &[u8]) -> Option<&[u8]> {
-    if matches!(byte, b'{' | b'[') { after_nested(byte, rest) } else { Some(after_scalar(byte, rest)) }
+    match byte {
+        b'"' => Some(after_string(rest)),
+        b'{' | b'[' => after_nested(byte, rest),
+        _ => Some(after_scalar(byte, rest)),
+    }
 }
 
 /// What follows an object or a list that began with this bracket, however deep it is. Nothing here calls itself: the
 /// depth is the input's to choose.
+#[inline(never)]
 fn after_nested(bracket: u8, mut rest: &[u8]) -> Option<&[u8]> {
     let mut nesting = Nesting::new(bracket);
     'opened: loop {
