@@ -1,5 +1,6 @@
 //! What people see: every text that may stem from a log comes through here before it is shown.
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::io::{IsTerminal as _, Write as _};
 use std::time::Duration;
@@ -33,7 +34,10 @@ pub fn short(text: &str, limit: usize) -> String {
 
 /// JSON whose strings hold no character that a terminal acts on: what JSON does not escape by itself (DEL, the C1
 /// controls, bidirectional controls) is written as `\u....`, which means the same.
-pub fn json(text: &str) -> String {
+pub fn json(text: &str) -> Cow<'_, str> {
+    if text.bytes().all(|byte| byte < 0x7f) {
+        return Cow::Borrowed(text);
+    }
     let mut safe = String::with_capacity(text.len());
     for character in text.chars() {
         match character {
@@ -44,7 +48,7 @@ pub fn json(text: &str) -> String {
             other => safe.push(other),
         }
     }
-    safe
+    Cow::Owned(safe)
 }
 
 /// One line for an error, on the standard error.
@@ -160,7 +164,7 @@ mod tests {
     #[test]
     fn nothing_that_a_terminal_acts_on_is_left() {
         let hostile = "a\u{1b}]0;title\u{7}\u{9b}31m\u{202e}b\r\nc\u{7f}";
-        for shown in [line(hostile), json(&serde_json::to_string(hostile).unwrap())] {
+        for shown in [line(hostile), json(&serde_json::to_string(hostile).unwrap()).into_owned()] {
             assert!(!shown.chars().any(|c| c.is_control() || c == '\u{202e}'), "{shown:?}");
         }
         let back: String = serde_json::from_str(&json(&serde_json::to_string(hostile).unwrap())).unwrap();

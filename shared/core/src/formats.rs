@@ -91,7 +91,8 @@ pub enum Key<'k> {
 /// Decides, by its keys, whether a rule may match an entry.
 pub trait Gate {
     /// Whether an entry of this log source must be taken apart. `keys` are those of [`LogSource::keys`], in their order;
-    /// `text` is the entry as it stands.
+    /// `text` is the entry as it stands. What is not admitted with [`Key::Any`] is not admitted with any key, and what is
+    /// not admitted with a text or a number is not admitted without the field either.
     fn admits(&mut self, source: &'static LogSource, keys: &[Key<'_>], text: &str) -> bool;
 }
 

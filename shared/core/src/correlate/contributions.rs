@@ -1,22 +1,22 @@
 //! What the records of one object contribute, and how it is stored.
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::hash::BuildHasher;
+use std::sync::Arc;
 
 use foldhash::quality::RandomState;
 use hashbrown::HashTable;
-use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::contribution::{Contribution, RecordKey};
+use super::contribution::Contribution;
+use super::group::{self, BorrowedGroup};
+use super::kept::{KeptEvidence, Told};
 use super::packed::Packed;
 use super::plan::Micros;
 use super::{Bucket, Group, digest, finding_in};
 use crate::detect::Catalogue;
 use crate::finding::{Evidence, Finding, Level};
-use crate::record::{Facts, Record};
+use crate::record::Record;
 
 /// How many bytes of contributions one stored item holds, before base64.
 const PER_ITEM: usize = 144 * 1024;
@@ -46,8 +46,7 @@ pub struct Partition {
 impl Partition {
     /// As a [`BorrowedGroup`] of the same values is hashed.
     fn hash(&self, hashing: &RandomState) -> u64 {
-        let values = self.group.iter().map(|(name, value)| (name.as_str(), value.as_deref().map(Cow::Borrowed)));
-        hashing.hash_one((self.rule, BorrowedGroup(values.collect()), self.bucket))
+        group::hash(hashing, self.rule, self.bucket, self.group.values().map(Option::as_deref))
     }
 
     /// The partition key in the state: the rule's logic, the group, the bucket.
@@ -58,21 +57,6 @@ impl Partition {
             Some(start) => format!("c#{logic}#{group}#{start}"),
             None => format!("c#{logic}#{group}#none"),
         }
-    }
-}
-
-/// A log entry kept for the finding, by its record's key.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct KeptEvidence {
-    pub key: RecordKey,
-    pub evidence: Evidence,
-    pub facts: Facts,
-}
-
-impl KeptEvidence {
-    /// In the order in which findings show it.
-    pub fn order(&self) -> (Option<Timestamp>, RecordKey) {
-        (self.evidence.time, self.key)
     }
 }
 
@@ -111,35 +95,6 @@ pub struct Contributions {
     kept: usize,
 }
 
-/// A group whose names and values lie elsewhere, by name, each once.
-#[derive(Debug, Hash)]
-pub(crate) struct BorrowedGroup<'r>(Vec<(&'r str, Option<Cow<'r, str>>)>);
-
-impl<'r> BorrowedGroup<'r> {
-    pub(crate) fn new(values: impl Iterator<Item = (&'r str, Option<Cow<'r, str>>)>) -> Self {
-        let mut values: Vec<_> = values.collect();
-        values.sort_by_key(|(name, _)| *name);
-        values.dedup_by(|(later, value), (name, kept)| {
-            let same = later == name;
-            if same {
-                // As in a map: the last value of a name is its value.
-                std::mem::swap(value, kept);
-            }
-            same
-        });
-        Self(values)
-    }
-
-    fn is(&self, group: &Group) -> bool {
-        let values = self.0.iter().map(|(name, value)| (*name, value.as_deref()));
-        values.eq(group.iter().map(|(name, value)| (name.as_str(), value.as_deref())))
-    }
-
-    fn to_group(&self) -> Group {
-        self.0.iter().map(|(name, value)| ((*name).to_owned(), value.as_deref().map(str::to_owned))).collect()
-    }
-}
-
 /// Whether a record is a call to AWS that was refused or failed: `CloudTrail` gives such an `errorCode`.
 pub(crate) fn is_failed_call(record: &Record<'_>) -> bool {
     record.log_source.services.contains(&"cloudtrail") && record.fields.get("errorCode").is_some_and(Value::is_string)
@@ -154,9 +109,9 @@ impl Contributions {
         group: &BorrowedGroup<'_>,
         bucket: Bucket,
         new: Contribution,
-        describe: impl FnOnce() -> (Evidence, Facts),
+        describe: impl FnOnce() -> Arc<Told>,
     ) {
-        let hash = self.hashing.hash_one((rule, group, bucket));
+        let hash = group.hash(&self.hashing, rule, bucket);
         let is_it = |place: &usize| {
             let known = &self.partitions[*place].0;
             known.rule == rule && known.bucket == bucket && group.is(&known.group)
@@ -176,8 +131,7 @@ impl Contributions {
         // Which entries lie in hot windows is not known yet, so the kept ones are spread over all that came.
         let has_room = self.kept < MAX_KEPT || stored.evidence.len() < FEW_EVIDENCE;
         if has_room && stored.entries.len().is_multiple_of(stored.stride()) {
-            let (evidence, facts) = describe();
-            stored.evidence.push(KeptEvidence { key: new.key, evidence, facts });
+            stored.evidence.push(KeptEvidence { key: new.key, told: describe() });
             self.kept += 1;
             if stored.evidence.len() == MAX_EVIDENCE {
                 stored.thin_out();
@@ -295,7 +249,7 @@ impl StoredContributions {
             *self = other;
             return;
         }
-        self.entries.extend(other.entries.iter());
+        self.entries.append(&other.entries);
         self.evidence.extend(other.evidence);
         if self.evidence.len() > MAX_HELD_EVIDENCE {
             self.evidence.sort_by_key(KeptEvidence::order);

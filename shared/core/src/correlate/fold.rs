@@ -1,13 +1,13 @@
 //! The contributions of a partition to its finding.
 
-use std::collections::hash_map::Entry;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 use jiff::Timestamp;
 
 use super::contribution::{Contribution, RecordKey};
-use super::contributions::{KeptEvidence, Partition, StoredContributions};
+use super::contributions::{Partition, StoredContributions};
+use super::kept::KeptEvidence;
 use super::plan::{Micros, Node, Occurrence};
 use super::{bucket_length, dedup_key, finding_id};
 use crate::detect::{Catalogue, WantedLogSource};
@@ -42,8 +42,14 @@ pub(super) fn folded(
     stored: &[&StoredContributions],
     closed: Micros,
 ) -> Folded {
-    let contributors = distinct(stored);
-    let hot = hot_records(&catalogue.rule(partition.rule).plan, partition, &contributors, closed);
+    let plan = &catalogue.rule(partition.rule).plan;
+    // No window that starts in the bucket reaches further. Where windows are closed, it counts what else there is.
+    let latest = partition
+        .bucket
+        .filter(|_| plan.is_monotone())
+        .map_or(Micros::MAX, |start| start.saturating_add(bucket_length(plan.timespan())).saturating_add(plan.reach()));
+    let contributors = distinct(stored, latest);
+    let hot = hot_records(plan, partition, &contributors, closed);
     let own = hot.iter().flatten().any(|record| record.own);
     let found = hot.map(|hot| finding_of(catalogue, partition, stored, &hot));
     let (finding, shown) = found.map_or_else(Default::default, |(finding, shown)| (Some(finding), shown));
@@ -129,11 +135,14 @@ struct Contributors {
     leaves: Vec<(usize, i128)>,
 }
 
-fn distinct(stored: &[&StoredContributions]) -> Contributors {
-    let mut all: Vec<Contribution> = stored.iter().flat_map(|part| part.entries.iter()).collect();
+/// The different records up to a time.
+fn distinct(stored: &[&StoredContributions], latest: Micros) -> Contributors {
+    let mut all: Vec<Contribution> = Vec::with_capacity(stored.iter().map(|part| part.entries.len()).sum());
+    all.extend(stored.iter().flat_map(|part| part.entries.until(latest)));
     let value = |one: &Contribution| one.value.unwrap_or(0);
-    // Of a leaf's values the least holds.
-    all.sort_unstable_by_key(|one| (one.key, one.leaf, value(one)));
+    // Of a leaf's values the least holds. The records of an object come in the order of their keys, which a stable sort
+    // makes use of.
+    all.sort_by_key(|one| (one.key, one.leaf, value(one)));
     let mut found = Contributors { records: Vec::with_capacity(all.len()), leaves: Vec::with_capacity(all.len()) };
     for same in all.chunk_by(|one, next| one.key == next.key) {
         let start = found.leaves.len();
@@ -181,15 +190,21 @@ fn hot_records<'r>(
             all_leaves[leaves.clone()].iter().map(move |(leaf, value)| occurrence(*leaf, *value))
         })
         .collect();
-    occurrences.sort_unstable();
+    // They are in order but for those of different objects.
+    occurrences.sort();
     let hot: Vec<Micros> =
         plan.hot_starts(&occurrences, closed).into_iter().filter(|start| (bucket..end).contains(start)).collect();
-    let in_window = |time: Micros| {
-        // The last window that starts at or before the time.
-        let after = hot.partition_point(|start| *start <= time);
-        after.checked_sub(1).is_some_and(|last| time - hot[last] <= plan.reach())
+    // How many windows start at or before a time: most of the time as many as at the record before.
+    let mut started = 0;
+    let mut in_window = |time: Micros| {
+        let is_it = hot[..started].last().is_none_or(|start| *start <= time)
+            && hot[started..].first().is_none_or(|start| *start > time);
+        if !is_it {
+            started = hot.partition_point(|start| *start <= time);
+        }
+        hot[..started].last().is_some_and(|last| time - last <= plan.reach())
     };
-    let found: Vec<_> = records.iter().filter(|record| record.time.is_some_and(in_window)).collect();
+    let found: Vec<_> = records.iter().filter(|record| record.time.is_some_and(&mut in_window)).collect();
     (!found.is_empty()).then_some(found)
 }
 
@@ -200,42 +215,38 @@ struct ReadIn<'s> {
     others: Vec<&'s KeptEvidence>,
 }
 
-impl ReadIn<'_> {
-    fn facts(&self) -> &Facts {
-        &self.best.facts
+impl<'s> ReadIn<'s> {
+    /// What was kept of one record, which is not nothing.
+    fn of(kept: &[&'s KeptEvidence]) -> Option<Self> {
+        let mut kept = kept.iter().copied();
+        let mut read_in = Self { best: kept.next()?, others: Vec::new() };
+        for one in kept {
+            let is_better = one.told.evidence.sorts_before(&read_in.best.told.evidence);
+            read_in.others.push(if is_better { std::mem::replace(&mut read_in.best, one) } else { one });
+        }
+        Some(read_in)
+    }
+
+    fn facts(&self) -> &'s Facts {
+        &self.best.told.facts
     }
 
     fn into_evidence(self) -> Evidence {
-        let others = self.others.into_iter().map(|other| other.evidence.clone());
-        others.fold(self.best.evidence.clone(), Evidence::put_together)
+        let others = self.others.into_iter().map(|other| other.told.evidence.clone());
+        others.fold(self.best.told.evidence.clone(), Evidence::put_together)
     }
 }
 
 /// At most [`Evidence::MAX_ENTRIES`] entries of these records, which are sorted by their keys: by time, then hash; each
 /// record once.
 fn chosen<'s>(stored: &[&'s StoredContributions], records: &[&Contributor]) -> Vec<ReadIn<'s>> {
-    let mut kept: HashMap<RecordKey, ReadIn<'s>> = HashMap::new();
-    for evidence in stored.iter().flat_map(|part| &part.evidence) {
-        if records.binary_search_by_key(&evidence.key, |record| record.key).is_err() {
-            continue;
-        }
-        match kept.entry(evidence.key) {
-            Entry::Vacant(place) => drop(place.insert(ReadIn { best: evidence, others: Vec::new() })),
-            Entry::Occupied(mut place) => {
-                let read_in = place.get_mut();
-                let other = if evidence.evidence.sorts_before(&read_in.best.evidence) {
-                    std::mem::replace(&mut read_in.best, evidence)
-                } else {
-                    evidence
-                };
-                read_in.others.push(other);
-            }
-        }
-    }
-    let mut chosen: Vec<_> = kept.into_values().collect();
-    chosen.sort_unstable_by_key(|read_in| read_in.best.order());
-    chosen.truncate(Evidence::MAX_ENTRIES);
-    chosen
+    let mut kept: Vec<&KeptEvidence> = stored.iter().flat_map(|part| &part.evidence).collect();
+    kept.sort_by_key(|one| one.key);
+    let mut by_record: Vec<ReadIn<'s>> =
+        kept.chunk_by(|one, next| one.key == next.key).filter_map(ReadIn::of).collect();
+    by_record.sort_by_key(|read_in| read_in.best.order());
+    let is_hot = |read_in: &ReadIn<'_>| records.binary_search_by_key(&read_in.best.key, |record| record.key).is_ok();
+    by_record.into_iter().filter(is_hot).take(Evidence::MAX_ENTRIES).collect()
 }
 
 /// The evidence of one finding by its records, put together from what was known of it before and what is known now: each

@@ -37,6 +37,8 @@ pub(super) struct Packed {
     bytes: Vec<u8>,
     count: usize,
     last: Last,
+    /// Whether one came before what came earlier, or has no time.
+    is_unordered: bool,
 }
 
 /// What differences are from.
@@ -54,48 +56,73 @@ impl Packed {
 
     /// Adds one.
     pub fn push(&mut self, new: &Contribution) {
-        let key = new.key.number();
+        let key = new.key.0;
         // Differences wrap around: so every one can be undone.
         let apart = u64::try_from(key.wrapping_sub(self.last.key)).ok();
-        let mut flags = 0;
-        for (flag, holds) in [
-            (HAS_TIME, new.time.is_some()),
-            (IS_NEAR, apart.is_some()),
-            (HAS_LEAF, new.leaf != 0),
-            (HAS_WEIGHT, new.weight != 1),
-            (HAS_VALUE, new.value.is_some()),
-            (FAILED, new.failed),
-            (OWN, new.own),
-            (DEPLOYING, new.deploying),
-        ] {
-            flags |= if holds { flag } else { 0 };
-        }
+        let flags = flag(HAS_TIME, new.time.is_some())
+            | flag(IS_NEAR, apart.is_some())
+            | flag(HAS_LEAF, new.leaf != 0)
+            | flag(HAS_WEIGHT, new.weight != 1)
+            | flag(HAS_VALUE, new.value.is_some())
+            | flag(FAILED, new.failed)
+            | flag(OWN, new.own)
+            | flag(DEPLOYING, new.deploying);
         let bytes = &mut self.bytes;
         bytes.push(flags);
         if let Some(time) = new.time {
-            put(bytes, zigzag(i128::from(time.wrapping_sub(self.last.time))));
+            put(bytes, zigzag(time.wrapping_sub(self.last.time)));
+            self.is_unordered |= self.count > 0 && time < self.last.time;
             self.last.time = time;
+        } else {
+            self.is_unordered = true;
         }
         match apart {
-            Some(apart) => put(bytes, apart.into()),
+            Some(apart) => put(bytes, apart),
             None => bytes.extend_from_slice(&key.to_be_bytes()),
         }
         self.last.key = key;
         if new.leaf != 0 {
-            put(bytes, new.leaf as u128);
+            put(bytes, new.leaf as u64);
         }
         if new.weight != 1 {
             put(bytes, new.weight.into());
         }
         if let Some(value) = new.value {
-            put(bytes, zigzag(value));
+            put_long(bytes, zigzag_long(value));
         }
         self.count += 1;
     }
 
+    /// Adds all of another list.
+    pub fn append(&mut self, other: &Self) {
+        let mut reader = Reader::of(&other.bytes);
+        let mut left = other.count;
+        // What follows the first time and the first key are differences between the other's own.
+        while let Some(one) = reader.next() {
+            self.push(&one);
+            left -= 1;
+            if one.time.is_some() {
+                break;
+            }
+        }
+        if left > 0 {
+            self.bytes.extend_from_slice(reader.rest);
+            self.count += left;
+            self.last = other.last;
+            self.is_unordered |= other.is_unordered;
+        }
+    }
+
+    /// All of them, without those that are later than a time.
+    pub fn until(&self, latest: Micros) -> impl Iterator<Item = Contribution> {
+        let is_due = move |one: &Contribution| one.time.is_none_or(|time| time <= latest);
+        let in_order = !self.is_unordered;
+        self.iter().take_while(move |one| !in_order || is_due(one)).filter(is_due)
+    }
+
     /// All of them.
     pub fn iter(&self) -> impl Iterator<Item = Contribution> {
-        Reader { rest: &self.bytes, last: Last::default() }
+        Reader::of(&self.bytes)
     }
 
     /// The same in lists of at most `size` bytes each, but for a single contribution that takes more.
@@ -119,20 +146,15 @@ impl Packed {
         parts
     }
 
-    fn clone_end(&self) -> (usize, Last) {
-        (self.bytes.len(), self.last)
+    fn clone_end(&self) -> (usize, Last, bool) {
+        (self.bytes.len(), self.last, self.is_unordered)
     }
 
-    fn undo(&mut self, (length, last): (usize, Last)) {
+    fn undo(&mut self, (length, last, is_unordered): (usize, Last, bool)) {
         self.bytes.truncate(length);
         self.last = last;
+        self.is_unordered = is_unordered;
         self.count -= 1;
-    }
-}
-
-impl Extend<Contribution> for Packed {
-    fn extend<I: IntoIterator<Item = Contribution>>(&mut self, new: I) {
-        new.into_iter().for_each(|contribution| self.push(&contribution));
     }
 }
 
@@ -140,6 +162,12 @@ impl Extend<Contribution> for Packed {
 struct Reader<'p> {
     rest: &'p [u8],
     last: Last,
+}
+
+impl<'p> Reader<'p> {
+    fn of(bytes: &'p [u8]) -> Self {
+        Self { rest: bytes, last: Last::default() }
+    }
 }
 
 impl Iterator for Reader<'_> {
@@ -162,14 +190,13 @@ impl Reader<'_> {
         self.rest = rest;
         let has = |flag: u8| flags & flag != 0;
         let time = if has(HAS_TIME) {
-            let apart = Micros::try_from(unzigzag(self.number()?)).ok()?;
-            self.last.time = self.last.time.wrapping_add(apart);
+            self.last.time = self.last.time.wrapping_add(unzigzag(self.number()?));
             Some(self.last.time)
         } else {
             None
         };
         self.last.key = if has(IS_NEAR) {
-            self.last.key.wrapping_add(self.number()?)
+            self.last.key.wrapping_add(self.number()?.into())
         } else {
             let (key, rest) = self.rest.split_first_chunk()?;
             self.rest = rest;
@@ -177,18 +204,32 @@ impl Reader<'_> {
         };
         Some(Contribution {
             time,
-            key: RecordKey::of_number(self.last.key),
+            key: RecordKey(self.last.key),
             leaf: if has(HAS_LEAF) { usize::try_from(self.number()?).ok()? } else { 0 },
             weight: if has(HAS_WEIGHT) { u32::try_from(self.number()?).ok()? } else { 1 },
             failed: has(FAILED),
             own: has(OWN),
             deploying: has(DEPLOYING),
-            value: if has(HAS_VALUE) { Some(unzigzag(self.number()?)) } else { None },
+            value: if has(HAS_VALUE) { Some(unzigzag_long(self.long_number()?)) } else { None },
         })
     }
 
     /// See [`put`].
-    fn number(&mut self) -> Option<u128> {
+    fn number(&mut self) -> Option<u64> {
+        let mut number = 0;
+        for (position, byte) in (0..10).zip(self.rest) {
+            let part = u64::from(byte & 0x7f);
+            number |= part << (7 * position);
+            if byte & 0x80 == 0 {
+                self.rest = &self.rest[position + 1..];
+                return (position < 9 || part <= 1).then_some(number);
+            }
+        }
+        None
+    }
+
+    /// See [`put_long`].
+    fn long_number(&mut self) -> Option<u128> {
         let mut number = 0_u128;
         for shift in (0..128).step_by(7) {
             let (byte, rest) = self.rest.split_first()?;
@@ -203,24 +244,42 @@ impl Reader<'_> {
     }
 }
 
+fn flag(flag: u8, holds: bool) -> u8 {
+    if holds { flag } else { 0 }
+}
+
 /// Writes a number in parts of seven bits, the lowest first; the highest bit of a byte says that more follow.
-fn put(bytes: &mut Vec<u8>, mut number: u128) {
-    loop {
-        let part = (number & 0x7f) as u8;
+fn put(bytes: &mut Vec<u8>, mut number: u64) {
+    while number >= 0x80 {
+        bytes.push((number & 0x7f) as u8 | 0x80);
         number >>= 7;
-        if number == 0 {
-            return bytes.push(part);
-        }
-        bytes.push(part | 0x80);
     }
+    bytes.push((number & 0x7f) as u8);
+}
+
+/// Writes a longer one in the same way.
+fn put_long(bytes: &mut Vec<u8>, mut number: u128) {
+    while number >= 0x80 {
+        bytes.push((number & 0x7f) as u8 | 0x80);
+        number >>= 7;
+    }
+    bytes.push((number & 0x7f) as u8);
 }
 
 /// Small numbers of either sign as small ones without.
-fn zigzag(number: i128) -> u128 {
+fn zigzag(number: i64) -> u64 {
+    ((number << 1) ^ (number >> 63)).cast_unsigned()
+}
+
+fn unzigzag(number: u64) -> i64 {
+    (number >> 1).cast_signed() ^ -(number & 1).cast_signed()
+}
+
+fn zigzag_long(number: i128) -> u128 {
     ((number << 1) ^ (number >> 127)).cast_unsigned()
 }
 
-fn unzigzag(number: u128) -> i128 {
+fn unzigzag_long(number: u128) -> i128 {
     (number >> 1).cast_signed() ^ -(number & 1).cast_signed()
 }
 
@@ -249,12 +308,17 @@ impl<'de> Visitor<'de> for PackedOrListed {
     fn visit_str<E: Error>(self, text: &str) -> Result<Packed, E> {
         let bytes = STANDARD_NO_PAD.decode(text).map_err(E::custom)?;
         let mut reader = Reader { rest: &bytes, last: Last::default() };
-        let count = reader.by_ref().count();
+        let (mut count, mut is_unordered, mut last) = (0, false, Micros::MIN);
+        for one in reader.by_ref() {
+            count += 1;
+            is_unordered |= one.time.is_none_or(|time| time < last);
+            last = one.time.unwrap_or(last);
+        }
         if !reader.rest.is_empty() {
             return Err(E::custom("contributions that this version cannot read"));
         }
         let last = reader.last;
-        Ok(Packed { bytes, count, last })
+        Ok(Packed { bytes, count, last, is_unordered })
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Packed, A::Error> {
@@ -306,6 +370,12 @@ mod tests {
 
     use super::*;
 
+    fn packed_of(list: &[Contribution]) -> Packed {
+        let mut packed = Packed::default();
+        list.iter().for_each(|one| packed.push(one));
+        packed
+    }
+
     #[test]
     fn what_is_packed_is_read_back_however_it_is_split() {
         let time = prop::option::of(prop_oneof![any::<i64>(), 1_772_359_200_000_000..1_772_359_300_000_000_i64]);
@@ -315,7 +385,7 @@ mod tests {
         let flags = (any::<bool>(), any::<bool>(), any::<bool>());
         let one = (time, key, 0..3_usize, weight, flags, value).prop_map(
             |(time, key, leaf, weight, (failed, own, deploying), value)| {
-                let key = RecordKey::of_number(key);
+                let key = RecordKey(key);
                 Contribution { time, key, leaf, weight, failed, own, deploying, value }
             },
         );
@@ -323,12 +393,19 @@ mod tests {
         let mut runner = TestRunner::new_with_rng(config, TestRng::from_seed(RngAlgorithm::ChaCha, &[21; 32]));
         runner
             .run(&(prop::collection::vec(one, 0..20), 0..80_usize), |(list, size)| {
-                let mut packed = Packed::default();
-                packed.extend(list.iter().copied());
+                let packed = packed_of(&list);
                 prop_assert_eq!(packed.iter().collect::<Vec<_>>(), list.clone());
                 let stored = serde_json::to_string(&packed).unwrap();
                 let read: Packed = serde_json::from_str(&stored).unwrap();
                 prop_assert_eq!(&read, &packed);
+                for latest in list.iter().filter_map(|one| one.time) {
+                    let due = list.iter().filter(|one| one.time.is_none_or(|time| time <= latest));
+                    prop_assert!(packed.until(latest).eq(due.copied()));
+                }
+                let (first, second) = list.split_at(size.min(list.len()));
+                let mut appended = packed_of(first);
+                appended.append(&packed_of(second));
+                prop_assert_eq!(&appended, &packed);
                 let parts = packed.split(size);
                 prop_assert!(parts.iter().all(|part| part.bytes.len() <= size || part.len() == 1));
                 prop_assert_eq!(parts.iter().flat_map(Packed::iter).collect::<Vec<_>>(), list);
@@ -363,7 +440,7 @@ mod tests {
         let listed =
             r#"[[7,"000102030405060708090a0b0c0d0e0f",1,2],[null,"00000000000000000000000000000001",0,1,true,"-5"]]"#;
         let packed: Packed = serde_json::from_str(listed).unwrap();
-        let key = RecordKey::of_number(0x0001_0203_0405_0607_0809_0a0b_0c0d_0e0f);
+        let key = RecordKey(0x0001_0203_0405_0607_0809_0a0b_0c0d_0e0f);
         let first = Contribution {
             time: Some(7),
             key,
@@ -374,7 +451,7 @@ mod tests {
             deploying: false,
             value: None,
         };
-        let key = RecordKey::of_number(1);
+        let key = RecordKey(1);
         let second = Contribution {
             time: None,
             key,

@@ -226,7 +226,7 @@ impl Index {
                 rules.dedup();
             }
         }
-        if !self.words.is_empty() {
+        if !self.words.is_empty() && !found.candidates.is_empty() {
             found.candidates.retain(|rule| self.words.get(rule).is_none_or(|words| words.may_hold(keys, text)));
         }
     }
@@ -251,17 +251,16 @@ impl KeyPaths {
             Key::Any => found.candidates.extend_from_slice(&self.any),
             Key::Text(text) => {
                 let mut room = std::mem::take(&mut found.lower);
-                // As rsigma folds it.
-                let lower = folded(text, &mut room);
+                let known = self.values.get(text);
+                // As rsigma folds it. A value that is known as it stands is in lower case.
+                let lower = if known.is_some() { text } else { folded(text, &mut room) };
                 let (decided, candidates) = (&mut found.decided, &mut found.candidates);
-                let values = self.values.get(lower);
+                let values = known.or_else(|| if lower == text { None } else { self.values.get(lower) });
                 candidates.extend_from_slice(&self.present);
-                candidates.extend(values.iter().flat_map(|rules| &rules.ask_more));
-                let only = values.iter().flat_map(|rules| &rules.ask_no_more);
-                if text.is_ascii() {
-                    decided.extend(only);
-                } else {
-                    candidates.extend(only);
+                if let Some(OfValue { ask_more, ask_no_more }) = values {
+                    candidates.extend_from_slice(ask_more);
+                    let sure = if text.is_ascii() { decided } else { &mut *candidates };
+                    sure.extend_from_slice(ask_no_more);
                 }
                 let begins = |(start, _): &&(String, usize)| lower.starts_with(start);
                 candidates.extend(self.prefixes.iter().filter(begins).map(|(_, rule)| rule));

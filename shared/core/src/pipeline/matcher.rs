@@ -1,6 +1,7 @@
 //! What follows framing: parse, enrich, match, contribute, and count every step.
 
 use std::borrow::Cow;
+use std::cell::OnceCell;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -9,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::{Damage, Entry, Match, Options, Report, SourceStats};
 use crate::correlate::{
-    BorrowedGroup, Contribution, Contributions, MAX_PARTITIONS, MAX_RESOURCES, RecordKey, bucket_of, digest,
+    BorrowedGroup, Contribution, Contributions, MAX_PARTITIONS, MAX_RESOURCES, RecordKey, Told, bucket_of, digest,
     is_failed_call,
 };
 use crate::detect::{Catalogue, Found, Index, Rule, field_text};
@@ -239,12 +240,14 @@ impl<'c> Matcher<'c> {
             (None, None) => self.positions.at(number),
         };
         let source = &self.stats.source;
-        let describe = || {
+        let told = OnceCell::new();
+        let tell = || {
             let text = cut(&record.raw);
             let also_in = Vec::new();
             let evidence = Evidence { time: record.time, source: source.clone(), record: number, text, also_in };
-            (evidence, bounded(format.facts(record)))
+            Arc::new(Told { evidence, facts: bounded(format.facts(record)) })
         };
+        let describe = || Arc::clone(told.get_or_init(tell));
         let catalogue = self.catalogue;
         // Whose resource it is, and who did it, matters to these rules alone.
         let tampers = || hits.iter().any(|hit| catalogue.rule(*hit).is_about_tampering());

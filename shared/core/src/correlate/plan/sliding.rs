@@ -95,8 +95,8 @@ pub(super) fn in_order(parts: Vec<Vec<Fulfilled>>, timespan: Micros) -> Vec<Fulf
 
 /// `before`, then `after`: for each of `after`, the latest start of anything of `before` that had ended by then.
 fn followed(mut before: Vec<Fulfilled>, mut after: Vec<Fulfilled>) -> Vec<Fulfilled> {
-    before.sort_unstable();
-    after.sort_unstable();
+    before.sort();
+    after.sort();
     let mut before = before.into_iter().peekable();
     let mut latest: Option<Micros> = None;
     let mut chain = Vec::new();
@@ -118,7 +118,7 @@ pub(super) fn together(parts: &[Vec<Fulfilled>], at_least: usize, timespan: Micr
         .enumerate()
         .flat_map(|(number, part)| part.iter().map(move |stretch| (*stretch, number)))
         .collect();
-    all.sort_unstable();
+    all.sort();
     let mut latest = vec![None; parts.len()];
     let mut found = Vec::new();
     for (stretch, number) in all {

@@ -36,8 +36,35 @@ pub(super) struct Header<'l> {
     pub(super) message: &'l str,
 }
 
+/// The stamp that the last line began with. Neighbours in a log mostly have the same one, which is not read again.
+#[derive(Default)]
+pub(super) struct LastStamp {
+    /// Its text, with the space that ends it.
+    text: String,
+    /// What it says; `None` before the first.
+    stamp: Option<Stamp>,
+}
+
+impl LastStamp {
+    /// The stamp at the start of a text, and what follows the space after it.
+    fn opening<'l>(&mut self, text: &'l str) -> Result<(Stamp, &'l str), &'static str> {
+        if let Some(stamp) = self.stamp
+            && let Some(rest) = text.strip_prefix(self.text.as_str())
+        {
+            return Ok((stamp, rest));
+        }
+        let stamp = either_stamp(text).ok_or("no time stamp at the start")?;
+        let rest =
+            text.get(stamp.len..).and_then(|rest| rest.strip_prefix(' ')).ok_or("nothing after the time stamp")?;
+        self.text.clear();
+        self.text.push_str(&text[..=stamp.len]);
+        self.stamp = Some(stamp);
+        Ok((stamp, rest))
+    }
+}
+
 impl<'l> Header<'l> {
-    pub(super) fn read(line: &'l str) -> Result<Self, &'static str> {
+    pub(super) fn read(line: &'l str, last: &mut LastStamp) -> Result<Self, &'static str> {
         let (priority, rest) = match line.strip_prefix('<') {
             Some(rest) => priority(rest).map(|(priority, rest)| (Some(priority), rest)).ok_or("no valid priority")?,
             None => (None, line),
@@ -51,15 +78,13 @@ impl<'l> Header<'l> {
                 return Err("unknown version of RFC 5424");
             }
         }
-        Self::traditional(priority, rest)
+        Self::traditional(priority, rest, last)
     }
 
     /// RFC 3164, and rsyslog's file format: the same with an ISO stamp.
-    fn traditional(priority: Option<u8>, text: &'l str) -> Result<Self, &'static str> {
-        let stamp = either_stamp(text).ok_or("no time stamp at the start")?;
-        let rest =
-            text.get(stamp.len..).and_then(|rest| rest.strip_prefix(' ')).ok_or("nothing after the time stamp")?;
-        let rest = rest.trim_start_matches(' ');
+    fn traditional(priority: Option<u8>, text: &'l str, last: &mut LastStamp) -> Result<Self, &'static str> {
+        let (stamp, rest) = last.opening(text)?;
+        let rest = if rest.starts_with(' ') { rest.trim_start_matches(' ') } else { rest };
         let (host, rest) = word(rest).ok_or("no message")?;
         if host.is_empty() || host.ends_with(':') {
             return Err("no host");
@@ -69,7 +94,7 @@ impl<'l> Header<'l> {
             return Err("no message");
         }
         let stamp = Some((stamp, &text[..stamp.len]));
-        Ok(Self { priority, stamp, host, appname, pid, message: message.trim_start_matches(BOM) })
+        Ok(Self { priority, stamp, host, appname, pid, message: without_mark(message) })
     }
 
     /// RFC 5424, from after the version.
@@ -101,7 +126,7 @@ impl<'l> Header<'l> {
             host: given(host).unwrap_or(""),
             appname: given(appname),
             pid: given(pid),
-            message: message.trim_start_matches(BOM),
+            message: without_mark(message),
         })
     }
 }
@@ -109,11 +134,16 @@ impl<'l> Header<'l> {
 /// Whether a line can be nothing but syslog. An application's line with an ISO stamp has its level or its module
 /// where syslog has the host, and no `program:` after it.
 pub(super) fn is_unmistakable(line: &str) -> bool {
-    let Ok(header) = Header::read(line) else { return false };
+    let Ok(header) = Header::read(line, &mut LastStamp::default()) else { return false };
     let is_host =
         header.host.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_' | b':'));
     let iso = line.starts_with(|first: char| first.is_ascii_digit());
     is_host && !super::super::application::is_level(header.host) && (!iso || header.appname.is_some())
+}
+
+/// A message without the byte order marks before it.
+fn without_mark(message: &str) -> &str {
+    if message.starts_with(BOM) { message.trim_start_matches(BOM) } else { message }
 }
 
 /// What stands before the first space, and what after it. Words are short: a search that has to be set up takes longer.
