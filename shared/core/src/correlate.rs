@@ -27,7 +27,7 @@ pub(crate) use fold::MAX_RESOURCES;
 pub use fold::finding_in;
 pub(crate) use group::BorrowedGroup;
 pub use held::Held;
-pub(crate) use kept::Told;
+pub(crate) use kept::{Teller, Told};
 pub use settle::{Closing, SETTLED, SettleError, Settler, is_held_back, settled};
 
 use std::collections::BTreeMap;

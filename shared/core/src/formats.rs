@@ -6,6 +6,7 @@
 
 pub mod access;
 pub mod application;
+mod bytes;
 pub mod cloudtrail;
 pub mod eve;
 mod head;
@@ -22,7 +23,7 @@ use jiff::tz::TimeZone;
 use json::object_frame;
 
 use crate::framing;
-use crate::record::{Facts, LogSource, Record};
+use crate::record::{FactsOf, LogSource, Record};
 
 /// How a format's bytes are cut into frames.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -145,7 +146,7 @@ pub trait Format: Sync {
     fn parser(&self, context: &Context) -> Box<dyn Parser>;
 
     /// What a finding says of a record of this format.
-    fn facts(&self, record: &Record<'_>) -> Facts;
+    fn facts<'r>(&self, record: &'r Record<'_>) -> FactsOf<'r>;
 }
 
 /// The tree of a JSON text, as rules see it.

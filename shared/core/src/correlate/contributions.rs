@@ -1,20 +1,19 @@
 //! What the records of one object contribute, and how it is stored.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use foldhash::quality::RandomState;
 use hashbrown::HashTable;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::contribution::Contribution;
+use super::contribution::{Contribution, RecordKey};
 use super::group::{self, BorrowedGroup};
-use super::kept::{KeptEvidence, Told};
+use super::kept::{KeptEvidence, Teller, Told};
 use super::packed::Packed;
-use super::plan::Micros;
+use super::plan::{Micros, Node};
 use super::{Bucket, Group, digest, finding_in};
-use crate::detect::Catalogue;
+use crate::detect::{Catalogue, Rule};
 use crate::finding::{Evidence, Finding, Level};
 use crate::record::Record;
 
@@ -101,43 +100,41 @@ pub(crate) fn is_failed_call(record: &Record<'_>) -> bool {
 }
 
 impl Contributions {
-    /// Adds one to the partition of a rule, by number and level, a group and a bucket. What the finding says of the record
+    /// Adds one to the partition of a rule, which has this number, a group and a bucket. What the finding says of the record
     /// is worked out only where it is kept.
     pub(crate) fn add(
         &mut self,
-        (rule, level): (usize, Level),
+        (number, rule): (usize, &Rule),
         group: &BorrowedGroup<'_>,
         bucket: Bucket,
         new: Contribution,
-        describe: impl FnOnce() -> Arc<Told>,
+        teller: &Teller<impl Fn() -> Told>,
     ) {
-        let hash = group.hash(&self.hashing, rule, bucket);
+        let hash = group.hash(&self.hashing, number, bucket);
         let is_it = |place: &usize| {
             let known = &self.partitions[*place].0;
-            known.rule == rule && known.bucket == bucket && group.is(&known.group)
+            known.rule == number && known.bucket == bucket && group.is(&known.group)
         };
         let known = self.places.find(hash, is_it).copied();
-        let Some(place) = known.or_else(|| self.room_for(level)) else {
-            *self.given_up.entry(rule).or_default() += 1;
+        let Some(place) = known.or_else(|| self.room_for(rule.level)) else {
+            *self.given_up.entry(number).or_default() += 1;
             return;
         };
         if known.is_none() {
-            self.partitions[place].0 = Partition { rule, group: group.to_group(), bucket };
+            self.partitions[place].0 = Partition { rule: number, group: group.to_group(), bucket };
             let (partitions, hashing) = (&self.partitions, &self.hashing);
             self.places.insert_unique(hash, place, |place| partitions[*place].0.hash(hashing));
-            self.by_level.entry(level).or_default().push(place);
+            self.by_level.entry(rule.level).or_default().push(place);
         }
         let stored = &mut self.partitions[place].1;
-        // Which entries lie in hot windows is not known yet, so the kept ones are spread over all that came.
-        let has_room = self.kept < MAX_KEPT || stored.evidence.len() < FEW_EVIDENCE;
-        if has_room && stored.entries.len().is_multiple_of(stored.stride()) {
-            stored.evidence.push(KeptEvidence { key: new.key, told: describe() });
-            self.kept += 1;
-            if stored.evidence.len() == MAX_EVIDENCE {
-                stored.thin_out();
-                self.kept -= MAX_EVIDENCE - stored.evidence.len();
-            }
+        let before = stored.evidence.len();
+        let has_room = self.kept < MAX_KEPT || before < FEW_EVIDENCE;
+        if matches!(rule.plan, Node::Leaf(_)) {
+            stored.keep_if_early(new.key, teller, has_room);
+        } else if has_room && stored.entries.len().is_multiple_of(stored.stride()) {
+            stored.keep(new.key, teller);
         }
+        self.kept = self.kept + stored.evidence.len() - before;
         stored.entries.push(&new);
     }
 
@@ -224,6 +221,28 @@ impl StoredContributions {
     /// Of how many entries that come, one is kept.
     fn stride(&self) -> usize {
         1_usize.checked_shl(self.thinned).unwrap_or(usize::MAX)
+    }
+
+    /// Keeps an entry. Which ones lie in hot windows is not known yet, so those that are kept are spread over all that came.
+    fn keep(&mut self, key: RecordKey, teller: &Teller<impl Fn() -> Told>) {
+        self.evidence.push(KeptEvidence { key, told: teller.told() });
+        if self.evidence.len() == MAX_EVIDENCE {
+            self.thin_out();
+        }
+    }
+
+    /// Keeps an entry if it is among the first, which are all that a simple rule's finding shows.
+    fn keep_if_early(&mut self, key: RecordKey, teller: &Teller<impl Fn() -> Told>, has_room: bool) {
+        let is_full = self.evidence.len() >= FIRST_EVIDENCE || !has_room;
+        let order = (teller.time, key);
+        if is_full && self.evidence.last().is_none_or(|last| last.order() <= order) {
+            return;
+        }
+        let place = self.evidence.partition_point(|kept| kept.order() <= order);
+        self.evidence.insert(place, KeptEvidence { key, told: teller.told() });
+        if is_full {
+            self.evidence.pop();
+        }
     }
 
     /// Drops every second entry of evidence, but for the first ones.

@@ -12,7 +12,7 @@ use super::plan::{Micros, Node, Occurrence};
 use super::{bucket_length, dedup_key, finding_id};
 use crate::detect::{Catalogue, WantedLogSource};
 use crate::finding::{Evidence, Finding, Level};
-use crate::record::Facts;
+use crate::record::FactsOf;
 
 /// The most resources that a finding names.
 pub(crate) const MAX_RESOURCES: usize = 20;
@@ -65,24 +65,28 @@ fn finding_of(
     let rule = catalogue.rule(partition.rule);
     let chosen = chosen(stored, hot);
     // What the entries agree on: a brute force against ten users was done by none of them.
-    let known = |read: fn(&Facts) -> Option<&String>| {
-        let mut values = chosen.iter().filter_map(|read_in| read(read_in.facts()));
+    let facts: Vec<FactsOf<'_>> = chosen.iter().map(|read_in| read_in.best.told.facts()).collect();
+    let known = |read: for<'f> fn(&'f FactsOf<'f>) -> Option<&'f str>| {
+        let mut values = facts.iter().filter_map(read);
         let first = values.next()?;
-        values.all(|value| value == first).then(|| first.clone())
+        values.all(|value| value == first).then(|| first.to_owned())
     };
     let mut resources: Vec<String> = Vec::new();
-    for resource in chosen.iter().flat_map(|read_in| &read_in.facts().resources) {
-        if resources.len() < MAX_RESOURCES && !resources.contains(resource) {
-            resources.push(resource.clone());
+    for resource in facts.iter().flat_map(|facts| &facts.resources) {
+        if resources.len() < MAX_RESOURCES && !resources.iter().any(|known| known == resource) {
+            resources.push(resource.clone().into_owned());
         }
     }
     // Calls have a level of their own, and how things were found to be has not.
     let of_calls = |asked: &WantedLogSource| asked.category.as_deref() != Some("inventory");
     let judged = rule.is_about_tampering() && rule.detection.as_ref().is_some_and(|one| of_calls(&one.log_source));
     // The worst of them decides, so that the order in which they come does not matter.
-    let level = hot.iter().map(|record| record.level(rule.level)).max().filter(|_| judged);
-    let said =
-        [("failed", hot.iter().all(|record| record.failed)), ("deployment", hot.iter().all(|one| one.deploying))];
+    let judged_ones = if judged { hot } else { &[] };
+    let level = judged_ones.iter().map(|record| record.level(rule.level)).max();
+    let said = [
+        ("failed", judged_ones.iter().all(|record| record.failed)),
+        ("deployment", judged_ones.iter().all(|one| one.deploying)),
+    ];
     let said: Vec<&str> = said.into_iter().filter(|(_, of_all)| judged && *of_all).map(|(word, _)| word).collect();
     let time = |micros: Option<Micros>| micros.and_then(|micros| Timestamp::from_microsecond(micros).ok());
     let shown = chosen.iter().map(|read_in| read_in.best.key).collect();
@@ -96,10 +100,10 @@ fn finding_of(
         first_time: time(hot.iter().filter_map(|record| record.time).min()),
         last_time: time(hot.iter().filter_map(|record| record.time).max()),
         group: partition.group.clone(),
-        account: known(|facts| facts.account.as_ref()),
-        region: known(|facts| facts.region.as_ref()),
-        actor: known(|facts| facts.actor.as_ref()),
-        source_address: known(|facts| facts.source_address.as_ref()),
+        account: known(|facts| facts.account.as_deref()),
+        region: known(|facts| facts.region.as_deref()),
+        actor: known(|facts| facts.actor.as_deref()),
+        source_address: known(|facts| facts.source_address.as_deref()),
         resources,
         evidence: chosen.into_iter().map(ReadIn::into_evidence).collect(),
         dedup_key: dedup_key(&rule.id, &partition.group),
@@ -138,7 +142,9 @@ struct Contributors {
 /// The different records up to a time.
 fn distinct(stored: &[&StoredContributions], latest: Micros) -> Contributors {
     let mut all: Vec<Contribution> = Vec::with_capacity(stored.iter().map(|part| part.entries.len()).sum());
-    all.extend(stored.iter().flat_map(|part| part.entries.until(latest)));
+    for part in stored {
+        part.entries.read_until(latest, &mut all);
+    }
     let value = |one: &Contribution| one.value.unwrap_or(0);
     // Of a leaf's values the least holds. The records of an object come in the order of their keys, which a stable sort
     // makes use of.
@@ -181,15 +187,12 @@ fn hot_records<'r>(
         let found: Vec<_> = records.iter().filter(within).collect();
         return (!found.is_empty()).then_some(found);
     }
-    let mut occurrences: Vec<Occurrence> = records
-        .iter()
-        .enumerate()
-        .filter_map(|(number, record)| record.time.map(|time| (number, record, time)))
-        .flat_map(|(number, Contributor { weight, leaves, .. }, time)| {
-            let occurrence = move |leaf, value| Occurrence { time, leaf, weight: *weight, record: number, value };
-            all_leaves[leaves.clone()].iter().map(move |(leaf, value)| occurrence(*leaf, *value))
-        })
-        .collect();
+    let mut occurrences = Vec::with_capacity(all_leaves.len());
+    for (number, record) in records.iter().enumerate() {
+        let Contributor { time: Some(time), weight, leaves, .. } = record else { continue };
+        let occurrence = |&(leaf, value): &_| Occurrence { time: *time, leaf, weight: *weight, record: number, value };
+        occurrences.extend(all_leaves[leaves.clone()].iter().map(occurrence));
+    }
     // They are in order but for those of different objects.
     occurrences.sort();
     let hot: Vec<Micros> =
@@ -204,7 +207,8 @@ fn hot_records<'r>(
         }
         hot[..started].last().is_some_and(|last| time - last <= plan.reach())
     };
-    let found: Vec<_> = records.iter().filter(|record| record.time.is_some_and(&mut in_window)).collect();
+    let mut found = Vec::with_capacity(records.len());
+    found.extend(records.iter().filter(|record| record.time.is_some_and(&mut in_window)));
     (!found.is_empty()).then_some(found)
 }
 
@@ -221,19 +225,15 @@ impl<'s> ReadIn<'s> {
         let mut kept = kept.iter().copied();
         let mut read_in = Self { best: kept.next()?, others: Vec::new() };
         for one in kept {
-            let is_better = one.told.evidence.sorts_before(&read_in.best.told.evidence);
+            let is_better = one.told.sorts_before(&read_in.best.told);
             read_in.others.push(if is_better { std::mem::replace(&mut read_in.best, one) } else { one });
         }
         Some(read_in)
     }
 
-    fn facts(&self) -> &'s Facts {
-        &self.best.told.facts
-    }
-
     fn into_evidence(self) -> Evidence {
-        let others = self.others.into_iter().map(|other| other.told.evidence.clone());
-        others.fold(self.best.told.evidence.clone(), Evidence::put_together)
+        let others = self.others.into_iter().map(|other| other.told.evidence());
+        others.fold(self.best.told.evidence(), Evidence::put_together)
     }
 }
 

@@ -67,29 +67,30 @@ impl Packed {
             | flag(FAILED, new.failed)
             | flag(OWN, new.own)
             | flag(DEPLOYING, new.deploying);
-        let bytes = &mut self.bytes;
-        bytes.push(flags);
+        let mut new_bytes = Writer { bytes: [0; LONGEST], end: 0 };
+        new_bytes.byte(flags);
         if let Some(time) = new.time {
-            put(bytes, zigzag(time.wrapping_sub(self.last.time)));
+            new_bytes.number(zigzag(time.wrapping_sub(self.last.time)));
             self.is_unordered |= self.count > 0 && time < self.last.time;
             self.last.time = time;
         } else {
             self.is_unordered = true;
         }
         match apart {
-            Some(apart) => put(bytes, apart),
-            None => bytes.extend_from_slice(&key.to_be_bytes()),
+            Some(apart) => new_bytes.number(apart),
+            None => key.to_be_bytes().into_iter().for_each(|byte| new_bytes.byte(byte)),
         }
         self.last.key = key;
         if new.leaf != 0 {
-            put(bytes, new.leaf as u64);
+            new_bytes.number(new.leaf as u64);
         }
         if new.weight != 1 {
-            put(bytes, new.weight.into());
+            new_bytes.number(new.weight.into());
         }
         if let Some(value) = new.value {
-            put_long(bytes, zigzag_long(value));
+            new_bytes.long_number(zigzag_long(value));
         }
+        self.bytes.extend_from_slice(&new_bytes.bytes[..new_bytes.end]);
         self.count += 1;
     }
 
@@ -98,7 +99,7 @@ impl Packed {
         let mut reader = Reader::of(&other.bytes);
         let mut left = other.count;
         // What follows the first time and the first key are differences between the other's own.
-        while let Some(one) = reader.next() {
+        for one in reader.by_ref() {
             self.push(&one);
             left -= 1;
             if one.time.is_some() {
@@ -113,11 +114,15 @@ impl Packed {
         }
     }
 
-    /// All of them, without those that are later than a time.
-    pub fn until(&self, latest: Micros) -> impl Iterator<Item = Contribution> {
-        let is_due = move |one: &Contribution| one.time.is_none_or(|time| time <= latest);
-        let in_order = !self.is_unordered;
-        self.iter().take_while(move |one| !in_order || is_due(one)).filter(is_due)
+    /// Adds all of them to a list, without those that are later than a time.
+    pub fn read_until(&self, latest: Micros, to: &mut Vec<Contribution>) {
+        for one in self.iter() {
+            if one.time.is_none_or(|time| time <= latest) {
+                to.push(one);
+            } else if !self.is_unordered {
+                return;
+            }
+        }
     }
 
     /// All of them.
@@ -173,6 +178,7 @@ impl<'p> Reader<'p> {
 impl Iterator for Reader<'_> {
     type Item = Contribution;
 
+    #[inline]
     fn next(&mut self) -> Option<Contribution> {
         let before = self.rest;
         let read = self.read();
@@ -185,6 +191,7 @@ impl Iterator for Reader<'_> {
 }
 
 impl Reader<'_> {
+    #[inline]
     fn read(&mut self) -> Option<Contribution> {
         let (flags, rest) = self.rest.split_first()?;
         self.rest = rest;
@@ -214,21 +221,27 @@ impl Reader<'_> {
         })
     }
 
-    /// See [`put`].
+    /// See [`Writer::number`].
+    #[inline]
     fn number(&mut self) -> Option<u64> {
-        let mut number = 0;
-        for (position, byte) in (0..10).zip(self.rest) {
+        let (mut number, mut shift) = (0, 0);
+        loop {
+            let (byte, rest) = self.rest.split_first()?;
+            self.rest = rest;
             let part = u64::from(byte & 0x7f);
-            number |= part << (7 * position);
+            number |= part << shift;
             if byte & 0x80 == 0 {
-                self.rest = &self.rest[position + 1..];
-                return (position < 9 || part <= 1).then_some(number);
+                // The tenth part has but one bit of the 64.
+                return (shift < 63 || part <= 1).then_some(number);
+            }
+            shift += 7;
+            if shift > 63 {
+                return None;
             }
         }
-        None
     }
 
-    /// See [`put_long`].
+    /// See [`Writer::long_number`].
     fn long_number(&mut self) -> Option<u128> {
         let mut number = 0_u128;
         for shift in (0..128).step_by(7) {
@@ -248,22 +261,40 @@ fn flag(flag: u8, holds: bool) -> u8 {
     if holds { flag } else { 0 }
 }
 
-/// Writes a number in parts of seven bits, the lowest first; the highest bit of a byte says that more follow.
-fn put(bytes: &mut Vec<u8>, mut number: u64) {
-    while number >= 0x80 {
-        bytes.push((number & 0x7f) as u8 | 0x80);
-        number >>= 7;
-    }
-    bytes.push((number & 0x7f) as u8);
+/// The most bytes of a contribution: flags, time, key, leaf, weight and value.
+const LONGEST: usize = 1 + 10 + 16 + 10 + 5 + 19;
+
+/// The bytes of one contribution.
+struct Writer {
+    bytes: [u8; LONGEST],
+    end: usize,
 }
 
-/// Writes a longer one in the same way.
-fn put_long(bytes: &mut Vec<u8>, mut number: u128) {
-    while number >= 0x80 {
-        bytes.push((number & 0x7f) as u8 | 0x80);
-        number >>= 7;
+impl Writer {
+    #[inline]
+    fn byte(&mut self, byte: u8) {
+        self.bytes[self.end] = byte;
+        self.end += 1;
     }
-    bytes.push((number & 0x7f) as u8);
+
+    /// Writes a number in parts of seven bits, the lowest first; the highest bit of a byte says that more follow.
+    #[inline]
+    fn number(&mut self, mut number: u64) {
+        while number >= 0x80 {
+            self.byte((number & 0x7f) as u8 | 0x80);
+            number >>= 7;
+        }
+        self.byte((number & 0x7f) as u8);
+    }
+
+    /// Writes a longer one in the same way.
+    fn long_number(&mut self, mut number: u128) {
+        while number >= 0x80 {
+            self.byte((number & 0x7f) as u8 | 0x80);
+            number >>= 7;
+        }
+        self.byte((number & 0x7f) as u8);
+    }
 }
 
 /// Small numbers of either sign as small ones without.
@@ -372,7 +403,9 @@ mod tests {
 
     fn packed_of(list: &[Contribution]) -> Packed {
         let mut packed = Packed::default();
-        list.iter().for_each(|one| packed.push(one));
+        for one in list {
+            packed.push(one);
+        }
         packed
     }
 
@@ -400,7 +433,9 @@ mod tests {
                 prop_assert_eq!(&read, &packed);
                 for latest in list.iter().filter_map(|one| one.time) {
                     let due = list.iter().filter(|one| one.time.is_none_or(|time| time <= latest));
-                    prop_assert!(packed.until(latest).eq(due.copied()));
+                    let mut found = Vec::new();
+                    packed.read_until(latest, &mut found);
+                    prop_assert!(found.iter().eq(due));
                 }
                 let (first, second) = list.split_at(size.min(list.len()));
                 let mut appended = packed_of(first);

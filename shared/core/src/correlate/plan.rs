@@ -189,17 +189,18 @@ impl Node {
             of.iter().map(|node| node.fulfilled(occurrences, closed)).collect()
         };
         match self {
-            Self::Leaf(leaf) => occurrences
-                .iter()
-                .filter(|occurrence| occurrence.leaf == *leaf)
-                .map(|at| Fulfilled {
+            Self::Leaf(leaf) => {
+                let mut found = Vec::with_capacity(occurrences.len());
+                let own = occurrences.iter().filter(|occurrence| occurrence.leaf == *leaf);
+                found.extend(own.map(|at| Fulfilled {
                     end: at.time,
                     start: at.time,
                     weight: at.weight,
                     value: at.value,
                     record: Some(at.record),
-                })
-                .collect(),
+                }));
+                found
+            }
             Self::EventCount { of, threshold, timespan } => sliding::counted(&events(parts(of)), *threshold, *timespan),
             Self::ValueCount { of, threshold, timespan } => {
                 sliding::distinct(&events(parts(of)), *threshold, *timespan)

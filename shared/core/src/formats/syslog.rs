@@ -13,15 +13,16 @@ mod sshd;
 
 use std::borrow::Cow;
 
+use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 use memchr::memchr_iter;
 use serde_json::Map;
 
 use self::header::{Header, LastStamp};
-use super::stamp::Clock;
+use super::bytes::last_of;
 use super::{Context, Format, Framing, Gate, Key, Parsed, Parser, by_line, head};
 use crate::fields::{Fields, Flat, FlatFields};
-use crate::record::{Facts, LogSource, Record};
+use crate::record::{FactsOf, LogSource, Record};
 
 /// The host that wrote the line.
 const HOST: &str = "host";
@@ -173,24 +174,25 @@ impl Format for Syslog {
 
     fn parser(&self, context: &Context) -> Box<dyn Parser> {
         let limit = context.modified.checked_add(SignedDuration::from_hours(24)).unwrap_or(Timestamp::MAX);
-        let clock = Clock::new(context.timezone.clone(), limit);
-        Box::new(SyslogParser { clock, last: LastStamp::default() })
+        Box::new(SyslogParser { zone: context.timezone.clone(), limit, last: LastStamp::default() })
     }
 
-    fn facts(&self, record: &Record<'_>) -> Facts {
-        let text = |name: &str| record.fields.text(name).map(str::to_owned);
-        Facts {
+    fn facts<'r>(&self, record: &'r Record<'_>) -> FactsOf<'r> {
+        let text = |name: &str| record.fields.text(name).map(Cow::Borrowed);
+        FactsOf {
             actor: text(USER).filter(|user| !user.is_empty()),
             source_address: text(SRC_IP),
             resources: text(HOST).into_iter().collect(),
-            ..Facts::default()
+            ..FactsOf::default()
         }
     }
 }
 
 struct SyslogParser {
-    /// Its limit is the latest time that a stamp without a year can mean.
-    clock: Clock,
+    /// Of stamps that name none.
+    zone: TimeZone,
+    /// The latest time that a stamp without a year can mean.
+    limit: Timestamp,
     last: LastStamp,
 }
 
@@ -208,7 +210,7 @@ impl SyslogParser {
             Err(reason) => return Parsed::Unparsed(reason),
         };
         let (message, occurrences) = unrepeated(header.message);
-        let program = header.appname.map_or("", |name| match name.bytes().rposition(|byte| byte == b'/') {
+        let program = header.appname.map_or("", |name| match last_of(name.as_bytes(), b'/') {
             Some(end) => &name[end + 1..],
             None => name,
         });
@@ -235,9 +237,7 @@ impl SyslogParser {
             return Parsed::Unwatched;
         }
         let fields = said.fields(&header, message);
-        let clock = &mut self.clock;
-        let time =
-            header.stamp.and_then(|(stamp, text)| clock.time(text.as_bytes(), |zone, limit| stamp.time(zone, limit)));
+        let time = header.stamp.and_then(|stamp| self.last.time(stamp, &self.zone, self.limit));
         let (fields, raw) = (Fields::flat(fields), Cow::Borrowed(raw));
         Parsed::Record(Record { log_source, time, id: None, fields, derived: Map::new(), occurrences, raw })
     }

@@ -7,16 +7,14 @@
 //! `firewall` beside them: `src_ip`, `src_port`, `dst_ip`, `dst_port`.
 
 use std::borrow::Cow;
-use std::sync::LazyLock;
 
 use jiff::Timestamp;
-use memchr::memmem::Finder;
-use memchr::{memchr, memchr_iter, memchr3, memrchr};
 use serde_json::Map;
 
+use super::bytes::{count_if_even, first_of, last_of, words};
 use super::{Context, Format, Framing, Gate, Key, Parsed, Parser, by_line, head};
 use crate::fields::{Fields, Flat, FlatFields};
-use crate::record::{Facts, LogSource, Record};
+use crate::record::{FactsOf, LogSource, Record};
 
 const VERSION: &str = "version";
 const ACCOUNT_ID: &str = "account-id";
@@ -54,9 +52,6 @@ const NUMBERS: [&str; 10] =
 /// Names of the category `firewall`.
 const FIREWALL_NAMES: [(&str, &str); 4] =
     [(SRCADDR, "src_ip"), (SRCPORT, "src_port"), (DSTADDR, "dst_ip"), (DSTPORT, "dst_port")];
-
-/// What no line has that AWS writes.
-static DOUBLED: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("  "));
 
 /// What stands for no value.
 const ABSENT: &str = "-";
@@ -97,9 +92,9 @@ impl Format for VpcFlow {
         Box::new(VpcFlowParser::default())
     }
 
-    fn facts(&self, record: &Record<'_>) -> Facts {
-        let text = |name: &str| record.fields.text(name).map(str::to_owned);
-        Facts {
+    fn facts<'r>(&self, record: &'r Record<'_>) -> FactsOf<'r> {
+        let text = |name: &str| record.fields.text(name).map(Cow::Borrowed);
+        FactsOf {
             account: text(ACCOUNT_ID),
             region: text(REGION),
             actor: None,
@@ -109,11 +104,15 @@ impl Format for VpcFlow {
     }
 }
 
-struct VpcFlowParser(Order);
+struct VpcFlowParser {
+    order: Order,
+    /// Where the values of the last line stand.
+    places: Vec<(usize, usize)>,
+}
 
 impl Default for VpcFlowParser {
     fn default() -> Self {
-        Self(Order::new(&DEFAULT_FIELDS, true))
+        Self { order: Order::new(&DEFAULT_FIELDS, true), places: Vec::new() }
     }
 }
 
@@ -162,14 +161,14 @@ impl VpcFlowParser {
     fn line<'a>(&mut self, raw: &'a str, gate: &mut dyn Gate) -> Parsed<'a> {
         if is_header(raw) {
             let names: Vec<&str> = raw.split_ascii_whitespace().collect();
-            self.0 = Order::new(&names, false);
+            self.order = Order::new(&names, false);
             return Parsed::Skipped;
         }
-        let values = Values::of(raw);
-        if let Err(reason) = self.0.check(&values) {
+        let (order, values) = (&self.order, Values::of(raw, &mut self.places));
+        if let Err(reason) = order.check(&values) {
             return Parsed::Unparsed(reason);
         }
-        let action = match self.0.action.and_then(|column| values.given(column)) {
+        let action = match order.action.and_then(|column| values.given(column)) {
             None => Key::Absent,
             Some(action @ ("ACCEPT" | "REJECT")) => Key::Text(action),
             Some(_) => return Parsed::Unparsed("an action other than ACCEPT and REJECT"),
@@ -177,13 +176,13 @@ impl VpcFlowParser {
         if !gate.admits(&LOG_SOURCE, &[action], raw) {
             return Parsed::Unwatched;
         }
-        let start = self.0.start.and_then(|column| values.given(column));
+        let start = order.start.and_then(|column| values.given(column));
         let start = start.and_then(number).and_then(|seconds| i64::try_from(seconds).ok());
         Parsed::Record(Record {
             log_source: &LOG_SOURCE,
             time: start.and_then(|seconds| Timestamp::from_second(seconds).ok()),
             id: None,
-            fields: Fields::flat(self.0.fields(&values)),
+            fields: Fields::flat(order.fields(values)),
             derived: Map::new(),
             occurrences: 1,
             raw: Cow::Borrowed(raw),
@@ -193,7 +192,7 @@ impl VpcFlowParser {
 
 impl Order {
     /// Whether a line has as many values as the order has columns, and a version that can be read.
-    fn check(&self, values: &Values<'_>) -> Result<(), &'static str> {
+    fn check(&self, values: &Values<'_, '_>) -> Result<(), &'static str> {
         let version = self.version.and_then(|column| values.get(column));
         if self.is_default && version.and_then(number) != Some(DEFAULT_VERSION) {
             return Err(match version.and_then(number) {
@@ -211,9 +210,9 @@ impl Order {
         Ok(())
     }
 
-    fn fields<'l>(&self, values: &Values<'l>) -> FlatFields<'l> {
+    fn fields<'l>(&self, values: Values<'_, 'l>) -> FlatFields<'l> {
         let mut fields = FlatFields::with_capacity(values.count + FIREWALL_NAMES.len());
-        for (column, value) in self.columns.iter().zip(values.line.split_ascii_whitespace()) {
+        for (column, value) in self.columns.iter().zip(values.all()) {
             if value == ABSENT {
                 continue;
             }
@@ -229,34 +228,47 @@ impl Order {
 }
 
 /// The values of a line. Most lines are looked at by no rule: of those only a column or two are read.
-struct Values<'l> {
+struct Values<'v, 'l> {
     line: &'l str,
     count: usize,
-    /// Whether single spaces stand between the values, and nothing else: then one of the last can be found from the end.
+    /// Whether single spaces stand between the values, and nothing else: then they can be found from either end. Else
+    /// their places are known.
     is_even: bool,
+    places: &'v mut Vec<(usize, usize)>,
 }
 
-impl<'l> Values<'l> {
-    fn of(line: &'l str) -> Self {
-        let bytes = line.as_bytes();
-        let at_an_end = bytes.first() == Some(&b' ') || bytes.last() == Some(&b' ');
-        let is_even = !at_an_end
-            && memchr3(b'\t', b'\r', b'\x0c', bytes).is_none()
-            && memchr(b'\n', bytes).is_none()
-            && DOUBLED.find(bytes).is_none();
-        let spaces = || memchr_iter(b' ', bytes).count();
-        Self { line, count: if is_even { spaces() + 1 } else { line.split_ascii_whitespace().count() }, is_even }
+impl<'v, 'l> Values<'v, 'l> {
+    fn of(line: &'l str, places: &'v mut Vec<(usize, usize)>) -> Self {
+        if let Some(count) = count_if_even(line.as_bytes()) {
+            return Self { line, count, is_even: true, places };
+        }
+        words(line.as_bytes(), places);
+        Self { line, count: places.len(), is_even: false, places }
     }
 
     fn get(&self, column: usize) -> Option<&'l str> {
         let from_end = self.count.checked_sub(column + 1)?;
-        if !self.is_even || column <= from_end {
-            return self.line.split_ascii_whitespace().nth(column);
+        if !self.is_even {
+            let (start, end) = self.places[column];
+            return Some(&self.line[start..end]);
         }
         let bytes = self.line.as_bytes();
-        let before = |end: usize| memrchr(b' ', &bytes[..end]);
+        if column <= from_end {
+            let after = |start: usize| Some(start + first_of(&bytes[start..], [b' '])?);
+            let start = (0..column).try_fold(0, |start, _| Some(after(start)? + 1))?;
+            return Some(&self.line[start..after(start).unwrap_or(bytes.len())]);
+        }
+        let before = |end: usize| last_of(&bytes[..end], b' ');
         let end = (0..from_end).try_fold(bytes.len(), |end, _| before(end))?;
         Some(&self.line[before(end).map_or(0, |space| space + 1)..end])
+    }
+
+    fn all(self) -> impl Iterator<Item = &'l str> {
+        let Self { line, is_even, places, .. } = self;
+        if is_even {
+            words(line.as_bytes(), places);
+        }
+        places.iter().map(move |(start, end)| &line[*start..*end])
     }
 
     /// A value that is there.
@@ -266,7 +278,11 @@ impl<'l> Values<'l> {
 }
 
 fn number(text: &str) -> Option<u64> {
-    text.parse().ok().filter(|_| text.as_bytes()[0].is_ascii_digit())
+    match text.as_bytes() {
+        [digit @ b'0'..=b'9'] => Some(u64::from(digit - b'0')),
+        [b'0'..=b'9', ..] => text.parse().ok(),
+        _ => None,
+    }
 }
 
 /// Whether a line names fields: words of lower-case letters, some of them known, and nothing else.
@@ -307,7 +323,7 @@ mod tests {
             })
         );
         let facts = VpcFlow.facts(&record);
-        assert_eq!((facts.account.as_deref(), facts.resources), (Some("123456789012"), vec!["192.0.2.10".to_owned()]));
+        assert_eq!((facts.account.as_deref(), facts.resources), (Some("123456789012"), vec!["192.0.2.10".into()]));
     }
 
     #[test]

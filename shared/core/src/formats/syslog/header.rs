@@ -1,5 +1,11 @@
 //! The part of a line before its message.
 
+use std::cell::OnceCell;
+
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+
+use super::super::bytes::first_of;
 use super::super::stamp::{self, Stamp};
 
 /// The highest priority: facility 23, severity 7.
@@ -28,8 +34,8 @@ pub(super) fn severity(priority: u8) -> &'static str {
 /// A line, its header taken apart.
 pub(super) struct Header<'l> {
     pub(super) priority: Option<u8>,
-    /// The stamp and its text; `None` where there is none.
-    pub(super) stamp: Option<(Stamp, &'l str)>,
+    /// The stamp's text; `None` where there is none.
+    pub(super) stamp: Option<&'l str>,
     pub(super) host: &'l str,
     pub(super) appname: Option<&'l str>,
     pub(super) pid: Option<&'l str>,
@@ -39,27 +45,38 @@ pub(super) struct Header<'l> {
 /// The stamp that the last line began with. Neighbours in a log mostly have the same one, which is not read again.
 #[derive(Default)]
 pub(super) struct LastStamp {
-    /// Its text, with the space that ends it.
+    /// Its text, and the space that ends it.
     text: String,
     /// What it says; `None` before the first.
     stamp: Option<Stamp>,
+    /// When that is, if somebody has asked.
+    time: OnceCell<Option<Timestamp>>,
 }
 
 impl LastStamp {
     /// The stamp at the start of a text, and what follows the space after it.
-    fn opening<'l>(&mut self, text: &'l str) -> Result<(Stamp, &'l str), &'static str> {
-        if let Some(stamp) = self.stamp
+    fn opening<'l>(&mut self, text: &'l str) -> Result<(&'l str, &'l str), &'static str> {
+        if let Some(end) = self.text.len().checked_sub(1)
             && let Some(rest) = text.strip_prefix(self.text.as_str())
         {
-            return Ok((stamp, rest));
+            return Ok((&text[..end], rest));
         }
         let stamp = either_stamp(text).ok_or("no time stamp at the start")?;
         let rest =
             text.get(stamp.len..).and_then(|rest| rest.strip_prefix(' ')).ok_or("nothing after the time stamp")?;
         self.text.clear();
         self.text.push_str(&text[..=stamp.len]);
-        self.stamp = Some(stamp);
-        Ok((stamp, rest))
+        (self.stamp, self.time) = (Some(stamp), OnceCell::new());
+        Ok((&text[..stamp.len], rest))
+    }
+
+    /// The time of a header's stamp.
+    pub(super) fn time(&self, stamp: &str, zone: &TimeZone, limit: Timestamp) -> Option<Timestamp> {
+        if self.text.strip_suffix(' ') != Some(stamp) {
+            // RFC 5424's.
+            return stamp::iso(stamp.as_bytes())?.time(zone, limit);
+        }
+        *self.time.get_or_init(|| self.stamp?.time(zone, limit))
     }
 }
 
@@ -93,8 +110,7 @@ impl<'l> Header<'l> {
         if appname.is_none() && message.trim().is_empty() {
             return Err("no message");
         }
-        let stamp = Some((stamp, &text[..stamp.len]));
-        Ok(Self { priority, stamp, host, appname, pid, message: without_mark(message) })
+        Ok(Self { priority, stamp: Some(stamp), host, appname, pid, message: without_mark(message) })
     }
 
     /// RFC 5424, from after the version.
@@ -113,7 +129,7 @@ impl<'l> Header<'l> {
             None
         } else {
             let read = stamp::iso(stamp.as_bytes()).ok_or("no time stamp")?;
-            (read.len == stamp.len()).then_some((read, stamp))
+            (read.len == stamp.len()).then_some(stamp)
         };
         let header = "fewer parts than RFC 5424's header";
         let (host, appname) = (part().ok_or(header)?, part().ok_or(header)?);
@@ -146,9 +162,9 @@ fn without_mark(message: &str) -> &str {
     if message.starts_with(BOM) { message.trim_start_matches(BOM) } else { message }
 }
 
-/// What stands before the first space, and what after it. Words are short: a search that has to be set up takes longer.
+/// What stands before the first space, and what after it.
 pub(super) fn word(text: &str) -> Option<(&str, &str)> {
-    let end = text.bytes().position(|byte| byte == b' ')?;
+    let end = first_of(text.as_bytes(), [b' '])?;
     Some((&text[..end], &text[end + 1..]))
 }
 
@@ -173,13 +189,13 @@ fn priority(text: &str) -> Option<(u8, &str)> {
 /// `program[process]: ` at the start of a message.
 fn tag(text: &str) -> (Option<&str>, Option<&str>, &str) {
     let none = (None, None, text);
-    let Some(end) = text.bytes().position(|byte| matches!(byte, b'[' | b':' | b' ')) else { return none };
+    let Some(end) = first_of(text.as_bytes(), [b'[', b':', b' ']) else { return none };
     let (name, rest) = (&text[..end], &text[end..]);
     if name.is_empty() {
         return none;
     }
     let (pid, rest) = match rest.strip_prefix('[') {
-        Some(inner) => match inner.bytes().position(|byte| matches!(byte, b']' | b' ')) {
+        Some(inner) => match first_of(inner.as_bytes(), [b']', b' ']) {
             Some(end) if inner.as_bytes()[end] == b']' => (Some(&inner[..end]), &inner[end + 1..]),
             _ => return none,
         },

@@ -3,6 +3,8 @@
 //! [pam_unix](https://github.com/linux-pam/linux-pam/tree/master/modules/pam_unix),
 //! [sudo's event log](https://www.sudo.ws/docs/man/sudoers.man/#EVENT_LOGGING).
 
+#![expect(clippy::unnecessary_wraps, reason = "what reads the rest of a message may find another one")]
+
 use super::{Beginning, Outline, Said, split};
 
 /// How PAM's messages begin, after `pam_unix(sshd:auth): `.
@@ -42,7 +44,6 @@ fn session_closed<'l>(user: &'l str, said: &mut Said<'l>) -> Option<()> {
     Some(())
 }
 
-#[expect(clippy::unnecessary_wraps, reason = "as all that read the rest of a message")]
 fn nothing_more<'l>(_: &'l str, _: &mut Said<'l>) -> Option<()> {
     Some(())
 }

@@ -4,8 +4,7 @@
 //! A client chooses its user name, spaces and all: `root from 192.0.2.1 port 22 ssh2` is one. So an address is read
 //! from the right end of a message, where sshd itself wrote it, and the user is what is left between.
 
-use memchr::memrchr;
-
+use super::super::bytes::last_of;
 use super::header::word;
 use super::{Beginning, Outline, Said};
 
@@ -197,7 +196,7 @@ fn following_address<'l>(text: &'l str, said: &mut Said<'l>) -> Option<()> {
 
 /// The text before and after the last space.
 fn last_word(text: &str) -> Option<(&str, &str)> {
-    let end = memrchr(b' ', text.as_bytes())?;
+    let end = last_of(text.as_bytes(), b' ')?;
     Some((&text[..end], &text[end + 1..]))
 }
 
@@ -218,11 +217,12 @@ impl<'l> Peer<'l> {
 
 /// The last ` from A[ port N[ ssh2[: key]]]` of a text, and what comes before it.
 fn rightmost_peer(text: &str) -> Option<(&str, Peer<'_>)> {
-    const FROM: &str = " from ";
+    const FROM: &[u8] = b" from ";
+    let bytes = text.as_bytes();
     let mut end = text.len();
-    while let Some(at) = memrchr(b' ', &text.as_bytes()[..end]) {
-        if let Some(rest) = text[at..].strip_prefix(FROM)
-            && let Some(peer) = peer(rest)
+    while let Some(at) = last_of(&bytes[..end], b' ') {
+        if bytes[at..].starts_with(FROM)
+            && let Some(peer) = peer(&text[at + FROM.len()..])
         {
             return Some((&text[..at], peer));
         }
