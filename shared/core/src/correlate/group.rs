@@ -50,11 +50,18 @@ impl<'r> BorrowedGroup<'r> {
 
     /// Whether it is the same.
     pub(super) fn is(&self, group: &Group) -> bool {
-        let values = self.values();
-        values.len() == group.len()
-            && values.iter().zip(group).all(|((name, value), (known, of_known))| {
-                value.as_deref() == of_known.as_deref() && *name == known.as_str()
-            })
+        let same = |(name, value): &Named<'_>, known: &str, of_known: &Option<String>| {
+            value.as_deref() == of_known.as_deref() && *name == known
+        };
+        match self {
+            Self::One(own) => {
+                group.len() == 1 && group.first_key_value().is_some_and(|(known, value)| same(own, known, value))
+            }
+            Self::Many(values) => {
+                let mut both = values.iter().zip(group);
+                values.len() == group.len() && both.all(|(own, (known, value))| same(own, known, value))
+            }
+        }
     }
 
     /// The same, independent of where its names and values lie.

@@ -116,11 +116,13 @@ impl Packed {
 
     /// Adds all of them to a list, without those that are later than a time.
     pub fn read_until(&self, latest: Micros, to: &mut Vec<Contribution>) {
-        for one in self.iter() {
-            if one.time.is_none_or(|time| time <= latest) {
-                to.push(one);
-            } else if !self.is_unordered {
-                return;
+        let mut reader = Reader::of(&self.bytes);
+        while reader.read(|one| to.push(one)).is_some() {
+            if to.last().and_then(|one| one.time).is_some_and(|time| time > latest) {
+                to.pop();
+                if !self.is_unordered {
+                    return;
+                }
             }
         }
     }
@@ -181,8 +183,8 @@ impl Iterator for Reader<'_> {
     #[inline]
     fn next(&mut self) -> Option<Contribution> {
         let before = self.rest;
-        let read = self.read();
-        if read.is_none() {
+        let mut read = None;
+        if self.read(|one| read = Some(one)).is_none() {
             // What is left says that something could not be read.
             self.rest = before;
         }
@@ -192,7 +194,7 @@ impl Iterator for Reader<'_> {
 
 impl Reader<'_> {
     #[inline]
-    fn read(&mut self) -> Option<Contribution> {
+    fn read(&mut self, take: impl FnOnce(Contribution)) -> Option<()> {
         let (flags, rest) = self.rest.split_first()?;
         self.rest = rest;
         let has = |flag: u8| flags & flag != 0;
@@ -209,16 +211,20 @@ impl Reader<'_> {
             self.rest = rest;
             u128::from_be_bytes(*key)
         };
-        Some(Contribution {
+        let leaf = if has(HAS_LEAF) { usize::try_from(self.number()?).ok()? } else { 0 };
+        let weight = if has(HAS_WEIGHT) { u32::try_from(self.number()?).ok()? } else { 1 };
+        let value = if has(HAS_VALUE) { Some(unzigzag_long(self.long_number()?)) } else { None };
+        take(Contribution {
             time,
             key: RecordKey(self.last.key),
-            leaf: if has(HAS_LEAF) { usize::try_from(self.number()?).ok()? } else { 0 },
-            weight: if has(HAS_WEIGHT) { u32::try_from(self.number()?).ok()? } else { 1 },
+            leaf,
+            weight,
             failed: has(FAILED),
             own: has(OWN),
             deploying: has(DEPLOYING),
-            value: if has(HAS_VALUE) { Some(unzigzag_long(self.long_number()?)) } else { None },
-        })
+            value,
+        });
+        Some(())
     }
 
     /// See [`Writer::number`].

@@ -6,6 +6,7 @@ const HIGHEST: u64 = 0x80 * ONES;
 const OTHERS: u64 = !HIGHEST;
 
 /// Where the first of any of these bytes stands.
+#[inline]
 pub(super) fn first_of<const N: usize>(text: &[u8], wanted: [u8; N]) -> Option<usize> {
     let mut rest = text;
     while let Some((word, after)) = rest.split_first_chunk() {
@@ -25,6 +26,7 @@ pub(super) fn first_of<const N: usize>(text: &[u8], wanted: [u8; N]) -> Option<u
 }
 
 /// Where the last of this byte stands.
+#[inline]
 pub(super) fn last_of(text: &[u8], wanted: u8) -> Option<usize> {
     let mut rest = text;
     while let Some((before, word)) = rest.split_last_chunk() {
@@ -41,56 +43,38 @@ pub(super) fn last_of(text: &[u8], wanted: u8) -> Option<usize> {
 
 /// How many words a text has, if a single space stands between each two and there is no other ASCII whitespace.
 pub(super) fn count_if_even(text: &[u8]) -> Option<usize> {
-    let (Some((first, rest)), Some(last)) = (text.split_first(), text.last()) else { return None };
-    let mut spaces = usize::from(*first == b' ');
-    let mut odd = spaces > 0 || *last == b' ' || *first < b' ';
-    // What is counted in a byte is added up sixteen at a time.
-    for (pair, before) in rest.chunks(128).zip(text.chunks(128)) {
-        let (mut count, mut is_odd) = (0_u8, 0_u8);
-        for (byte, before) in pair.iter().zip(before) {
-            let is_space = u8::from(*byte == b' ');
-            count += is_space;
+    /// How many bytes are compared at once.
+    const WIDE: usize = 32;
+    /// Up to this length a byte counts the spaces in each of the places.
+    const LONGEST: usize = WIDE * 255;
+    let (first, rest) = text.split_first().filter(|_| text.len() <= LONGEST)?;
+    if *first <= b' ' || rest.last() == Some(&b' ') {
+        return None;
+    }
+    let (mut spaces, mut odd) = ([0_u8; WIDE], [0_u8; WIDE]);
+    let mut compare = |bytes: &[u8; WIDE], before: &[u8; WIDE]| {
+        for place in 0..WIDE {
+            let is_space = u8::from(bytes[place] == b' ');
+            spaces[place] += is_space;
             // A control character may be whitespace.
-            is_odd |= (is_space & u8::from(*before == b' ')) | u8::from(*byte < b' ');
+            odd[place] |= (is_space & u8::from(before[place] == b' ')) | u8::from(bytes[place] < b' ');
         }
-        spaces += usize::from(count);
-        odd |= is_odd > 0;
-    }
-    (!odd).then_some(spaces + 1)
-}
-
-/// The words of a text, those between ASCII whitespace, as where each starts and ends.
-pub(super) fn words(text: &[u8], found: &mut Vec<(usize, usize)>) {
-    /// What has to be added to a byte without its highest bit, so that it is set in those after a space.
-    const TO_SPACE: u64 = 0x5f * ONES;
-    found.clear();
-    let mut start = 0;
-    let mut end_at = |place: usize| {
-        if !text[place].is_ascii_whitespace() {
-            return;
-        }
-        if start < place {
-            found.push((start, place));
-        }
-        start = place + 1;
     };
-    let mut rest = text;
-    while let Some((word, after)) = rest.split_first_chunk() {
-        let word = u64::from_le_bytes(*word);
-        // The highest bit of each byte that is a space or comes before it, and of no other.
-        let mut blank = !(((word & OTHERS) + TO_SPACE) | word | OTHERS);
-        while blank != 0 {
-            end_at(text.len() - rest.len() + blank.trailing_zeros() as usize / 8);
-            blank &= blank - 1;
-        }
-        rest = after;
+    let ((whole, last), (whole_before, last_before)) = (rest.as_chunks(), text.as_chunks());
+    for (bytes, before) in whole.iter().zip(whole_before) {
+        compare(bytes, before);
     }
-    for place in text.len() - rest.len()..text.len() {
-        end_at(place);
-    }
-    if start < text.len() {
-        found.push((start, text.len()));
-    }
+    let filled = |last: &[u8]| {
+        let mut bytes = [b'x'; WIDE];
+        bytes[..last.len()].copy_from_slice(last);
+        bytes
+    };
+    // There may be a whole one more of those before.
+    let last_before =
+        if last_before.is_empty() { whole_before.last().map_or(last_before, |one| one) } else { last_before };
+    compare(&filled(last), &filled(&last_before[..last.len()]));
+    let spaces = spaces.iter().map(|count| usize::from(*count)).sum::<usize>();
+    (odd == [0; WIDE]).then_some(spaces + 1)
 }
 
 #[cfg(test)]
@@ -108,17 +92,19 @@ mod tests {
     }
 
     #[test]
-    fn words_are_those_between_whitespace() {
-        let mut found = Vec::new();
-        for text in texts([b' ', b'\t', b'\x0c', b'\x0b', b' ', b'c', b'!', b'a']).chain(texts(*b" abcdefg")) {
-            words(&text, &mut found);
-            let is_even = !text.is_empty() && text.split(|byte| *byte == b' ').all(|word| !word.is_empty());
-            let is_even = is_even && !text.iter().any(|byte| *byte < b' ');
-            assert_eq!(count_if_even(&text), is_even.then_some(found.len()), "{text:?}");
+    fn words_are_counted_where_single_spaces_stand_between_them() {
+        let long =
+            |text: Vec<u8>| [b"eleven more", text.as_slice(), b"and eleven", text.as_slice(), b"of them"].join(&b' ');
+        let short = texts([b' ', b'\t', b'\x0c', b'\x0b', b' ', b'c', b'!', b'a']).chain(texts(*b" abcdefg"));
+        for text in short.flat_map(|text| [text.clone(), long(text)]) {
             let text = String::from_utf8(text).unwrap();
-            let found = found.iter().map(|(start, end)| &text[*start..*end]);
-            assert!(found.eq(text.split_ascii_whitespace()), "{text:?}");
+            let words: Vec<&str> = text.split_ascii_whitespace().collect();
+            let is_even = !text.is_empty() && words.join(" ") == text && !text.bytes().any(|byte| byte < b' ');
+            assert_eq!(count_if_even(text.as_bytes()), is_even.then_some(words.len()), "{text:?}");
         }
+        let longest = "a b ".repeat(5000);
+        assert_eq!(count_if_even(longest.trim_end().as_bytes()), None);
+        assert_eq!(count_if_even(&longest.as_bytes()[..8159]), Some(4080));
     }
 
     /// Short texts of these bytes.

@@ -204,7 +204,8 @@ impl Parser for SyslogParser {
 
 impl SyslogParser {
     fn line<'a>(&mut self, raw: &'a str, gate: &mut dyn Gate) -> Parsed<'a> {
-        let line = if raw.ends_with(['\r', '\n']) { raw.trim_end_matches(['\r', '\n']) } else { raw };
+        let ends = matches!(raw.as_bytes().last(), Some(b'\r' | b'\n'));
+        let line = if ends { raw.trim_end_matches(['\r', '\n']) } else { raw };
         let header = match Header::read(line, &mut self.last) {
             Ok(header) => header,
             Err(reason) => return Parsed::Unparsed(reason),

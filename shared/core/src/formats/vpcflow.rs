@@ -11,7 +11,7 @@ use std::borrow::Cow;
 use jiff::Timestamp;
 use serde_json::Map;
 
-use super::bytes::{count_if_even, first_of, last_of, words};
+use super::bytes::{count_if_even, first_of, last_of};
 use super::{Context, Format, Framing, Gate, Key, Parsed, Parser, by_line, head};
 use crate::fields::{Fields, Flat, FlatFields};
 use crate::record::{FactsOf, LogSource, Record};
@@ -104,15 +104,11 @@ impl Format for VpcFlow {
     }
 }
 
-struct VpcFlowParser {
-    order: Order,
-    /// Where the values of the last line stand.
-    places: Vec<(usize, usize)>,
-}
+struct VpcFlowParser(Order);
 
 impl Default for VpcFlowParser {
     fn default() -> Self {
-        Self { order: Order::new(&DEFAULT_FIELDS, true), places: Vec::new() }
+        Self(Order::new(&DEFAULT_FIELDS, true))
     }
 }
 
@@ -161,10 +157,10 @@ impl VpcFlowParser {
     fn line<'a>(&mut self, raw: &'a str, gate: &mut dyn Gate) -> Parsed<'a> {
         if is_header(raw) {
             let names: Vec<&str> = raw.split_ascii_whitespace().collect();
-            self.order = Order::new(&names, false);
+            self.0 = Order::new(&names, false);
             return Parsed::Skipped;
         }
-        let (order, values) = (&self.order, Values::of(raw, &mut self.places));
+        let (order, values) = (&self.0, Values::of(raw));
         if let Err(reason) = order.check(&values) {
             return Parsed::Unparsed(reason);
         }
@@ -182,7 +178,7 @@ impl VpcFlowParser {
             log_source: &LOG_SOURCE,
             time: start.and_then(|seconds| Timestamp::from_second(seconds).ok()),
             id: None,
-            fields: Fields::flat(order.fields(values)),
+            fields: Fields::flat(order.fields(&values)),
             derived: Map::new(),
             occurrences: 1,
             raw: Cow::Borrowed(raw),
@@ -192,7 +188,7 @@ impl VpcFlowParser {
 
 impl Order {
     /// Whether a line has as many values as the order has columns, and a version that can be read.
-    fn check(&self, values: &Values<'_, '_>) -> Result<(), &'static str> {
+    fn check(&self, values: &Values<'_>) -> Result<(), &'static str> {
         let version = self.version.and_then(|column| values.get(column));
         if self.is_default && version.and_then(number) != Some(DEFAULT_VERSION) {
             return Err(match version.and_then(number) {
@@ -210,7 +206,7 @@ impl Order {
         Ok(())
     }
 
-    fn fields<'l>(&self, values: Values<'_, 'l>) -> FlatFields<'l> {
+    fn fields<'l>(&self, values: &Values<'l>) -> FlatFields<'l> {
         let mut fields = FlatFields::with_capacity(values.count + FIREWALL_NAMES.len());
         for (column, value) in self.columns.iter().zip(values.all()) {
             if value == ABSENT {
@@ -228,47 +224,48 @@ impl Order {
 }
 
 /// The values of a line. Most lines are looked at by no rule: of those only a column or two are read.
-struct Values<'v, 'l> {
+struct Values<'l> {
     line: &'l str,
     count: usize,
-    /// Whether single spaces stand between the values, and nothing else: then they can be found from either end. Else
-    /// their places are known.
+    /// Whether single spaces stand between the values, and nothing else: then they can be found from either end.
     is_even: bool,
-    places: &'v mut Vec<(usize, usize)>,
 }
 
-impl<'v, 'l> Values<'v, 'l> {
-    fn of(line: &'l str, places: &'v mut Vec<(usize, usize)>) -> Self {
-        if let Some(count) = count_if_even(line.as_bytes()) {
-            return Self { line, count, is_even: true, places };
-        }
-        words(line.as_bytes(), places);
-        Self { line, count: places.len(), is_even: false, places }
+impl<'l> Values<'l> {
+    fn of(line: &'l str) -> Self {
+        let even = count_if_even(line.as_bytes());
+        Self { line, count: even.unwrap_or_else(|| line.split_ascii_whitespace().count()), is_even: even.is_some() }
     }
 
     fn get(&self, column: usize) -> Option<&'l str> {
         let from_end = self.count.checked_sub(column + 1)?;
-        if !self.is_even {
-            let (start, end) = self.places[column];
-            return Some(&self.line[start..end]);
+        if !self.is_even || column <= from_end {
+            return self.all().nth(column);
         }
-        let bytes = self.line.as_bytes();
-        if column <= from_end {
-            let after = |start: usize| Some(start + first_of(&bytes[start..], [b' '])?);
-            let start = (0..column).try_fold(0, |start, _| Some(after(start)? + 1))?;
-            return Some(&self.line[start..after(start).unwrap_or(bytes.len())]);
+        let mut end = self.line.len();
+        for _ in 0..from_end {
+            end = self.space_before(end)?;
         }
-        let before = |end: usize| last_of(&bytes[..end], b' ');
-        let end = (0..from_end).try_fold(bytes.len(), |end, _| before(end))?;
-        Some(&self.line[before(end).map_or(0, |space| space + 1)..end])
+        Some(&self.line[self.space_before(end).map_or(0, |space| space + 1)..end])
     }
 
-    fn all(self) -> impl Iterator<Item = &'l str> {
-        let Self { line, is_even, places, .. } = self;
-        if is_even {
-            words(line.as_bytes(), places);
-        }
-        places.iter().map(move |(start, end)| &line[*start..*end])
+    fn space_before(&self, end: usize) -> Option<usize> {
+        last_of(&self.line.as_bytes()[..end], b' ')
+    }
+
+    /// All of them, in order.
+    fn all(&self) -> impl Iterator<Item = &'l str> {
+        let (is_even, mut words) = (self.is_even, self.line.split_ascii_whitespace());
+        let mut rest = Some(self.line);
+        std::iter::from_fn(move || {
+            if !is_even {
+                return words.next();
+            }
+            let line = rest?;
+            let end = first_of(line.as_bytes(), [b' ']);
+            rest = end.map(|end| &line[end + 1..]);
+            Some(&line[..end.unwrap_or(line.len())])
+        })
     }
 
     /// A value that is there.

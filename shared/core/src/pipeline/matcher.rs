@@ -57,6 +57,7 @@ impl Selector<'_> {
     }
 }
 
+#[inline]
 fn index<'i>(
     catalogue: &Catalogue,
     indexes: &'i mut Vec<(&'static LogSource, Arc<Index>)>,

@@ -103,7 +103,7 @@ impl<'l> Header<'l> {
         let (stamp, rest) = last.opening(text)?;
         let rest = if rest.starts_with(' ') { rest.trim_start_matches(' ') } else { rest };
         let (host, rest) = word(rest).ok_or("no message")?;
-        if host.is_empty() || host.ends_with(':') {
+        if matches!(host.as_bytes().last(), None | Some(b':')) {
             return Err("no host");
         }
         let (appname, pid, message) = tag(rest);
@@ -159,10 +159,14 @@ pub(super) fn is_unmistakable(line: &str) -> bool {
 
 /// A message without the byte order marks before it.
 fn without_mark(message: &str) -> &str {
-    if message.starts_with(BOM) { message.trim_start_matches(BOM) } else { message }
+    match message.as_bytes().first() {
+        Some(0xef) => message.trim_start_matches(BOM),
+        _ => message,
+    }
 }
 
 /// What stands before the first space, and what after it.
+#[inline]
 pub(super) fn word(text: &str) -> Option<(&str, &str)> {
     let end = first_of(text.as_bytes(), [b' '])?;
     Some((&text[..end], &text[end + 1..]))
@@ -187,6 +191,7 @@ fn priority(text: &str) -> Option<(u8, &str)> {
 }
 
 /// `program[process]: ` at the start of a message.
+#[inline]
 fn tag(text: &str) -> (Option<&str>, Option<&str>, &str) {
     let none = (None, None, text);
     let Some(end) = first_of(text.as_bytes(), [b'[', b':', b' ']) else { return none };
@@ -201,11 +206,12 @@ fn tag(text: &str) -> (Option<&str>, Option<&str>, &str) {
         },
         None => (None, rest),
     };
-    let Some(message) = rest.strip_prefix(':') else { return none };
-    if !message.is_empty() && !message.starts_with(' ') {
-        return none;
-    }
-    (Some(name), pid.filter(|pid| !pid.is_empty()), message.strip_prefix(' ').unwrap_or(message))
+    let message = match rest.as_bytes() {
+        [b':'] => "",
+        [b':', b' ', ..] => &rest[2..],
+        _ => return none,
+    };
+    (Some(name), pid.filter(|pid| !pid.is_empty()), message)
 }
 
 /// What follows RFC 5424's structured data, `-` or `[id name="value"]...`.
