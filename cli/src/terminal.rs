@@ -35,7 +35,8 @@ pub fn short(text: &str, limit: usize) -> String {
 /// JSON whose strings hold no character that a terminal acts on: what JSON does not escape by itself (DEL, the C1
 /// controls, bidirectional controls) is written as `\u....`, which means the same.
 pub fn json(text: &str) -> Cow<'_, str> {
-    if text.bytes().all(|byte| byte < 0x7f) {
+    // All of these are beyond the visible characters of ASCII, of which nearly all texts are made.
+    if text.is_ascii() && !text.as_bytes().contains(&0x7f) {
         return Cow::Borrowed(text);
     }
     let mut safe = String::with_capacity(text.len());

@@ -98,7 +98,7 @@ fn trait_of(text: &str) -> u64 {
 
 /// A text in lower case, in this room where it is not so already.
 fn folded<'t>(text: &'t str, room: &'t mut String) -> &'t str {
-    if text.is_ascii() && !text.bytes().any(|byte| byte.is_ascii_uppercase()) {
+    if text.bytes().all(|byte| byte.is_ascii() && !byte.is_ascii_uppercase()) {
         return text;
     }
     room.clear();
@@ -276,11 +276,10 @@ impl KeyPaths {
                     return;
                 }
                 let mut room = std::mem::take(&mut found.lower);
-                let known = self.values.get(text);
-                // As rsigma folds it. A value that is known as it stands is in lower case.
-                let lower = if known.is_some() { text } else { folded(text, &mut room) };
+                // As rsigma folds it.
+                let lower = folded(text, &mut room);
                 let (decided, candidates) = (&mut found.decided, &mut found.candidates);
-                let values = known.or_else(|| if lower == text { None } else { self.values.get(lower) });
+                let values = self.values.get(lower);
                 candidates.extend_from_slice(&self.present);
                 if let Some(OfValue { ask_more, ask_no_more }) = values {
                     candidates.extend_from_slice(ask_more);

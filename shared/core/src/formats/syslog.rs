@@ -347,7 +347,11 @@ impl<'l> Said<'l> {
             _ => text(value),
         };
         let mut found = FlatFields::with_capacity(FIELDS);
-        let mut put = |name, value: Option<Flat<'l>>| found.extend(value.map(|value| (Cow::Borrowed(name), value)));
+        let mut put = |name, value: Option<Flat<'l>>| {
+            if let Some(value) = value {
+                found.push((Cow::Borrowed(name), value));
+            }
+        };
         put(EVENT, self.event.map(text));
         put(AUTH_METHOD, self.auth_method.map(text));
         put(INVALID_USER, self.invalid_user.map(Flat::Flag));

@@ -239,18 +239,23 @@ impl<'l> Values<'l> {
 
     fn get(&self, column: usize) -> Option<&'l str> {
         let from_end = self.count.checked_sub(column + 1)?;
-        if !self.is_even || column <= from_end {
+        if !self.is_even {
             return self.all().nth(column);
         }
-        let mut end = self.line.len();
-        for _ in 0..from_end {
-            end = self.space_before(end)?;
+        let bytes = self.line.as_bytes();
+        let (mut start, mut end) = (0, bytes.len());
+        if column <= from_end {
+            for _ in 0..column {
+                start += first_of(&bytes[start..], [b' '])? + 1;
+            }
+            end = first_of(&bytes[start..], [b' ']).map_or(end, |length| start + length);
+        } else {
+            for _ in 0..from_end {
+                end = last_of(&bytes[..end], b' ')?;
+            }
+            start = last_of(&bytes[..end], b' ').map_or(0, |space| space + 1);
         }
-        Some(&self.line[self.space_before(end).map_or(0, |space| space + 1)..end])
-    }
-
-    fn space_before(&self, end: usize) -> Option<usize> {
-        last_of(&self.line.as_bytes()[..end], b' ')
+        Some(&self.line[start..end])
     }
 
     /// All of them, in order.
