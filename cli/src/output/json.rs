@@ -58,5 +58,6 @@ pub fn matches(report: &Report, catalogue: &Catalogue, min_level: Level, writer:
 /// A value and a line's end.
 pub fn value(value: &impl Serialize, writer: &mut dyn Write) -> io::Result<()> {
     let text = serde_json::to_string(value)?;
-    writeln!(writer, "{}", terminal::json(&text))
+    writer.write_all(terminal::json(&text).as_bytes())?;
+    writer.write_all(b"\n")
 }

@@ -13,19 +13,23 @@ mod contribution;
 mod contributions;
 mod corroboration;
 mod fold;
+mod group;
 mod held;
+mod kept;
 mod packed;
 pub mod plan;
 mod settle;
 mod windows;
 
 pub(crate) use contribution::{Contribution, RecordKey, hash_of};
-pub(crate) use contributions::{BorrowedGroup, MAX_PARTITIONS, is_failed_call};
 pub use contributions::{Contributions, Partition, StoredContributions};
+pub(crate) use contributions::{MAX_PARTITIONS, is_failed_call};
 pub use corroboration::Corroboration;
 pub(crate) use fold::MAX_RESOURCES;
 pub use fold::finding_in;
+pub(crate) use group::BorrowedGroup;
 pub use held::Held;
+pub(crate) use kept::{Teller, Told};
 pub use settle::{Closing, SETTLED, SettleError, Settler, is_held_back, settled};
 
 use std::collections::BTreeMap;

@@ -6,6 +6,7 @@
 
 pub mod access;
 pub mod application;
+mod bytes;
 pub mod cloudtrail;
 pub mod eve;
 mod head;
@@ -22,7 +23,7 @@ use jiff::tz::TimeZone;
 use json::object_frame;
 
 use crate::framing;
-use crate::record::{Facts, LogSource, Record};
+use crate::record::{FactsOf, LogSource, Record};
 
 /// How a format's bytes are cut into frames.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -91,7 +92,8 @@ pub enum Key<'k> {
 /// Decides, by its keys, whether a rule may match an entry.
 pub trait Gate {
     /// Whether an entry of this log source must be taken apart. `keys` are those of [`LogSource::keys`], in their order;
-    /// `text` is the entry as it stands.
+    /// `text` is the entry as it stands. What is not admitted with [`Key::Any`] is not admitted with any key, and what is
+    /// not admitted with a text or a number is not admitted without the field either.
     fn admits(&mut self, source: &'static LogSource, keys: &[Key<'_>], text: &str) -> bool;
 }
 
@@ -147,7 +149,7 @@ pub trait Format: Sync {
     fn parser(&self, context: &Context) -> Box<dyn Parser>;
 
     /// What a finding says of a record of this format.
-    fn facts(&self, record: &Record<'_>) -> Facts;
+    fn facts<'r>(&self, record: &'r Record<'_>) -> FactsOf<'r>;
 }
 
 /// The tree of a JSON text, as rules see it.

@@ -69,17 +69,21 @@ impl Record<'_> {
     }
 }
 
-/// Who, where and on what: what a finding says of a record beyond the rule's own fields.
+/// Who, where and on what: what a finding says of a record beyond the rule's own fields. Of a record at hand the texts are
+/// mostly its own: [`FactsOf`].
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Facts {
+pub struct Facts<S = String> {
     /// The AWS account, 12 digits.
-    pub account: Option<String>,
+    pub account: Option<S>,
     /// The AWS region.
-    pub region: Option<String>,
+    pub region: Option<S>,
     /// Who did it: an ARN or a user name.
-    pub actor: Option<String>,
+    pub actor: Option<S>,
     /// The address that it came from (or the service's name, as CloudTrail writes it).
-    pub source_address: Option<String>,
+    pub source_address: Option<S>,
     /// What it was done to: ARNs, host names, paths.
-    pub resources: Vec<String>,
+    pub resources: Vec<S>,
 }
+
+/// What a finding says of this record.
+pub type FactsOf<'r> = Facts<Cow<'r, str>>;

@@ -9,42 +9,33 @@ use sha2::{Digest, Sha256};
 use super::hex;
 use super::plan::Micros;
 
-/// What makes a record the same record, whatever way it came: 16 bytes, stored as 32 hexadecimal digits.
+/// What makes a record the same record, whatever way it came: 128 bits, stored as 32 hexadecimal digits. As a number the
+/// positions of an object follow one another.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct RecordKey([u8; 16]);
+pub(crate) struct RecordKey(pub(super) u128);
 
 impl RecordKey {
     /// By texts: an id, and what kind of id it is.
     pub(crate) fn of(parts: &[&str]) -> Self {
-        Self(hash_of(parts))
+        Self(u128::from_be_bytes(hash_of(parts)))
     }
 
     /// By the position in the object that this is the key of. Positions are consecutive, and the keys of objects are
     /// spread over 128 bits: no two objects' ranges meet.
     pub(crate) fn at(self, position: u64) -> Self {
-        Self((self.number().wrapping_add(u128::from(position))).to_be_bytes())
-    }
-
-    /// The key as a number, in which the positions of an object follow one another.
-    pub(super) fn number(self) -> u128 {
-        u128::from_be_bytes(self.0)
-    }
-
-    /// The key of a number.
-    pub(super) fn of_number(number: u128) -> Self {
-        Self(number.to_be_bytes())
+        Self(self.0.wrapping_add(position.into()))
     }
 }
 
 impl fmt::Debug for RecordKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&hex(&self.0))
+        f.write_str(&hex(&self.0.to_be_bytes()))
     }
 }
 
 impl Serialize for RecordKey {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&hex(&self.0))
+        serializer.serialize_str(&hex(&self.0.to_be_bytes()))
     }
 }
 
@@ -62,7 +53,7 @@ impl<'de> Deserialize<'de> for RecordKey {
             fn visit_str<E: Error>(self, text: &str) -> Result<RecordKey, E> {
                 let number = if text.len() == 32 { u128::from_str_radix(text, 16).ok() } else { None };
                 // Any other text is a key all the same.
-                Ok(number.map_or_else(|| RecordKey::of(&["stored", text]), |number| RecordKey(number.to_be_bytes())))
+                Ok(number.map_or_else(|| RecordKey::of(&["stored", text]), RecordKey))
             }
         }
 

@@ -1,22 +1,21 @@
 //! What the records of one object contribute, and how it is stored.
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::hash::BuildHasher;
 
 use foldhash::quality::RandomState;
 use hashbrown::HashTable;
-use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::contribution::{Contribution, RecordKey};
+use super::group::{self, BorrowedGroup};
+use super::kept::{KeptEvidence, Teller, Told};
 use super::packed::Packed;
-use super::plan::Micros;
+use super::plan::{Micros, Node};
 use super::{Bucket, Group, digest, finding_in};
-use crate::detect::Catalogue;
+use crate::detect::{Catalogue, Rule};
 use crate::finding::{Evidence, Finding, Level};
-use crate::record::{Facts, Record};
+use crate::record::Record;
 
 /// How many bytes of contributions one stored item holds, before base64.
 const PER_ITEM: usize = 144 * 1024;
@@ -46,8 +45,7 @@ pub struct Partition {
 impl Partition {
     /// As a [`BorrowedGroup`] of the same values is hashed.
     fn hash(&self, hashing: &RandomState) -> u64 {
-        let values = self.group.iter().map(|(name, value)| (name.as_str(), value.as_deref().map(Cow::Borrowed)));
-        hashing.hash_one((self.rule, BorrowedGroup(values.collect()), self.bucket))
+        group::hash(hashing, self.rule, self.bucket, self.group.values().map(Option::as_deref))
     }
 
     /// The partition key in the state: the rule's logic, the group, the bucket.
@@ -58,21 +56,6 @@ impl Partition {
             Some(start) => format!("c#{logic}#{group}#{start}"),
             None => format!("c#{logic}#{group}#none"),
         }
-    }
-}
-
-/// A log entry kept for the finding, by its record's key.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct KeptEvidence {
-    pub key: RecordKey,
-    pub evidence: Evidence,
-    pub facts: Facts,
-}
-
-impl KeptEvidence {
-    /// In the order in which findings show it.
-    pub fn order(&self) -> (Option<Timestamp>, RecordKey) {
-        (self.evidence.time, self.key)
     }
 }
 
@@ -111,79 +94,47 @@ pub struct Contributions {
     kept: usize,
 }
 
-/// A group whose names and values lie elsewhere, by name, each once.
-#[derive(Debug, Hash)]
-pub(crate) struct BorrowedGroup<'r>(Vec<(&'r str, Option<Cow<'r, str>>)>);
-
-impl<'r> BorrowedGroup<'r> {
-    pub(crate) fn new(values: impl Iterator<Item = (&'r str, Option<Cow<'r, str>>)>) -> Self {
-        let mut values: Vec<_> = values.collect();
-        values.sort_by_key(|(name, _)| *name);
-        values.dedup_by(|(later, value), (name, kept)| {
-            let same = later == name;
-            if same {
-                // As in a map: the last value of a name is its value.
-                std::mem::swap(value, kept);
-            }
-            same
-        });
-        Self(values)
-    }
-
-    fn is(&self, group: &Group) -> bool {
-        let values = self.0.iter().map(|(name, value)| (*name, value.as_deref()));
-        values.eq(group.iter().map(|(name, value)| (name.as_str(), value.as_deref())))
-    }
-
-    fn to_group(&self) -> Group {
-        self.0.iter().map(|(name, value)| ((*name).to_owned(), value.as_deref().map(str::to_owned))).collect()
-    }
-}
-
 /// Whether a record is a call to AWS that was refused or failed: `CloudTrail` gives such an `errorCode`.
 pub(crate) fn is_failed_call(record: &Record<'_>) -> bool {
     record.log_source.services.contains(&"cloudtrail") && record.fields.get("errorCode").is_some_and(Value::is_string)
 }
 
 impl Contributions {
-    /// Adds one to the partition of a rule, by number and level, a group and a bucket. What the finding says of the record
+    /// Adds one to the partition of a rule, which has this number, a group and a bucket. What the finding says of the record
     /// is worked out only where it is kept.
     pub(crate) fn add(
         &mut self,
-        (rule, level): (usize, Level),
+        (number, rule): (usize, &Rule),
         group: &BorrowedGroup<'_>,
         bucket: Bucket,
         new: Contribution,
-        describe: impl FnOnce() -> (Evidence, Facts),
+        teller: &Teller<impl Fn() -> Told>,
     ) {
-        let hash = self.hashing.hash_one((rule, group, bucket));
+        let hash = group.hash(&self.hashing, number, bucket);
         let is_it = |place: &usize| {
             let known = &self.partitions[*place].0;
-            known.rule == rule && known.bucket == bucket && group.is(&known.group)
+            known.rule == number && known.bucket == bucket && group.is(&known.group)
         };
         let known = self.places.find(hash, is_it).copied();
-        let Some(place) = known.or_else(|| self.room_for(level)) else {
-            *self.given_up.entry(rule).or_default() += 1;
+        let Some(place) = known.or_else(|| self.room_for(rule.level)) else {
+            *self.given_up.entry(number).or_default() += 1;
             return;
         };
         if known.is_none() {
-            self.partitions[place].0 = Partition { rule, group: group.to_group(), bucket };
+            self.partitions[place].0 = Partition { rule: number, group: group.to_group(), bucket };
             let (partitions, hashing) = (&self.partitions, &self.hashing);
             self.places.insert_unique(hash, place, |place| partitions[*place].0.hash(hashing));
-            self.by_level.entry(level).or_default().push(place);
+            self.by_level.entry(rule.level).or_default().push(place);
         }
         let stored = &mut self.partitions[place].1;
-        // Which entries lie in hot windows is not known yet, so the kept ones are spread over all that came.
-        let has_room = self.kept < MAX_KEPT || stored.evidence.len() < FEW_EVIDENCE;
-        if has_room && stored.entries.len().is_multiple_of(stored.stride()) {
-            let (evidence, facts) = describe();
-            stored.evidence.push(KeptEvidence { key: new.key, evidence, facts });
-            self.kept += 1;
-            if stored.evidence.len() == MAX_EVIDENCE {
-                stored.thin_out();
-                self.kept -= MAX_EVIDENCE - stored.evidence.len();
-            }
+        let before = stored.evidence.len();
+        let has_room = self.kept < MAX_KEPT || before < FEW_EVIDENCE;
+        if matches!(rule.plan, Node::Leaf(_)) {
+            stored.keep_if_early(new.key, teller, has_room);
+        } else if has_room && stored.entries.len().is_multiple_of(stored.stride()) {
+            stored.keep(new.key, teller);
         }
+        self.kept = self.kept + stored.evidence.len() - before;
         stored.entries.push(&new);
     }
 
@@ -289,6 +240,28 @@ impl StoredContributions {
         1_usize.checked_shl(self.thinned).unwrap_or(usize::MAX)
     }
 
+    /// Keeps an entry. Which ones lie in hot windows is not known yet, so those that are kept are spread over all that came.
+    fn keep(&mut self, key: RecordKey, teller: &Teller<impl Fn() -> Told>) {
+        self.evidence.push(KeptEvidence { key, told: teller.told() });
+        if self.evidence.len() == MAX_EVIDENCE {
+            self.thin_out();
+        }
+    }
+
+    /// Keeps an entry if it is among the first, which are all that a simple rule's finding shows.
+    fn keep_if_early(&mut self, key: RecordKey, teller: &Teller<impl Fn() -> Told>, has_room: bool) {
+        let is_full = self.evidence.len() >= FIRST_EVIDENCE || !has_room;
+        let order = (teller.time, key);
+        if is_full && self.evidence.last().is_none_or(|last| last.order() <= order) {
+            return;
+        }
+        let place = self.evidence.partition_point(|kept| kept.order() <= order);
+        self.evidence.insert(place, KeptEvidence { key, told: teller.told() });
+        if is_full {
+            self.evidence.pop();
+        }
+    }
+
     /// Drops every second entry of evidence, but for the first ones.
     fn thin_out(&mut self) {
         let mut number = 0;
@@ -312,7 +285,7 @@ impl StoredContributions {
             *self = other;
             return;
         }
-        self.entries.extend(other.entries.iter());
+        self.entries.append(&other.entries);
         self.evidence.extend(other.evidence);
         if self.evidence.len() > MAX_HELD_EVIDENCE {
             self.evidence.sort_by_key(KeptEvidence::order);

@@ -4,15 +4,19 @@
 //! came to; it is not counted, and moves neither time nor level. Whoever hears of it later than the finding was published is
 //! told nothing anew.
 
+use std::borrow::Cow;
+use std::sync::Arc;
+
 use jiff::{SignedDuration, Timestamp};
 
 use super::contribution::{Contribution, RecordKey};
-use super::contributions::{Contributions, KeptEvidence, Partition, StoredContributions};
+use super::contributions::{Contributions, Partition, StoredContributions};
+use super::kept::{KeptEvidence, Told};
 use super::plan::Node;
 use super::{bucket_of, digest};
 use crate::detect::Catalogue;
-use crate::finding::{Evidence, Finding};
-use crate::record::Facts;
+use crate::finding::Finding;
+use crate::record::FactsOf;
 
 /// What bears findings of simple rules out.
 #[derive(Debug, Clone, Copy)]
@@ -33,8 +37,8 @@ impl Corroboration<'_> {
         for (partition, stored) in contributions.partitions_mut() {
             let Some(first) = stored.evidence.first().filter(|_| is_borne_out(partition.rule)) else { continue };
             // The same as the occurrence's: by whom and on what it was done, it says nothing new of.
-            let (time, facts) = (first.evidence.time, first.facts.clone());
-            self.push(stored, time, facts);
+            let told = Arc::clone(&first.told);
+            self.push(stored, first.order().0, &told.facts());
         }
     }
 
@@ -47,28 +51,26 @@ impl Corroboration<'_> {
         }
         let bucket = bucket_of(finding.first_time.map(Timestamp::as_microsecond), 0);
         let partition = Partition { rule, group: finding.group.clone(), bucket };
-        let facts = Facts {
-            account: finding.account.clone(),
-            region: finding.region.clone(),
-            actor: finding.actor.clone(),
-            source_address: finding.source_address.clone(),
-            resources: finding.resources.clone(),
+        let facts = FactsOf {
+            account: finding.account.as_deref().map(Cow::Borrowed),
+            region: finding.region.as_deref().map(Cow::Borrowed),
+            actor: finding.actor.as_deref().map(Cow::Borrowed),
+            source_address: finding.source_address.as_deref().map(Cow::Borrowed),
+            resources: finding.resources.iter().map(|resource| Cow::Borrowed(resource.as_str())).collect(),
         };
         let mut stored = StoredContributions::default();
-        self.push(&mut stored, finding.first_time, facts);
+        self.push(&mut stored, finding.first_time, &facts);
         let object = digest(&["corroboration", self.source, self.resource, &finding.id]);
         Some((object, Contributions::of_one(partition, stored)))
     }
 
-    fn push(&self, stored: &mut StoredContributions, time: Option<Timestamp>, facts: Facts) {
+    fn push(&self, stored: &mut StoredContributions, time: Option<Timestamp>, facts: &FactsOf<'_>) {
         let key = RecordKey::of(&["corroboration", self.resource]);
         // After the occurrence, so that this comes first among the evidence.
         let next = |time: Timestamp| time.saturating_add(SignedDuration::from_micros(1)).unwrap_or(time);
         let seen = time.map_or(self.seen, |time| next(time).max(self.seen));
-        let text = self.text[..self.text.floor_char_boundary(Evidence::MAX_TEXT)].to_owned();
-        let (source, also_in) = (self.source.to_owned(), Vec::new());
-        let evidence = Evidence { time: Some(seen), source, record: 1, text, also_in };
-        stored.evidence.push(KeptEvidence { key, evidence, facts });
+        let told = Told::new(Some(seen), &Arc::from(self.source), 1, self.text, facts);
+        stored.evidence.push(KeptEvidence { key, told: Arc::new(told) });
         stored.entries.push(&Contribution {
             time: time.map(Timestamp::as_microsecond),
             key,

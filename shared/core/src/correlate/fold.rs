@@ -1,18 +1,18 @@
 //! The contributions of a partition to its finding.
 
-use std::collections::hash_map::Entry;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 use jiff::Timestamp;
 
 use super::contribution::{Contribution, RecordKey};
-use super::contributions::{KeptEvidence, Partition, StoredContributions};
+use super::contributions::{Partition, StoredContributions};
+use super::kept::KeptEvidence;
 use super::plan::{Micros, Node, Occurrence};
 use super::{bucket_length, dedup_key, finding_id};
 use crate::detect::{Catalogue, WantedLogSource};
 use crate::finding::{Evidence, Finding, Level};
-use crate::record::Facts;
+use crate::record::FactsOf;
 
 /// The most resources that a finding names.
 pub(crate) const MAX_RESOURCES: usize = 20;
@@ -42,8 +42,14 @@ pub(super) fn folded(
     stored: &[&StoredContributions],
     closed: Micros,
 ) -> Folded {
-    let contributors = distinct(stored);
-    let hot = hot_records(&catalogue.rule(partition.rule).plan, partition, &contributors, closed);
+    let plan = &catalogue.rule(partition.rule).plan;
+    // No window that starts in the bucket reaches further. Where windows are closed, it counts what else there is.
+    let latest = partition
+        .bucket
+        .filter(|_| plan.is_monotone())
+        .map_or(Micros::MAX, |start| start.saturating_add(bucket_length(plan.timespan())).saturating_add(plan.reach()));
+    let contributors = distinct(stored, latest);
+    let hot = hot_records(plan, partition, &contributors, closed);
     // What only bears out is nothing by itself.
     let hot = hot.filter(|hot| hot.iter().any(|record| record.weight > 0));
     let own = hot.iter().flatten().any(|record| record.own);
@@ -62,25 +68,27 @@ fn finding_of(
     let chosen = chosen(stored, hot);
     let occurred: Vec<&Contributor> = hot.iter().copied().filter(|record| record.weight > 0).collect();
     // What the entries agree on: a brute force against ten users was done by none of them.
-    let known = |read: fn(&Facts) -> Option<&String>| {
-        let mut values = chosen.iter().filter_map(|read_in| read(read_in.facts()));
+    let facts: Vec<FactsOf<'_>> = chosen.iter().map(|read_in| read_in.best.told.facts()).collect();
+    let known = |read: for<'f> fn(&'f FactsOf<'f>) -> Option<&'f str>| {
+        let mut values = facts.iter().filter_map(read);
         let first = values.next()?;
-        values.all(|value| value == first).then(|| first.clone())
+        values.all(|value| value == first).then(|| first.to_owned())
     };
     let mut resources: Vec<String> = Vec::new();
-    for resource in chosen.iter().flat_map(|read_in| &read_in.facts().resources) {
-        if resources.len() < MAX_RESOURCES && !resources.contains(resource) {
-            resources.push(resource.clone());
+    for resource in facts.iter().flat_map(|facts| &facts.resources) {
+        if resources.len() < MAX_RESOURCES && !resources.iter().any(|known| known == resource) {
+            resources.push(resource.clone().into_owned());
         }
     }
     // Calls have a level of their own, and how things were found to be has not.
     let of_calls = |asked: &WantedLogSource| asked.category.as_deref() != Some("inventory");
     let judged = rule.is_about_tampering() && rule.detection.as_ref().is_some_and(|one| of_calls(&one.log_source));
     // The worst of them decides, so that the order in which they come does not matter.
-    let level = occurred.iter().map(|record| record.level(rule.level)).max().filter(|_| judged);
+    let judged_ones = if judged { occurred.as_slice() } else { &[] };
+    let level = judged_ones.iter().map(|record| record.level(rule.level)).max();
     let said = [
-        ("failed", occurred.iter().all(|record| record.failed)),
-        ("deployment", occurred.iter().all(|one| one.deploying)),
+        ("failed", judged_ones.iter().all(|record| record.failed)),
+        ("deployment", judged_ones.iter().all(|one| one.deploying)),
     ];
     let said: Vec<&str> = said.into_iter().filter(|(_, of_all)| judged && *of_all).map(|(word, _)| word).collect();
     let time = |micros: Option<Micros>| micros.and_then(|micros| Timestamp::from_microsecond(micros).ok());
@@ -95,10 +103,10 @@ fn finding_of(
         first_time: time(occurred.iter().filter_map(|record| record.time).min()),
         last_time: time(occurred.iter().filter_map(|record| record.time).max()),
         group: partition.group.clone(),
-        account: known(|facts| facts.account.as_ref()),
-        region: known(|facts| facts.region.as_ref()),
-        actor: known(|facts| facts.actor.as_ref()),
-        source_address: known(|facts| facts.source_address.as_ref()),
+        account: known(|facts| facts.account.as_deref()),
+        region: known(|facts| facts.region.as_deref()),
+        actor: known(|facts| facts.actor.as_deref()),
+        source_address: known(|facts| facts.source_address.as_deref()),
         resources,
         evidence: chosen.into_iter().map(ReadIn::into_evidence).collect(),
         dedup_key: dedup_key(&rule.id, &partition.group),
@@ -135,11 +143,16 @@ struct Contributors {
     leaves: Vec<(usize, i128)>,
 }
 
-fn distinct(stored: &[&StoredContributions]) -> Contributors {
-    let mut all: Vec<Contribution> = stored.iter().flat_map(|part| part.entries.iter()).collect();
+/// The different records up to a time.
+fn distinct(stored: &[&StoredContributions], latest: Micros) -> Contributors {
+    let mut all: Vec<Contribution> = Vec::with_capacity(stored.iter().map(|part| part.entries.len()).sum());
+    for part in stored {
+        part.entries.read_until(latest, &mut all);
+    }
     let value = |one: &Contribution| one.value.unwrap_or(0);
-    // Of a leaf's values the least holds.
-    all.sort_unstable_by_key(|one| (one.key, one.leaf, value(one)));
+    // Of a leaf's values the least holds. The records of an object come in the order of their keys, which a stable sort
+    // makes use of.
+    all.sort_by_key(|one| (one.key, one.leaf, value(one)));
     let mut found = Contributors { records: Vec::with_capacity(all.len()), leaves: Vec::with_capacity(all.len()) };
     for same in all.chunk_by(|one, next| one.key == next.key) {
         let start = found.leaves.len();
@@ -178,24 +191,29 @@ fn hot_records<'r>(
         let found: Vec<_> = records.iter().filter(within).collect();
         return (!found.is_empty()).then_some(found);
     }
-    let mut occurrences: Vec<Occurrence> = records
-        .iter()
-        .enumerate()
-        .filter_map(|(number, record)| record.time.map(|time| (number, record, time)))
-        .flat_map(|(number, Contributor { weight, leaves, .. }, time)| {
-            let occurrence = move |leaf, value| Occurrence { time, leaf, weight: *weight, record: number, value };
-            all_leaves[leaves.clone()].iter().map(move |(leaf, value)| occurrence(*leaf, *value))
-        })
-        .collect();
-    occurrences.sort_unstable();
+    let mut occurrences = Vec::with_capacity(all_leaves.len());
+    for (number, record) in records.iter().enumerate() {
+        let Contributor { time: Some(time), weight, leaves, .. } = record else { continue };
+        let occurrence = |&(leaf, value): &_| Occurrence { time: *time, leaf, weight: *weight, record: number, value };
+        occurrences.extend(all_leaves[leaves.clone()].iter().map(occurrence));
+    }
+    // They are in order but for those of different objects.
+    occurrences.sort();
     let hot: Vec<Micros> =
         plan.hot_starts(&occurrences, closed).into_iter().filter(|start| (bucket..end).contains(start)).collect();
-    let in_window = |time: Micros| {
-        // The last window that starts at or before the time.
-        let after = hot.partition_point(|start| *start <= time);
-        after.checked_sub(1).is_some_and(|last| time - hot[last] <= plan.reach())
+    // How many windows start at or before a time: mostly a few more than at the record before.
+    let mut started = 0;
+    let mut in_window = |time: Micros| {
+        let is_it = |started: &usize| {
+            hot[..*started].last().is_none_or(|start| *start <= time)
+                && hot[*started..].first().is_none_or(|start| *start > time)
+        };
+        let near = (started..=hot.len()).take(4).find(is_it);
+        started = near.unwrap_or_else(|| hot.partition_point(|start| *start <= time));
+        hot[..started].last().is_some_and(|last| time - last <= plan.reach())
     };
-    let found: Vec<_> = records.iter().filter(|record| record.time.is_some_and(in_window)).collect();
+    let mut found = Vec::with_capacity(records.len());
+    found.extend(records.iter().filter(|record| record.time.is_some_and(&mut in_window)));
     (!found.is_empty()).then_some(found)
 }
 
@@ -206,42 +224,34 @@ struct ReadIn<'s> {
     others: Vec<&'s KeptEvidence>,
 }
 
-impl ReadIn<'_> {
-    fn facts(&self) -> &Facts {
-        &self.best.facts
+impl<'s> ReadIn<'s> {
+    /// What was kept of one record, which is not nothing.
+    fn of(kept: &[&'s KeptEvidence]) -> Option<Self> {
+        let mut kept = kept.iter().copied();
+        let mut read_in = Self { best: kept.next()?, others: Vec::new() };
+        for one in kept {
+            let is_better = one.told.sorts_before(&read_in.best.told);
+            read_in.others.push(if is_better { std::mem::replace(&mut read_in.best, one) } else { one });
+        }
+        Some(read_in)
     }
 
     fn into_evidence(self) -> Evidence {
-        let others = self.others.into_iter().map(|other| other.evidence.clone());
-        others.fold(self.best.evidence.clone(), Evidence::put_together)
+        let others = self.others.into_iter().map(|other| other.told.evidence());
+        others.fold(self.best.told.evidence(), Evidence::put_together)
     }
 }
 
 /// At most [`Evidence::MAX_ENTRIES`] entries of these records, which are sorted by their keys: by time, then hash; each
 /// record once.
 fn chosen<'s>(stored: &[&'s StoredContributions], records: &[&Contributor]) -> Vec<ReadIn<'s>> {
-    let mut kept: HashMap<RecordKey, ReadIn<'s>> = HashMap::new();
-    for evidence in stored.iter().flat_map(|part| &part.evidence) {
-        if records.binary_search_by_key(&evidence.key, |record| record.key).is_err() {
-            continue;
-        }
-        match kept.entry(evidence.key) {
-            Entry::Vacant(place) => drop(place.insert(ReadIn { best: evidence, others: Vec::new() })),
-            Entry::Occupied(mut place) => {
-                let read_in = place.get_mut();
-                let other = if evidence.evidence.sorts_before(&read_in.best.evidence) {
-                    std::mem::replace(&mut read_in.best, evidence)
-                } else {
-                    evidence
-                };
-                read_in.others.push(other);
-            }
-        }
-    }
-    let mut chosen: Vec<_> = kept.into_values().collect();
-    chosen.sort_unstable_by_key(|read_in| read_in.best.order());
-    chosen.truncate(Evidence::MAX_ENTRIES);
-    chosen
+    let mut kept: Vec<&KeptEvidence> = stored.iter().flat_map(|part| &part.evidence).collect();
+    kept.sort_by_key(|one| one.key);
+    let mut by_record: Vec<ReadIn<'s>> =
+        kept.chunk_by(|one, next| one.key == next.key).filter_map(ReadIn::of).collect();
+    by_record.sort_by_key(|read_in| read_in.best.order());
+    let is_hot = |read_in: &ReadIn<'_>| records.binary_search_by_key(&read_in.best.key, |record| record.key).is_ok();
+    by_record.into_iter().filter(is_hot).take(Evidence::MAX_ENTRIES).collect()
 }
 
 /// The evidence of one finding by its records, put together from what was known of it before and what is known now: each

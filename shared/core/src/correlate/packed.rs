@@ -37,6 +37,8 @@ pub(super) struct Packed {
     bytes: Vec<u8>,
     count: usize,
     last: Last,
+    /// Whether one came before what came earlier, or has no time.
+    is_unordered: bool,
 }
 
 /// What differences are from.
@@ -54,48 +56,80 @@ impl Packed {
 
     /// Adds one.
     pub fn push(&mut self, new: &Contribution) {
-        let key = new.key.number();
+        let key = new.key.0;
         // Differences wrap around: so every one can be undone.
         let apart = u64::try_from(key.wrapping_sub(self.last.key)).ok();
-        let mut flags = 0;
-        for (flag, holds) in [
-            (HAS_TIME, new.time.is_some()),
-            (IS_NEAR, apart.is_some()),
-            (HAS_LEAF, new.leaf != 0),
-            (HAS_WEIGHT, new.weight != 1),
-            (HAS_VALUE, new.value.is_some()),
-            (FAILED, new.failed),
-            (OWN, new.own),
-            (DEPLOYING, new.deploying),
-        ] {
-            flags |= if holds { flag } else { 0 };
-        }
-        let bytes = &mut self.bytes;
-        bytes.push(flags);
+        let flags = flag(HAS_TIME, new.time.is_some())
+            | flag(IS_NEAR, apart.is_some())
+            | flag(HAS_LEAF, new.leaf != 0)
+            | flag(HAS_WEIGHT, new.weight != 1)
+            | flag(HAS_VALUE, new.value.is_some())
+            | flag(FAILED, new.failed)
+            | flag(OWN, new.own)
+            | flag(DEPLOYING, new.deploying);
+        let mut new_bytes = Writer { bytes: [0; LONGEST], end: 0 };
+        new_bytes.byte(flags);
         if let Some(time) = new.time {
-            put(bytes, zigzag(i128::from(time.wrapping_sub(self.last.time))));
+            new_bytes.number(zigzag(time.wrapping_sub(self.last.time)));
+            self.is_unordered |= self.count > 0 && time < self.last.time;
             self.last.time = time;
+        } else {
+            self.is_unordered = true;
         }
         match apart {
-            Some(apart) => put(bytes, apart.into()),
-            None => bytes.extend_from_slice(&key.to_be_bytes()),
+            Some(apart) => new_bytes.number(apart),
+            None => key.to_be_bytes().into_iter().for_each(|byte| new_bytes.byte(byte)),
         }
         self.last.key = key;
         if new.leaf != 0 {
-            put(bytes, new.leaf as u128);
+            new_bytes.number(new.leaf as u64);
         }
         if new.weight != 1 {
-            put(bytes, new.weight.into());
+            new_bytes.number(new.weight.into());
         }
         if let Some(value) = new.value {
-            put(bytes, zigzag(value));
+            new_bytes.long_number(zigzag_long(value));
         }
+        self.bytes.extend_from_slice(&new_bytes.bytes[..new_bytes.end]);
         self.count += 1;
+    }
+
+    /// Adds all of another list.
+    pub fn append(&mut self, other: &Self) {
+        let mut reader = Reader::of(&other.bytes);
+        let mut left = other.count;
+        // What follows the first time and the first key are differences between the other's own.
+        for one in reader.by_ref() {
+            self.push(&one);
+            left -= 1;
+            if one.time.is_some() {
+                break;
+            }
+        }
+        if left > 0 {
+            self.bytes.extend_from_slice(reader.rest);
+            self.count += left;
+            self.last = other.last;
+            self.is_unordered |= other.is_unordered;
+        }
+    }
+
+    /// Adds all of them to a list, without those that are later than a time.
+    pub fn read_until(&self, latest: Micros, to: &mut Vec<Contribution>) {
+        let mut reader = Reader::of(&self.bytes);
+        while reader.read(|one| to.push(one)).is_some() {
+            if to.last().and_then(|one| one.time).is_some_and(|time| time > latest) {
+                to.pop();
+                if !self.is_unordered {
+                    return;
+                }
+            }
+        }
     }
 
     /// All of them.
     pub fn iter(&self) -> impl Iterator<Item = Contribution> {
-        Reader { rest: &self.bytes, last: Last::default() }
+        Reader::of(&self.bytes)
     }
 
     /// The same in lists of at most `size` bytes each, but for a single contribution that takes more.
@@ -119,20 +153,15 @@ impl Packed {
         parts
     }
 
-    fn clone_end(&self) -> (usize, Last) {
-        (self.bytes.len(), self.last)
+    fn clone_end(&self) -> (usize, Last, bool) {
+        (self.bytes.len(), self.last, self.is_unordered)
     }
 
-    fn undo(&mut self, (length, last): (usize, Last)) {
+    fn undo(&mut self, (length, last, is_unordered): (usize, Last, bool)) {
         self.bytes.truncate(length);
         self.last = last;
+        self.is_unordered = is_unordered;
         self.count -= 1;
-    }
-}
-
-impl Extend<Contribution> for Packed {
-    fn extend<I: IntoIterator<Item = Contribution>>(&mut self, new: I) {
-        new.into_iter().for_each(|contribution| self.push(&contribution));
     }
 }
 
@@ -142,13 +171,20 @@ struct Reader<'p> {
     last: Last,
 }
 
+impl<'p> Reader<'p> {
+    fn of(bytes: &'p [u8]) -> Self {
+        Self { rest: bytes, last: Last::default() }
+    }
+}
+
 impl Iterator for Reader<'_> {
     type Item = Contribution;
 
+    #[inline]
     fn next(&mut self) -> Option<Contribution> {
         let before = self.rest;
-        let read = self.read();
-        if read.is_none() {
+        let mut read = None;
+        if self.read(|one| read = Some(one)).is_none() {
             // What is left says that something could not be read.
             self.rest = before;
         }
@@ -157,38 +193,62 @@ impl Iterator for Reader<'_> {
 }
 
 impl Reader<'_> {
-    fn read(&mut self) -> Option<Contribution> {
+    #[inline]
+    fn read(&mut self, take: impl FnOnce(Contribution)) -> Option<()> {
         let (flags, rest) = self.rest.split_first()?;
         self.rest = rest;
         let has = |flag: u8| flags & flag != 0;
         let time = if has(HAS_TIME) {
-            let apart = Micros::try_from(unzigzag(self.number()?)).ok()?;
-            self.last.time = self.last.time.wrapping_add(apart);
+            self.last.time = self.last.time.wrapping_add(unzigzag(self.number()?));
             Some(self.last.time)
         } else {
             None
         };
         self.last.key = if has(IS_NEAR) {
-            self.last.key.wrapping_add(self.number()?)
+            self.last.key.wrapping_add(self.number()?.into())
         } else {
             let (key, rest) = self.rest.split_first_chunk()?;
             self.rest = rest;
             u128::from_be_bytes(*key)
         };
-        Some(Contribution {
+        let leaf = if has(HAS_LEAF) { usize::try_from(self.number()?).ok()? } else { 0 };
+        let weight = if has(HAS_WEIGHT) { u32::try_from(self.number()?).ok()? } else { 1 };
+        let value = if has(HAS_VALUE) { Some(unzigzag_long(self.long_number()?)) } else { None };
+        take(Contribution {
             time,
-            key: RecordKey::of_number(self.last.key),
-            leaf: if has(HAS_LEAF) { usize::try_from(self.number()?).ok()? } else { 0 },
-            weight: if has(HAS_WEIGHT) { u32::try_from(self.number()?).ok()? } else { 1 },
+            key: RecordKey(self.last.key),
+            leaf,
+            weight,
             failed: has(FAILED),
             own: has(OWN),
             deploying: has(DEPLOYING),
-            value: if has(HAS_VALUE) { Some(unzigzag(self.number()?)) } else { None },
-        })
+            value,
+        });
+        Some(())
     }
 
-    /// See [`put`].
-    fn number(&mut self) -> Option<u128> {
+    /// See [`Writer::number`].
+    #[inline]
+    fn number(&mut self) -> Option<u64> {
+        let (mut number, mut shift) = (0, 0);
+        loop {
+            let (byte, rest) = self.rest.split_first()?;
+            self.rest = rest;
+            let part = u64::from(byte & 0x7f);
+            number |= part << shift;
+            if byte & 0x80 == 0 {
+                // The tenth part has but one bit of the 64.
+                return (shift < 63 || part <= 1).then_some(number);
+            }
+            shift += 7;
+            if shift > 63 {
+                return None;
+            }
+        }
+    }
+
+    /// See [`Writer::long_number`].
+    fn long_number(&mut self) -> Option<u128> {
         let mut number = 0_u128;
         for shift in (0..128).step_by(7) {
             let (byte, rest) = self.rest.split_first()?;
@@ -203,24 +263,60 @@ impl Reader<'_> {
     }
 }
 
-/// Writes a number in parts of seven bits, the lowest first; the highest bit of a byte says that more follow.
-fn put(bytes: &mut Vec<u8>, mut number: u128) {
-    loop {
-        let part = (number & 0x7f) as u8;
-        number >>= 7;
-        if number == 0 {
-            return bytes.push(part);
+fn flag(flag: u8, holds: bool) -> u8 {
+    if holds { flag } else { 0 }
+}
+
+/// The most bytes of a contribution: flags, time, key, leaf, weight and value.
+const LONGEST: usize = 1 + 10 + 16 + 10 + 5 + 19;
+
+/// The bytes of one contribution.
+struct Writer {
+    bytes: [u8; LONGEST],
+    end: usize,
+}
+
+impl Writer {
+    #[inline]
+    fn byte(&mut self, byte: u8) {
+        self.bytes[self.end] = byte;
+        self.end += 1;
+    }
+
+    /// Writes a number in parts of seven bits, the lowest first; the highest bit of a byte says that more follow.
+    #[inline]
+    fn number(&mut self, mut number: u64) {
+        while number >= 0x80 {
+            self.byte((number & 0x7f) as u8 | 0x80);
+            number >>= 7;
         }
-        bytes.push(part | 0x80);
+        self.byte((number & 0x7f) as u8);
+    }
+
+    /// Writes a longer one in the same way.
+    fn long_number(&mut self, mut number: u128) {
+        while number >= 0x80 {
+            self.byte((number & 0x7f) as u8 | 0x80);
+            number >>= 7;
+        }
+        self.byte((number & 0x7f) as u8);
     }
 }
 
 /// Small numbers of either sign as small ones without.
-fn zigzag(number: i128) -> u128 {
+fn zigzag(number: i64) -> u64 {
+    ((number << 1) ^ (number >> 63)).cast_unsigned()
+}
+
+fn unzigzag(number: u64) -> i64 {
+    (number >> 1).cast_signed() ^ -(number & 1).cast_signed()
+}
+
+fn zigzag_long(number: i128) -> u128 {
     ((number << 1) ^ (number >> 127)).cast_unsigned()
 }
 
-fn unzigzag(number: u128) -> i128 {
+fn unzigzag_long(number: u128) -> i128 {
     (number >> 1).cast_signed() ^ -(number & 1).cast_signed()
 }
 
@@ -249,12 +345,17 @@ impl<'de> Visitor<'de> for PackedOrListed {
     fn visit_str<E: Error>(self, text: &str) -> Result<Packed, E> {
         let bytes = STANDARD_NO_PAD.decode(text).map_err(E::custom)?;
         let mut reader = Reader { rest: &bytes, last: Last::default() };
-        let count = reader.by_ref().count();
+        let (mut count, mut is_unordered, mut last) = (0, false, Micros::MIN);
+        for one in reader.by_ref() {
+            count += 1;
+            is_unordered |= one.time.is_none_or(|time| time < last);
+            last = one.time.unwrap_or(last);
+        }
         if !reader.rest.is_empty() {
             return Err(E::custom("contributions that this version cannot read"));
         }
         let last = reader.last;
-        Ok(Packed { bytes, count, last })
+        Ok(Packed { bytes, count, last, is_unordered })
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Packed, A::Error> {
@@ -306,6 +407,14 @@ mod tests {
 
     use super::*;
 
+    fn packed_of(list: &[Contribution]) -> Packed {
+        let mut packed = Packed::default();
+        for one in list {
+            packed.push(one);
+        }
+        packed
+    }
+
     #[test]
     fn what_is_packed_is_read_back_however_it_is_split() {
         let time = prop::option::of(prop_oneof![any::<i64>(), 1_772_359_200_000_000..1_772_359_300_000_000_i64]);
@@ -315,7 +424,7 @@ mod tests {
         let flags = (any::<bool>(), any::<bool>(), any::<bool>());
         let one = (time, key, 0..3_usize, weight, flags, value).prop_map(
             |(time, key, leaf, weight, (failed, own, deploying), value)| {
-                let key = RecordKey::of_number(key);
+                let key = RecordKey(key);
                 Contribution { time, key, leaf, weight, failed, own, deploying, value }
             },
         );
@@ -323,12 +432,21 @@ mod tests {
         let mut runner = TestRunner::new_with_rng(config, TestRng::from_seed(RngAlgorithm::ChaCha, &[21; 32]));
         runner
             .run(&(prop::collection::vec(one, 0..20), 0..80_usize), |(list, size)| {
-                let mut packed = Packed::default();
-                packed.extend(list.iter().copied());
+                let packed = packed_of(&list);
                 prop_assert_eq!(packed.iter().collect::<Vec<_>>(), list.clone());
                 let stored = serde_json::to_string(&packed).unwrap();
                 let read: Packed = serde_json::from_str(&stored).unwrap();
                 prop_assert_eq!(&read, &packed);
+                for latest in list.iter().filter_map(|one| one.time) {
+                    let due = list.iter().filter(|one| one.time.is_none_or(|time| time <= latest));
+                    let mut found = Vec::new();
+                    packed.read_until(latest, &mut found);
+                    prop_assert!(found.iter().eq(due));
+                }
+                let (first, second) = list.split_at(size.min(list.len()));
+                let mut appended = packed_of(first);
+                appended.append(&packed_of(second));
+                prop_assert_eq!(&appended, &packed);
                 let parts = packed.split(size);
                 prop_assert!(parts.iter().all(|part| part.bytes.len() <= size || part.len() == 1));
                 prop_assert_eq!(parts.iter().flat_map(Packed::iter).collect::<Vec<_>>(), list);
@@ -363,7 +481,7 @@ mod tests {
         let listed =
             r#"[[7,"000102030405060708090a0b0c0d0e0f",1,2],[null,"00000000000000000000000000000001",0,1,true,"-5"]]"#;
         let packed: Packed = serde_json::from_str(listed).unwrap();
-        let key = RecordKey::of_number(0x0001_0203_0405_0607_0809_0a0b_0c0d_0e0f);
+        let key = RecordKey(0x0001_0203_0405_0607_0809_0a0b_0c0d_0e0f);
         let first = Contribution {
             time: Some(7),
             key,
@@ -374,7 +492,7 @@ mod tests {
             deploying: false,
             value: None,
         };
-        let key = RecordKey::of_number(1);
+        let key = RecordKey(1);
         let second = Contribution {
             time: None,
             key,

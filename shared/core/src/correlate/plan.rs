@@ -16,8 +16,6 @@ mod sliding;
 
 pub use aligned::{Ask, Bound, Expression, Measure};
 
-use std::cmp::Reverse;
-
 /// A span of time, in microseconds.
 pub type Micros = i64;
 
@@ -161,18 +159,22 @@ impl Node {
     /// that end after `closed` are not closed yet.
     pub fn hot_starts(&self, occurrences: &[Occurrence], closed: Micros) -> Vec<Micros> {
         let mut stretches = self.fulfilled(occurrences, closed);
+        // They mostly start in the order in which they end, which a stable sort makes use of.
+        stretches.sort_by_key(|stretch| stretch.start);
+        let (mut stretches, mut occurrences) = (stretches.as_slice(), occurrences);
         // The nearest end of any stretch that starts at or after a time.
-        stretches.sort_unstable_by_key(|stretch| Reverse(stretch.start));
-        let mut starts: Vec<Micros> = stretches.iter().map(|stretch| stretch.start).collect();
-        starts.extend(occurrences.iter().map(|occurrence| occurrence.time));
-        starts.sort_unstable();
-        starts.dedup();
-        let mut stretches = stretches.into_iter().peekable();
         let mut nearest = Micros::MAX;
         let mut hot = Vec::new();
-        for start in starts.into_iter().rev() {
-            while let Some(stretch) = stretches.next_if(|stretch| stretch.start >= start) {
+        // Backwards through everything that starts.
+        loop {
+            let next = [stretches.last().map(|stretch| stretch.start), occurrences.last().map(|one| one.time)];
+            let Some(start) = next.into_iter().flatten().max() else { break };
+            while let Some((stretch, before)) = stretches.split_last().filter(|(stretch, _)| stretch.start == start) {
                 nearest = nearest.min(stretch.end);
+                stretches = before;
+            }
+            while let Some((_, before)) = occurrences.split_last().filter(|(one, _)| one.time == start) {
+                occurrences = before;
             }
             if nearest <= start.saturating_add(self.reach()) {
                 hot.push(start);
@@ -187,17 +189,18 @@ impl Node {
             of.iter().map(|node| node.fulfilled(occurrences, closed)).collect()
         };
         match self {
-            Self::Leaf(leaf) => occurrences
-                .iter()
-                .filter(|occurrence| occurrence.leaf == *leaf)
-                .map(|at| Fulfilled {
+            Self::Leaf(leaf) => {
+                let mut found = Vec::with_capacity(occurrences.len());
+                let own = occurrences.iter().filter(|occurrence| occurrence.leaf == *leaf);
+                found.extend(own.map(|at| Fulfilled {
                     end: at.time,
                     start: at.time,
                     weight: at.weight,
                     value: at.value,
                     record: Some(at.record),
-                })
-                .collect(),
+                }));
+                found
+            }
             Self::EventCount { of, threshold, timespan } => sliding::counted(&events(parts(of)), *threshold, *timespan),
             Self::ValueCount { of, threshold, timespan } => {
                 sliding::distinct(&events(parts(of)), *threshold, *timespan)
@@ -214,8 +217,12 @@ impl Node {
 
 /// All parts by their end. A record that matched several leaves stands there once, unless they read different values.
 fn events(parts: Vec<Vec<Fulfilled>>) -> Vec<Fulfilled> {
-    let mut all: Vec<_> = parts.into_iter().flatten().collect();
-    all.sort_unstable();
+    let mut all = match <[_; 1]>::try_from(parts) {
+        Ok([part]) => part,
+        Err(parts) => parts.into_iter().flatten().collect(),
+    };
+    // Each part is in order, which a stable sort makes use of.
+    all.sort();
     all.dedup_by(|one, other| one.record.is_some() && one == other);
     all
 }

@@ -67,6 +67,8 @@ impl Found {
 struct KeyPaths {
     /// By the whole value, in lower case.
     values: HashMap<String, OfValue, RandomState>,
+    /// The [`trait_of`] each of these values.
+    traits: u64,
     /// By the value's beginning, in lower case.
     prefixes: Vec<(String, usize)>,
     /// By the range, bounds included, that the value must be in as a number.
@@ -86,9 +88,21 @@ struct OfValue {
     ask_no_more: Vec<usize>,
 }
 
+/// One of 64 bits, by length, first and last letter: where there are few values, most texts have a bit that none of them
+/// has. Texts that differ in the case of letters have the same; those that are not ASCII have all.
+fn trait_of(text: &str) -> u64 {
+    let bytes = text.as_bytes();
+    let (Some(first), Some(last)) = (bytes.first(), bytes.last()) else { return 1 };
+    if !text.is_ascii() {
+        return u64::MAX;
+    }
+    let letter = |byte: &u8| usize::from(byte | 0x20);
+    1 << ((bytes.len() + letter(first) * 7 + letter(last) * 3) % 64)
+}
+
 /// A text in lower case, in this room where it is not so already.
 fn folded<'t>(text: &'t str, room: &'t mut String) -> &'t str {
-    if text.is_ascii() && !text.bytes().any(|byte| byte.is_ascii_uppercase()) {
+    if text.bytes().all(|byte| byte.is_ascii() && !byte.is_ascii_uppercase()) {
         return text;
     }
     room.clear();
@@ -180,7 +194,7 @@ impl Index {
                 let key = &mut index.keys[key];
                 key.any.push(number);
                 for value in values {
-                    key.values.entry(value.clone()).or_default().ask_no_more.push(number);
+                    key.of_value(value.clone()).ask_no_more.push(number);
                 }
                 continue;
             }
@@ -213,7 +227,7 @@ impl Index {
             key.any.push(rule);
         }
         match about {
-            About::Equal(value) => key.values.entry(value).or_default().ask_more.push(rule),
+            About::Equal(value) => key.of_value(value).ask_more.push(rule),
             About::Prefix(start) => key.prefixes.push((start, rule)),
             About::Range(low, high) => key.ranges.push((low, high, rule)),
             About::Present => key.present.push(rule),
@@ -272,22 +286,34 @@ impl Index {
 }
 
 impl KeyPaths {
+    /// The rules with a path about a value.
+    fn of_value(&mut self, value: String) -> &mut OfValue {
+        self.traits |= trait_of(&value);
+        self.values.entry(value).or_default()
+    }
+
     fn select(&self, key: Key<'_>, found: &mut Found) {
         match key {
             _ if self.any.is_empty() => {}
             Key::Absent => {}
             Key::Any => found.candidates.extend_from_slice(&self.any),
             Key::Text(text) => {
+                let asks_for_values_alone =
+                    self.prefixes.is_empty() && self.ranges.is_empty() && self.present.is_empty();
+                if asks_for_values_alone && self.traits & trait_of(text) == 0 {
+                    return;
+                }
                 let mut room = std::mem::take(&mut found.lower);
                 // As rsigma folds it.
                 let lower = folded(text, &mut room);
                 let (decided, candidates) = (&mut found.decided, &mut found.candidates);
                 candidates.extend_from_slice(&self.present);
-                if let Some(rules) = self.values.get(lower) {
-                    candidates.extend_from_slice(&rules.ask_more);
-                    // Beyond ASCII, folding is rsigma's to decide.
-                    let only = if text.is_ascii() { decided } else { &mut *candidates };
-                    only.extend_from_slice(&rules.ask_no_more);
+                // Beyond ASCII, folding is rsigma's to decide.
+                let values = self.values.get(lower);
+                if let Some(OfValue { ask_more, ask_no_more }) = values {
+                    candidates.extend_from_slice(ask_more);
+                    let sure = if text.is_ascii() { decided } else { &mut *candidates };
+                    sure.extend_from_slice(ask_no_more);
                 }
                 let begins = |(start, _): &&(String, usize)| lower.starts_with(start);
                 candidates.extend(self.prefixes.iter().filter(begins).map(|(_, rule)| rule));

@@ -20,7 +20,7 @@ use super::stamp::Clock;
 use super::{Context, Format, Framing, Gate, Key, Parsed, Parser, by_line, head, stamp};
 use crate::enrich::{Attacks, Header, Memo, SCANNER, WEB_ATTACK};
 use crate::fields::{Fields, Flat, FlatFields};
-use crate::record::{Facts, LogSource, Record};
+use crate::record::{FactsOf, LogSource, Record};
 
 /// The client's address.
 pub(crate) const C_IP: &str = "c-ip";
@@ -83,13 +83,13 @@ impl Format for Access {
         })
     }
 
-    fn facts(&self, record: &Record<'_>) -> Facts {
-        let text = |name: &str| record.fields.text(name).map(str::to_owned);
-        Facts {
+    fn facts<'r>(&self, record: &'r Record<'_>) -> FactsOf<'r> {
+        let text = |name: &str| record.fields.text(name).map(Cow::Borrowed);
+        FactsOf {
             actor: text(CS_USERNAME),
             source_address: text(C_IP),
             resources: text(CS_HOST).into_iter().collect(),
-            ..Facts::default()
+            ..FactsOf::default()
         }
     }
 }

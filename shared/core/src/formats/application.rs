@@ -4,13 +4,15 @@
 //! JSON's `message` or `msg`), `level` in upper case where there is one, and for JSON the other top-level keys as they
 //! stand. [`crate::enrich`] adds the kind of error.
 
+use std::borrow::Cow;
+
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use memchr::memmem;
 use serde_json::{Map, Value};
 
 use super::{Context, Format, Framing, Gate, Parsed, Parser, head, object_frame, stamp};
-use crate::record::{Facts, LogSource, Record};
+use crate::record::{FactsOf, LogSource, Record};
 
 pub(crate) const MESSAGE: &str = "message";
 pub(crate) const LEVEL: &str = "level";
@@ -95,9 +97,9 @@ impl Format for Application {
         Box::new(ApplicationParser { timezone: context.timezone.clone() })
     }
 
-    fn facts(&self, record: &Record<'_>) -> Facts {
-        let text = |name: &str| record.fields.get(name).and_then(Value::as_str).map(str::to_owned);
-        Facts { actor: text("user"), resources: text("service").into_iter().collect(), ..Facts::default() }
+    fn facts<'r>(&self, record: &'r Record<'_>) -> FactsOf<'r> {
+        let text = |name: &str| record.fields.get(name).and_then(Value::as_str).map(Cow::Borrowed);
+        FactsOf { actor: text("user"), resources: text("service").into_iter().collect(), ..FactsOf::default() }
     }
 }
 

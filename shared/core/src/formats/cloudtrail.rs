@@ -15,7 +15,7 @@ use serde_json::{Map, Value};
 
 use super::json::{self, Heads, Name, Names};
 use super::{Context, Format, Framing, Gate, Parsed, Parser, object_frame};
-use crate::record::{Facts, LogSource, Record};
+use crate::record::{FactsOf, LogSource, Record};
 
 const EVENT_ID: &str = "eventID";
 const EVENT_NAME: &str = "eventName";
@@ -87,16 +87,16 @@ impl Format for CloudTrail {
         Box::new(CloudTrailParser)
     }
 
-    fn facts(&self, record: &Record<'_>) -> Facts {
+    fn facts<'r>(&self, record: &'r Record<'_>) -> FactsOf<'r> {
         let fields = record.fields.tree();
-        let text = |pointer: &str| fields.pointer(pointer).and_then(Value::as_str).map(str::to_owned);
+        let text = |pointer: &str| fields.pointer(pointer).and_then(Value::as_str).map(Cow::Borrowed);
         let resources = fields.get("resources").and_then(Value::as_array).into_iter().flatten();
-        let mut resources: Vec<String> =
-            resources.filter_map(|resource| Some(resource.get("ARN")?.as_str()?.to_owned())).collect();
+        let mut resources: Vec<Cow<'_, str>> =
+            resources.filter_map(|resource| Some(Cow::Borrowed(resource.get("ARN")?.as_str()?))).collect();
         if resources.is_empty() {
-            resources.extend(target(fields));
+            resources.extend(target(fields).map(Cow::Owned));
         }
-        Facts {
+        FactsOf {
             account: text("/recipientAccountId").or_else(|| text("/userIdentity/accountId")),
             region: text("/awsRegion"),
             actor: [
@@ -264,7 +264,8 @@ mod tests {
 
     #[test]
     fn who_where_and_on_what() {
-        let facts = CloudTrail.facts(&record(EVENT));
+        let record_of_event = record(EVENT);
+        let facts = CloudTrail.facts(&record_of_event);
         assert_eq!(facts.actor.as_deref(), Some("arn:aws:iam::123456789012:user/mallory"));
         assert_eq!(facts.source_address.as_deref(), Some("198.51.100.7"));
         assert_eq!(facts.resources, ["arn:aws:cloudtrail:eu-central-1:123456789012:trail/main"]);

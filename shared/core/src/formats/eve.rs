@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 
 use super::json::{self, Heads, Name, Names};
 use super::{Context, Format, Framing, Gate, Key, Parsed, Parser, head, stamp};
-use crate::record::{Facts, LogSource, Record};
+use crate::record::{FactsOf, LogSource, Record};
 
 const TIMESTAMP: &str = "timestamp";
 const EVENT_TYPE: &str = "event_type";
@@ -67,9 +67,9 @@ impl Format for Eve {
         Box::new(EveParser { timezone: context.timezone.clone() })
     }
 
-    fn facts(&self, record: &Record<'_>) -> Facts {
-        let text = |name: &str| record.fields.get(name).and_then(Value::as_str).map(str::to_owned);
-        Facts { source_address: text(SRC_IP), resources: text(DEST_IP).into_iter().collect(), ..Facts::default() }
+    fn facts<'r>(&self, record: &'r Record<'_>) -> FactsOf<'r> {
+        let text = |name: &str| record.fields.get(name).and_then(Value::as_str).map(Cow::Borrowed);
+        FactsOf { source_address: text(SRC_IP), resources: text(DEST_IP).into_iter().collect(), ..FactsOf::default() }
     }
 }
 

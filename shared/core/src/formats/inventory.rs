@@ -4,12 +4,14 @@
 //! "since":"<RFC 3339: when this configuration was first seen>", ...}`, and the fields of the type. The shape is ours;
 //! the crate `cloudvigil-inventory` writes it.
 
+use std::borrow::Cow;
+
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde_json::{Map, Value};
 
 use super::{Context, Format, Framing, Gate, Parsed, Parser, head, object_frame, stamp};
-use crate::record::{Facts, LogSource, Record};
+use crate::record::{FactsOf, LogSource, Record};
 
 /// The version of the shape.
 const SCHEMA: &str = "schema";
@@ -76,9 +78,9 @@ impl Format for Inventory {
         Box::new(InventoryParser)
     }
 
-    fn facts(&self, record: &Record<'_>) -> Facts {
-        let text = |name: &str| record.fields.get(name).and_then(Value::as_str).map(str::to_owned);
-        Facts {
+    fn facts<'r>(&self, record: &'r Record<'_>) -> FactsOf<'r> {
+        let text = |name: &str| record.fields.get(name).and_then(Value::as_str).map(Cow::Borrowed);
+        FactsOf {
             account: text(ACCOUNT),
             region: text(REGION),
             actor: None,

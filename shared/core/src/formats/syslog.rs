@@ -13,15 +13,16 @@ mod sshd;
 
 use std::borrow::Cow;
 
+use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
-use memchr::{memmem, memrchr};
+use memchr::memchr_iter;
 use serde_json::Map;
 
-use self::header::Header;
-use super::stamp::Clock;
+use self::header::{Header, LastStamp};
+use super::bytes::last_of;
 use super::{Context, Format, Framing, Gate, Key, Parsed, Parser, by_line, head};
 use crate::fields::{Fields, Flat, FlatFields};
-use crate::record::{Facts, LogSource, Record};
+use crate::record::{FactsOf, LogSource, Record};
 
 /// The host that wrote the line.
 const HOST: &str = "host";
@@ -53,6 +54,9 @@ const TARGET_USER: &str = "target_user";
 const SUDO_USER: &str = "USER";
 /// The command that sudo ran, with its arguments.
 const COMMAND: &str = "command";
+
+/// How many fields a record has at most.
+const FIELDS: usize = 15;
 
 /// The longest repetition that is believed: the count is a text that anything able to write to the log can choose.
 const MAX_REPEATED: u32 = 1000;
@@ -170,24 +174,27 @@ impl Format for Syslog {
 
     fn parser(&self, context: &Context) -> Box<dyn Parser> {
         let limit = context.modified.checked_add(SignedDuration::from_hours(24)).unwrap_or(Timestamp::MAX);
-        Box::new(SyslogParser { clock: Clock::new(context.timezone.clone(), limit) })
+        Box::new(SyslogParser { zone: context.timezone.clone(), limit, last: LastStamp::default() })
     }
 
-    fn facts(&self, record: &Record<'_>) -> Facts {
-        let text = |name: &str| record.fields.text(name).map(str::to_owned);
-        Facts {
+    fn facts<'r>(&self, record: &'r Record<'_>) -> FactsOf<'r> {
+        let text = |name: &str| record.fields.text(name).map(Cow::Borrowed);
+        FactsOf {
             actor: text(USER).filter(|user| !user.is_empty()),
             source_address: text(SRC_IP),
             resources: text(HOST).into_iter().collect(),
-            ..Facts::default()
+            ..FactsOf::default()
         }
     }
 }
 
 #[derive(Clone)]
 struct SyslogParser {
-    /// Its limit is the latest time that a stamp without a year can mean.
-    clock: Clock,
+    /// Of stamps that name none.
+    zone: TimeZone,
+    /// The latest time that a stamp without a year can mean.
+    limit: Timestamp,
+    last: LastStamp,
 }
 
 impl Parser for SyslogParser {
@@ -202,33 +209,41 @@ impl Parser for SyslogParser {
 
 impl SyslogParser {
     fn line<'a>(&mut self, raw: &'a str, gate: &mut dyn Gate) -> Parsed<'a> {
-        let header = match Header::read(raw.trim_end_matches(['\r', '\n'])) {
+        let ends = matches!(raw.as_bytes().last(), Some(b'\r' | b'\n'));
+        let line = if ends { raw.trim_end_matches(['\r', '\n']) } else { raw };
+        let header = match Header::read(line, &mut self.last) {
             Ok(header) => header,
             Err(reason) => return Parsed::Unparsed(reason),
         };
         let (message, occurrences) = unrepeated(header.message);
-        let program = header.appname.map_or("", |name| match memrchr(b'/', name.as_bytes()) {
+        let program = header.appname.map_or("", |name| match last_of(name.as_bytes(), b'/') {
             Some(end) => &name[end + 1..],
             None => name,
         });
         let log_source = log_source(program, message);
-        let mut said = Said::default();
-        if message.starts_with("pam_") || message.starts_with("PAM ") {
-            sessions::pam(message, &mut said);
+        let outline = if message.starts_with("pam_") || message.starts_with("PAM ") {
+            sessions::pam(message)
         } else if std::ptr::eq(log_source, &raw const SSHD) {
-            sshd::take_apart(message, &mut said);
+            sshd::outline(message)
         } else if program == "sudo" {
-            sessions::sudo(message, &mut said);
+            Outline::Unknown(message, sessions::sudo)
         } else if program == "su" {
-            sessions::su(message, &mut said);
+            Outline::Unknown(message, sessions::su)
+        } else {
+            Outline::Nothing
+        };
+        let likely = outline.key();
+        if !gate.admits(log_source, &[likely], raw) {
+            return Parsed::Unwatched;
         }
-        if !gate.admits(log_source, &[said.event.map_or(Key::Absent, Key::Text)], raw) {
+        let mut said = Said::default();
+        let _ = outline.read(&mut said);
+        let key = said.event.map_or(Key::Absent, Key::Text);
+        if key != likely && !gate.admits(log_source, &[key], raw) {
             return Parsed::Unwatched;
         }
         let fields = said.fields(&header, message);
-        let clock = &mut self.clock;
-        let time =
-            header.stamp.and_then(|(stamp, text)| clock.time(text.as_bytes(), |zone, limit| stamp.time(zone, limit)));
+        let time = header.stamp.and_then(|stamp| self.last.time(stamp, &self.zone, self.limit));
         let (fields, raw) = (Fields::flat(fields), Cow::Borrowed(raw));
         Parsed::Record(Record { log_source, time, id: None, fields, derived: Map::new(), occurrences, raw })
     }
@@ -251,8 +266,58 @@ fn unrepeated(message: &str) -> (&str, u32) {
 
 /// The text before and after the first place where a part stands.
 fn split<'l>(text: &'l str, at: &str) -> Option<(&'l str, &'l str)> {
-    let start = memmem::find(text.as_bytes(), at.as_bytes())?;
+    let (first, bytes) = (*at.as_bytes().first()?, text.as_bytes());
+    let start = memchr_iter(first, bytes).find(|start| bytes[*start..].starts_with(at.as_bytes()))?;
     Some((&text[..start], &text[start + at.len()..]))
+}
+
+/// Reads the rest of a message; `None`, with nothing read: it is another one.
+type Read = for<'l> fn(&'l str, &mut Said<'l>) -> Option<()>;
+
+/// How messages of an event begin, the event, and what reads the rest.
+type Beginning = (&'static str, &'static str, Read);
+
+/// What a message begins like: enough to tell that no rule looks at it.
+#[derive(Clone, Copy)]
+enum Outline<'l> {
+    /// It has no event.
+    Nothing,
+    /// It is of this event, if the rest can be read.
+    Event(&'static str, &'l str, Read),
+    /// Only who reads it knows the event.
+    Unknown(&'l str, Read),
+}
+
+impl<'l> Outline<'l> {
+    /// That of a message which begins in one of these ways.
+    fn of(text: &'l str, beginnings: &[Beginning]) -> Self {
+        let first = text.as_bytes().first();
+        let mut same = beginnings.iter().filter(|(start, ..)| start.as_bytes().first() == first);
+        same.find_map(|(start, event, read)| Some(Self::Event(event, text.strip_prefix(start)?, *read)))
+            .unwrap_or(Self::Nothing)
+    }
+
+    /// What is known of [`EVENT`]. A rule that may look at the message with its event is among those that may with this.
+    fn key(self) -> Key<'static> {
+        match self {
+            Self::Nothing => Key::Absent,
+            Self::Event(event, ..) => Key::Text(event),
+            Self::Unknown(..) => Key::Any,
+        }
+    }
+
+    /// Takes the message apart.
+    fn read(self, said: &mut Said<'l>) -> Option<()> {
+        match self {
+            Self::Nothing => None,
+            Self::Event(event, rest, read) => {
+                read(rest, said)?;
+                said.event = Some(event);
+                Some(())
+            }
+            Self::Unknown(rest, read) => read(rest, said),
+        }
+    }
 }
 
 /// What a message says, as slices of it. Most lines are looked at by no rule: they never become fields.
@@ -286,25 +351,27 @@ impl<'l> Said<'l> {
             Ok(number) if !value.starts_with('+') => Flat::Number(number),
             _ => text(value),
         };
-        let fields = [
-            (EVENT, self.event.map(text)),
-            (AUTH_METHOD, self.auth_method.map(text)),
-            (INVALID_USER, self.invalid_user.map(Flat::Flag)),
-            (USER, self.user.map(text)),
-            (SRC_IP, self.src_ip.map(text)),
-            (SRC_PORT, self.src_port.map(number_or_text)),
-            (TARGET_USER, self.target_user.map(text)),
-            (SUDO_USER, self.sudo_user.map(text)),
-            (COMMAND, self.command.map(text)),
-            (HOST, Some(header.host).filter(|host| !host.is_empty()).map(text)),
-            (MESSAGE, Some(text(message))),
-            (APPNAME, header.appname.map(text)),
-            (PID, header.pid.map(number_or_text)),
-            (FACILITY, header.priority.map(header::facility).map(text)),
-            (SEVERITY, header.priority.map(header::severity).map(text)),
-        ];
-        let mut found = FlatFields::with_capacity(fields.len());
-        found.extend(fields.into_iter().filter_map(|(name, value)| Some((Cow::Borrowed(name), value?))));
+        let mut found = FlatFields::with_capacity(FIELDS);
+        let mut put = |name, value: Option<Flat<'l>>| {
+            if let Some(value) = value {
+                found.push((Cow::Borrowed(name), value));
+            }
+        };
+        put(EVENT, self.event.map(text));
+        put(AUTH_METHOD, self.auth_method.map(text));
+        put(INVALID_USER, self.invalid_user.map(Flat::Flag));
+        put(USER, self.user.map(text));
+        put(SRC_IP, self.src_ip.map(text));
+        put(SRC_PORT, self.src_port.map(number_or_text));
+        put(TARGET_USER, self.target_user.map(text));
+        put(SUDO_USER, self.sudo_user.map(text));
+        put(COMMAND, self.command.map(text));
+        put(HOST, Some(header.host).filter(|host| !host.is_empty()).map(text));
+        put(MESSAGE, Some(text(message)));
+        put(APPNAME, header.appname.map(text));
+        put(PID, header.pid.map(number_or_text));
+        put(FACILITY, header.priority.map(header::facility).map(text));
+        put(SEVERITY, header.priority.map(header::severity).map(text));
         found
     }
 }

@@ -7,16 +7,14 @@
 //! `firewall` beside them: `src_ip`, `src_port`, `dst_ip`, `dst_port`.
 
 use std::borrow::Cow;
-use std::sync::LazyLock;
 
 use jiff::Timestamp;
-use memchr::memmem::Finder;
-use memchr::{memchr, memchr_iter, memchr3, memrchr};
 use serde_json::Map;
 
+use super::bytes::{count_if_even, first_of, last_of};
 use super::{Context, Format, Framing, Gate, Key, Parsed, Parser, by_line, head};
 use crate::fields::{Fields, Flat, FlatFields};
-use crate::record::{Facts, LogSource, Record};
+use crate::record::{FactsOf, LogSource, Record};
 
 const VERSION: &str = "version";
 const ACCOUNT_ID: &str = "account-id";
@@ -54,9 +52,6 @@ const NUMBERS: [&str; 10] =
 /// Names of the category `firewall`.
 const FIREWALL_NAMES: [(&str, &str); 4] =
     [(SRCADDR, "src_ip"), (SRCPORT, "src_port"), (DSTADDR, "dst_ip"), (DSTPORT, "dst_port")];
-
-/// What no line has that AWS writes.
-static DOUBLED: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("  "));
 
 /// What stands for no value.
 const ABSENT: &str = "-";
@@ -97,9 +92,9 @@ impl Format for VpcFlow {
         Box::new(VpcFlowParser::default())
     }
 
-    fn facts(&self, record: &Record<'_>) -> Facts {
-        let text = |name: &str| record.fields.text(name).map(str::to_owned);
-        Facts {
+    fn facts<'r>(&self, record: &'r Record<'_>) -> FactsOf<'r> {
+        let text = |name: &str| record.fields.text(name).map(Cow::Borrowed);
+        FactsOf {
             account: text(ACCOUNT_ID),
             region: text(REGION),
             actor: None,
@@ -172,11 +167,11 @@ impl VpcFlowParser {
             self.0 = Order::new(&names, false);
             return Parsed::Skipped;
         }
-        let values = Values::of(raw);
-        if let Err(reason) = self.0.check(&values) {
+        let (order, values) = (&self.0, Values::of(raw));
+        if let Err(reason) = order.check(&values) {
             return Parsed::Unparsed(reason);
         }
-        let action = match self.0.action.and_then(|column| values.given(column)) {
+        let action = match order.action.and_then(|column| values.given(column)) {
             None => Key::Absent,
             Some(action @ ("ACCEPT" | "REJECT")) => Key::Text(action),
             Some(_) => return Parsed::Unparsed("an action other than ACCEPT and REJECT"),
@@ -184,13 +179,13 @@ impl VpcFlowParser {
         if !gate.admits(&LOG_SOURCE, &[action], raw) {
             return Parsed::Unwatched;
         }
-        let start = self.0.start.and_then(|column| values.given(column));
+        let start = order.start.and_then(|column| values.given(column));
         let start = start.and_then(number).and_then(|seconds| i64::try_from(seconds).ok());
         Parsed::Record(Record {
             log_source: &LOG_SOURCE,
             time: start.and_then(|seconds| Timestamp::from_second(seconds).ok()),
             id: None,
-            fields: Fields::flat(self.0.fields(&values)),
+            fields: Fields::flat(order.fields(&values)),
             derived: Map::new(),
             occurrences: 1,
             raw: Cow::Borrowed(raw),
@@ -220,7 +215,7 @@ impl Order {
 
     fn fields<'l>(&self, values: &Values<'l>) -> FlatFields<'l> {
         let mut fields = FlatFields::with_capacity(values.count + FIREWALL_NAMES.len());
-        for (column, value) in self.columns.iter().zip(values.line.split_ascii_whitespace()) {
+        for (column, value) in self.columns.iter().zip(values.all()) {
             if value == ABSENT {
                 continue;
             }
@@ -239,31 +234,50 @@ impl Order {
 struct Values<'l> {
     line: &'l str,
     count: usize,
-    /// Whether single spaces stand between the values, and nothing else: then one of the last can be found from the end.
+    /// Whether single spaces stand between the values, and nothing else: then they can be found from either end.
     is_even: bool,
 }
 
 impl<'l> Values<'l> {
     fn of(line: &'l str) -> Self {
-        let bytes = line.as_bytes();
-        let at_an_end = bytes.first() == Some(&b' ') || bytes.last() == Some(&b' ');
-        let is_even = !at_an_end
-            && memchr3(b'\t', b'\r', b'\x0c', bytes).is_none()
-            && memchr(b'\n', bytes).is_none()
-            && DOUBLED.find(bytes).is_none();
-        let spaces = || memchr_iter(b' ', bytes).count();
-        Self { line, count: if is_even { spaces() + 1 } else { line.split_ascii_whitespace().count() }, is_even }
+        let even = count_if_even(line.as_bytes());
+        Self { line, count: even.unwrap_or_else(|| line.split_ascii_whitespace().count()), is_even: even.is_some() }
     }
 
     fn get(&self, column: usize) -> Option<&'l str> {
         let from_end = self.count.checked_sub(column + 1)?;
-        if !self.is_even || column <= from_end {
-            return self.line.split_ascii_whitespace().nth(column);
+        if !self.is_even {
+            return self.all().nth(column);
         }
         let bytes = self.line.as_bytes();
-        let before = |end: usize| memrchr(b' ', &bytes[..end]);
-        let end = (0..from_end).try_fold(bytes.len(), |end, _| before(end))?;
-        Some(&self.line[before(end).map_or(0, |space| space + 1)..end])
+        let (mut start, mut end) = (0, bytes.len());
+        if column <= from_end {
+            for _ in 0..column {
+                start += first_of(&bytes[start..], [b' '])? + 1;
+            }
+            end = first_of(&bytes[start..], [b' ']).map_or(end, |length| start + length);
+        } else {
+            for _ in 0..from_end {
+                end = last_of(&bytes[..end], b' ')?;
+            }
+            start = last_of(&bytes[..end], b' ').map_or(0, |space| space + 1);
+        }
+        Some(&self.line[start..end])
+    }
+
+    /// All of them, in order.
+    fn all(&self) -> impl Iterator<Item = &'l str> {
+        let (is_even, mut words) = (self.is_even, self.line.split_ascii_whitespace());
+        let mut rest = Some(self.line);
+        std::iter::from_fn(move || {
+            if !is_even {
+                return words.next();
+            }
+            let line = rest?;
+            let end = first_of(line.as_bytes(), [b' ']);
+            rest = end.map(|end| &line[end + 1..]);
+            Some(&line[..end.unwrap_or(line.len())])
+        })
     }
 
     /// A value that is there.
@@ -273,7 +287,11 @@ impl<'l> Values<'l> {
 }
 
 fn number(text: &str) -> Option<u64> {
-    text.parse().ok().filter(|_| text.as_bytes()[0].is_ascii_digit())
+    match text.as_bytes() {
+        [digit @ b'0'..=b'9'] => Some(u64::from(digit - b'0')),
+        [b'0'..=b'9', ..] => text.parse().ok(),
+        _ => None,
+    }
 }
 
 /// Whether a line names fields: words of lower-case letters, some of them known, and nothing else.
@@ -314,7 +332,7 @@ mod tests {
             })
         );
         let facts = VpcFlow.facts(&record);
-        assert_eq!((facts.account.as_deref(), facts.resources), (Some("123456789012"), vec!["192.0.2.10".to_owned()]));
+        assert_eq!((facts.account.as_deref(), facts.resources), (Some("123456789012"), vec!["192.0.2.10".into()]));
     }
 
     #[test]

@@ -9,18 +9,17 @@ use serde_json::{Value, json};
 
 use super::{Damage, Entry, Match, Options, Report, SourceStats};
 use crate::correlate::{
-    BorrowedGroup, Contribution, Contributions, MAX_PARTITIONS, MAX_RESOURCES, RecordKey, bucket_of, digest,
+    BorrowedGroup, Contribution, Contributions, MAX_PARTITIONS, RecordKey, Teller, Told, bucket_of, digest,
     is_failed_call,
 };
 use crate::detect::{Catalogue, Found, Index, Rule, field_text};
 use crate::enrich::{enrich, is_about_own};
-use crate::finding::Evidence;
 use crate::formats::inventory::{self, Inventory};
 use crate::formats::{Format, Framing, Gate, Key, Parsed, Parser};
 use crate::framing::Frame;
-use crate::record::{Facts, LogSource, Record};
+use crate::record::{LogSource, Record};
 
-/// The longest value of a finding's group and facts, in bytes. The longest ARN has 2,048 characters.
+/// The longest value of a finding's group, in bytes. The longest ARN has 2,048 characters.
 const MAX_VALUE: usize = 2048;
 
 /// The records of one object, met by the rules.
@@ -30,6 +29,8 @@ pub(super) struct Matcher<'c> {
     object: String,
     /// What the keys of records are counted from that have no id.
     positions: RecordKey,
+    /// The source's name.
+    source: Arc<str>,
     pub(super) stats: SourceStats,
     refused: u64,
     matches: Vec<Match>,
@@ -62,6 +63,7 @@ impl<'c> Selector<'c> {
     }
 }
 
+#[inline]
 fn index<'i>(
     catalogue: &Catalogue,
     indexes: &'i mut Vec<(&'static LogSource, Arc<Index>)>,
@@ -94,6 +96,7 @@ impl<'c> Matcher<'c> {
             catalogue,
             options,
             positions: RecordKey::of(&["position", &object]),
+            source: source.into(),
             object,
             stats: SourceStats { source: source.to_owned(), ..SourceStats::default() },
             refused: 0,
@@ -254,13 +257,9 @@ impl<'c> Matcher<'c> {
             (None, Some(key)) => RecordKey::of(&["entry", key]),
             (None, None) => self.positions.at(number),
         };
-        let source = &self.stats.source;
-        let describe = || {
-            let text = cut(&record.raw);
-            let also_in = Vec::new();
-            let evidence = Evidence { time: record.time, source: source.clone(), record: number, text, also_in };
-            (evidence, bounded(format.facts(record)))
-        };
+        let source = &self.source;
+        let teller =
+            Teller::new(record.time, || Told::new(record.time, source, number, &record.raw, &format.facts(record)));
         let catalogue = self.catalogue;
         // Whose resource it is, and who did it, matters to these rules alone.
         let tampers = || hits.iter().any(|hit| catalogue.rule(*hit).is_about_tampering());
@@ -269,23 +268,31 @@ impl<'c> Matcher<'c> {
         let contributions = &mut self.contributions;
         let (time, weight, failed) =
             (record.time.map(Timestamp::as_microsecond), record.occurrences, is_failed_call(record));
-        let mut contribute = |rule: usize, leaf: usize, group: &BorrowedGroup<'_>, value: Option<i128>| {
-            let bucket = bucket_of(time, catalogue.rule(rule).plan.timespan());
+        let mut contribute = |number: usize, leaf: usize, group: &BorrowedGroup<'_>, value: Option<i128>| {
+            let rule = catalogue.rule(number);
+            let bucket = bucket_of(time, rule.plan.timespan());
             let new = Contribution { time, key, leaf, weight, failed, own, deploying, value };
-            contributions.add((rule, catalogue.rule(rule).level), group, bucket, new, describe);
+            contributions.add((number, rule), group, bucket, new, &teller);
         };
         for hit in hits {
             let rule = catalogue.rule(*hit);
             if rule.reports {
                 contribute(*hit, 0, &group_of(rule, record), None);
             }
+            // Correlations that count the same rule mostly have the same group.
+            let mut last: Option<(&[String], &[String], BorrowedGroup<'_>)> = None;
             for used in catalogue.uses(*hit) {
                 let correlation = catalogue.rule(used.correlation);
-                let names = correlation.group_by.iter().flatten().map(String::as_str);
-                let leaf = &correlation.leaves[used.leaf];
+                let (names, leaf) =
+                    (correlation.group_by.as_deref().unwrap_or_default(), &correlation.leaves[used.leaf]);
                 let Some(value) = leaf.value(record) else { continue };
-                let values = leaf.fields.iter().map(|field| group_value(record, field));
-                contribute(used.correlation, used.leaf, &BorrowedGroup::new(names.zip(values)), value);
+                let fields = leaf.fields.as_slice();
+                let known = last.take().filter(|(of, read, _)| *of == names && *read == fields);
+                let (.., group) = last.insert(known.unwrap_or_else(|| {
+                    let values = fields.iter().map(|field| group_value(record, field));
+                    (names, fields, BorrowedGroup::new(names.iter().map(String::as_str).zip(values)))
+                }));
+                contribute(used.correlation, used.leaf, group, value);
             }
         }
     }
@@ -319,21 +326,6 @@ fn group_value<'r>(record: &'r Record<'_>, name: &str) -> Option<Cow<'r, str>> {
     Some(Cow::Owned(format!("{}... ({hash})", &text[..text.floor_char_boundary(MAX_VALUE)])))
 }
 
-/// What a finding says of a record, in bounds.
-fn bounded(facts: Facts) -> Facts {
-    let cut = |mut text: String| {
-        text.truncate(text.floor_char_boundary(MAX_VALUE));
-        text
-    };
-    Facts {
-        account: facts.account.map(cut),
-        region: facts.region.map(cut),
-        actor: facts.actor.map(cut),
-        source_address: facts.source_address.map(cut),
-        resources: facts.resources.into_iter().take(MAX_RESOURCES).map(cut).collect(),
-    }
-}
-
 /// Whether one of these roles did it.
 fn is_by(record: &Record<'_>, roles: &[String]) -> bool {
     if roles.is_empty() {
@@ -341,9 +333,4 @@ fn is_by(record: &Record<'_>, roles: &[String]) -> bool {
     }
     let role = record.fields.pointer("/userIdentity/sessionContext/sessionIssuer/arn").and_then(Value::as_str);
     role.is_some_and(|role| roles.iter().any(|one| one == role))
-}
-
-/// An entry's text, cut to what evidence may hold.
-fn cut(text: &str) -> String {
-    text[..text.floor_char_boundary(Evidence::MAX_TEXT)].to_owned()
 }

@@ -10,6 +10,7 @@ use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
 use super::*;
 use crate::correlate::Partition;
+use crate::correlate::plan::Node;
 use crate::detect::RuleFile;
 use crate::formats;
 
@@ -263,6 +264,21 @@ fn a_burst_after_many_single_requests_has_evidence() {
     let finding = crate::correlate::finding_in(&catalogue, partition, &[stored]).unwrap();
     let records: Vec<u64> = finding.evidence.iter().map(|evidence| evidence.record).collect();
     assert_eq!(records, (1..=10).collect::<Vec<_>>(), "a simple rule shows the first");
+}
+
+#[test]
+fn a_simple_rule_shows_the_first_by_time_in_whatever_order_they_come() {
+    let stamp = |second: u32| format!("01/Mar/2026:10:{:02}:{:02}", second / 60, second % 60);
+    let catalogue = catalogue();
+    // 200 seconds, each once, and none where it belongs.
+    let seconds = (0..200).map(|number| (number * 77 + 30) % 200);
+    let text: String = seconds.map(|second| REQUEST.replace("01/Mar/2026:10:00:00", &stamp(second)) + "\n").collect();
+    let report = analysed_with(&catalogue, &read_as("access"), [text.as_bytes()]);
+    let is_simple = |partition: &Partition| matches!(catalogue.rule(partition.rule).plan, Node::Leaf(_));
+    let (partition, stored) = report.contributions.iter().find(|(partition, _)| is_simple(partition)).unwrap();
+    let finding = crate::correlate::finding_in(&catalogue, partition, &[stored]).unwrap();
+    let first: Vec<i64> = finding.evidence.iter().filter_map(|entry| Some(entry.time?.as_second() % 3600)).collect();
+    assert_eq!((finding.count, first), (200, (0..10).collect()));
 }
 
 /// What an object's bytes are made of.

@@ -1,27 +1,36 @@
 //! Monotone conditions: where they are fulfilled, as stretches with the latest start for each end.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeSet, BinaryHeap, HashMap, VecDeque};
+use std::collections::VecDeque;
+
+use foldhash::quality::RandomState;
+use hashbrown::HashMap;
 
 use super::{Fulfilled, Micros};
 
 /// Where the count is reached: for each end, the latest start with at least `threshold` occurrences up to it. The parts
 /// are sorted by their end.
 pub(super) fn counted(parts: &[Fulfilled], threshold: u64, timespan: Micros) -> Vec<Fulfilled> {
-    // The latest starts seen so far that together reach the threshold, the earliest of them on top.
-    let mut latest = BinaryHeap::new();
+    // The latest starts seen so far that together reach the threshold, in order. They mostly come so.
+    let mut latest: VecDeque<(Micros, u32)> = VecDeque::new();
     let mut weight = 0;
-    let mut reached = Vec::new();
+    let mut reached = Vec::with_capacity(parts.len());
     for part in parts {
-        latest.push(Reverse((part.start, part.weight)));
+        let new = (part.start, part.weight);
+        let place = if latest.back().is_none_or(|last| *last <= new) {
+            latest.len()
+        } else {
+            latest.partition_point(|known| *known <= new)
+        };
+        latest.insert(place, new);
         weight += u64::from(part.weight);
-        while let Some(Reverse((_, earliest))) = latest.peek()
+        while let Some((_, earliest)) = latest.front()
             && weight - u64::from(*earliest) >= threshold
         {
             weight -= u64::from(*earliest);
-            latest.pop();
+            latest.pop_front();
         }
-        if let Some(Reverse((start, _))) = latest.peek()
+        if let Some((start, _)) = latest.front()
             && weight >= threshold
             && part.end - start <= timespan
         {
@@ -34,22 +43,28 @@ pub(super) fn counted(parts: &[Fulfilled], threshold: u64, timespan: Micros) -> 
 /// Where there are enough distinct values: for each end, the latest start with at least `threshold` of them up to it.
 /// The parts are records', sorted by time.
 pub(super) fn distinct(parts: &[Fulfilled], threshold: u64, timespan: Micros) -> Vec<Fulfilled> {
-    // The values that came last, and when each did.
-    let mut latest: BTreeSet<(Micros, i128)> = BTreeSet::new();
-    let mut times: HashMap<i128, Micros> = HashMap::new();
-    let mut reached = Vec::new();
+    // When values came, in order, and for each value which of these times was its last, counted from the first of all.
+    let mut times: VecDeque<(Micros, i128)> = VecDeque::new();
+    let mut last: HashMap<i128, usize, RandomState> = HashMap::default();
+    let mut gone = 0;
+    let mut reached = Vec::with_capacity(parts.len());
     for part in parts {
-        if let Some(before) = times.insert(part.value, part.end) {
-            latest.remove(&(before, part.value));
-        }
-        latest.insert((part.end, part.value));
-        while latest.len() as u64 > threshold {
-            if let Some((_, value)) = latest.pop_first() {
-                times.remove(&value);
+        last.insert(part.value, gone + times.len());
+        times.push_back((part.end, part.value));
+        // The first is one that came last, of as many values as it takes.
+        while let Some((_, value)) = times.front() {
+            let is_last = last.get(value) == Some(&gone);
+            if is_last && last.len() as u64 <= threshold {
+                break;
             }
+            if is_last {
+                last.remove(value);
+            }
+            times.pop_front();
+            gone += 1;
         }
-        if let Some((start, _)) = latest.first()
-            && latest.len() as u64 == threshold
+        if let Some((start, _)) = times.front()
+            && last.len() as u64 == threshold
             && part.end - start <= timespan
         {
             reached.push(Fulfilled::stretch(*start, part.end));
@@ -95,8 +110,8 @@ pub(super) fn in_order(parts: Vec<Vec<Fulfilled>>, timespan: Micros) -> Vec<Fulf
 
 /// `before`, then `after`: for each of `after`, the latest start of anything of `before` that had ended by then.
 fn followed(mut before: Vec<Fulfilled>, mut after: Vec<Fulfilled>) -> Vec<Fulfilled> {
-    before.sort_unstable();
-    after.sort_unstable();
+    before.sort();
+    after.sort();
     let mut before = before.into_iter().peekable();
     let mut latest: Option<Micros> = None;
     let mut chain = Vec::new();
@@ -118,7 +133,7 @@ pub(super) fn together(parts: &[Vec<Fulfilled>], at_least: usize, timespan: Micr
         .enumerate()
         .flat_map(|(number, part)| part.iter().map(move |stretch| (*stretch, number)))
         .collect();
-    all.sort_unstable();
+    all.sort();
     let mut latest = vec![None; parts.len()];
     let mut found = Vec::new();
     for (stretch, number) in all {

@@ -1,5 +1,11 @@
 //! The part of a line before its message.
 
+use std::cell::OnceCell;
+
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+
+use super::super::bytes::first_of;
 use super::super::stamp::{self, Stamp};
 
 /// The highest priority: facility 23, severity 7.
@@ -28,16 +34,54 @@ pub(super) fn severity(priority: u8) -> &'static str {
 /// A line, its header taken apart.
 pub(super) struct Header<'l> {
     pub(super) priority: Option<u8>,
-    /// The stamp and its text; `None` where there is none.
-    pub(super) stamp: Option<(Stamp, &'l str)>,
+    /// The stamp's text; `None` where there is none.
+    pub(super) stamp: Option<&'l str>,
     pub(super) host: &'l str,
     pub(super) appname: Option<&'l str>,
     pub(super) pid: Option<&'l str>,
     pub(super) message: &'l str,
 }
 
+/// The stamp that the last line began with. Neighbours in a log mostly have the same one, which is not read again.
+#[derive(Clone, Default)]
+pub(super) struct LastStamp {
+    /// Its text, and the space that ends it.
+    text: String,
+    /// What it says; `None` before the first.
+    stamp: Option<Stamp>,
+    /// When that is, if somebody has asked.
+    time: OnceCell<Option<Timestamp>>,
+}
+
+impl LastStamp {
+    /// The stamp at the start of a text, and what follows the space after it.
+    fn opening<'l>(&mut self, text: &'l str) -> Result<(&'l str, &'l str), &'static str> {
+        if let Some(end) = self.text.len().checked_sub(1)
+            && let Some(rest) = text.strip_prefix(self.text.as_str())
+        {
+            return Ok((&text[..end], rest));
+        }
+        let stamp = either_stamp(text).ok_or("no time stamp at the start")?;
+        let rest =
+            text.get(stamp.len..).and_then(|rest| rest.strip_prefix(' ')).ok_or("nothing after the time stamp")?;
+        self.text.clear();
+        self.text.push_str(&text[..=stamp.len]);
+        (self.stamp, self.time) = (Some(stamp), OnceCell::new());
+        Ok((&text[..stamp.len], rest))
+    }
+
+    /// The time of a header's stamp.
+    pub(super) fn time(&self, stamp: &str, zone: &TimeZone, limit: Timestamp) -> Option<Timestamp> {
+        if self.text.strip_suffix(' ') != Some(stamp) {
+            // RFC 5424's.
+            return stamp::iso(stamp.as_bytes())?.time(zone, limit);
+        }
+        *self.time.get_or_init(|| self.stamp?.time(zone, limit))
+    }
+}
+
 impl<'l> Header<'l> {
-    pub(super) fn read(line: &'l str) -> Result<Self, &'static str> {
+    pub(super) fn read(line: &'l str, last: &mut LastStamp) -> Result<Self, &'static str> {
         let (priority, rest) = match line.strip_prefix('<') {
             Some(rest) => priority(rest).map(|(priority, rest)| (Some(priority), rest)).ok_or("no valid priority")?,
             None => (None, line),
@@ -51,25 +95,22 @@ impl<'l> Header<'l> {
                 return Err("unknown version of RFC 5424");
             }
         }
-        Self::traditional(priority, rest)
+        Self::traditional(priority, rest, last)
     }
 
     /// RFC 3164, and rsyslog's file format: the same with an ISO stamp.
-    fn traditional(priority: Option<u8>, text: &'l str) -> Result<Self, &'static str> {
-        let stamp = either_stamp(text).ok_or("no time stamp at the start")?;
-        let rest =
-            text.get(stamp.len..).and_then(|rest| rest.strip_prefix(' ')).ok_or("nothing after the time stamp")?;
-        let rest = rest.trim_start_matches(' ');
+    fn traditional(priority: Option<u8>, text: &'l str, last: &mut LastStamp) -> Result<Self, &'static str> {
+        let (stamp, rest) = last.opening(text)?;
+        let rest = if rest.starts_with(' ') { rest.trim_start_matches(' ') } else { rest };
         let (host, rest) = word(rest).ok_or("no message")?;
-        if host.is_empty() || host.ends_with(':') {
+        if matches!(host.as_bytes().last(), None | Some(b':')) {
             return Err("no host");
         }
         let (appname, pid, message) = tag(rest);
         if appname.is_none() && message.trim().is_empty() {
             return Err("no message");
         }
-        let stamp = Some((stamp, &text[..stamp.len]));
-        Ok(Self { priority, stamp, host, appname, pid, message: message.trim_start_matches(BOM) })
+        Ok(Self { priority, stamp: Some(stamp), host, appname, pid, message: without_mark(message) })
     }
 
     /// RFC 5424, from after the version.
@@ -88,7 +129,7 @@ impl<'l> Header<'l> {
             None
         } else {
             let read = stamp::iso(stamp.as_bytes()).ok_or("no time stamp")?;
-            (read.len == stamp.len()).then_some((read, stamp))
+            (read.len == stamp.len()).then_some(stamp)
         };
         let header = "fewer parts than RFC 5424's header";
         let (host, appname) = (part().ok_or(header)?, part().ok_or(header)?);
@@ -101,7 +142,7 @@ impl<'l> Header<'l> {
             host: given(host).unwrap_or(""),
             appname: given(appname),
             pid: given(pid),
-            message: message.trim_start_matches(BOM),
+            message: without_mark(message),
         })
     }
 }
@@ -109,16 +150,25 @@ impl<'l> Header<'l> {
 /// Whether a line can be nothing but syslog. An application's line with an ISO stamp has its level or its module
 /// where syslog has the host, and no `program:` after it.
 pub(super) fn is_unmistakable(line: &str) -> bool {
-    let Ok(header) = Header::read(line) else { return false };
+    let Ok(header) = Header::read(line, &mut LastStamp::default()) else { return false };
     let is_host =
         header.host.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_' | b':'));
     let iso = line.starts_with(|first: char| first.is_ascii_digit());
     is_host && !super::super::application::is_level(header.host) && (!iso || header.appname.is_some())
 }
 
-/// What stands before the first space, and what after it. Words are short: a search that has to be set up takes longer.
+/// A message without the byte order marks before it.
+fn without_mark(message: &str) -> &str {
+    match message.as_bytes().first() {
+        Some(0xef) => message.trim_start_matches(BOM),
+        _ => message,
+    }
+}
+
+/// What stands before the first space, and what after it.
+#[inline]
 pub(super) fn word(text: &str) -> Option<(&str, &str)> {
-    let end = text.bytes().position(|byte| byte == b' ')?;
+    let end = first_of(text.as_bytes(), [b' '])?;
     Some((&text[..end], &text[end + 1..]))
 }
 
@@ -141,25 +191,27 @@ fn priority(text: &str) -> Option<(u8, &str)> {
 }
 
 /// `program[process]: ` at the start of a message.
+#[inline]
 fn tag(text: &str) -> (Option<&str>, Option<&str>, &str) {
     let none = (None, None, text);
-    let Some(end) = text.bytes().position(|byte| matches!(byte, b'[' | b':' | b' ')) else { return none };
+    let Some(end) = first_of(text.as_bytes(), [b'[', b':', b' ']) else { return none };
     let (name, rest) = (&text[..end], &text[end..]);
     if name.is_empty() {
         return none;
     }
     let (pid, rest) = match rest.strip_prefix('[') {
-        Some(inner) => match inner.bytes().position(|byte| matches!(byte, b']' | b' ')) {
+        Some(inner) => match first_of(inner.as_bytes(), [b']', b' ']) {
             Some(end) if inner.as_bytes()[end] == b']' => (Some(&inner[..end]), &inner[end + 1..]),
             _ => return none,
         },
         None => (None, rest),
     };
-    let Some(message) = rest.strip_prefix(':') else { return none };
-    if !message.is_empty() && !message.starts_with(' ') {
-        return none;
-    }
-    (Some(name), pid.filter(|pid| !pid.is_empty()), message.strip_prefix(' ').unwrap_or(message))
+    let message = match rest.as_bytes() {
+        [b':'] => "",
+        [b':', b' ', ..] => &rest[2..],
+        _ => return none,
+    };
+    (Some(name), pid.filter(|pid| !pid.is_empty()), message)
 }
 
 /// What follows RFC 5424's structured data, `-` or `[id name="value"]...`.

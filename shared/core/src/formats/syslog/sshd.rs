@@ -4,10 +4,9 @@
 //! A client chooses its user name, spaces and all: `root from 192.0.2.1 port 22 ssh2` is one. So an address is read
 //! from the right end of a message, where sshd itself wrote it, and the user is what is left between.
 
-use memchr::memrchr;
-
-use super::Said;
+use super::super::bytes::last_of;
 use super::header::word;
+use super::{Beginning, Outline, Said};
 
 /// The methods that get an event of their own; a name not known is `failed_other`.
 const FAILURES: [(&str, &str); 8] = [
@@ -21,104 +20,143 @@ const FAILURES: [(&str, &str); 8] = [
     ("challenge-response", "failed_keyboard_interactive"),
 ];
 
-/// Messages that begin with a fixed text and hold an address, `address` or `address port N`, right after it.
-const ADDRESS_FOLLOWS: [(&str, &str); 7] = [
-    ("Received disconnect from ", "received_disconnect"),
-    ("Did not receive identification string from ", "no_identification"),
-    ("Unable to negotiate with ", "negotiation_failed"),
-    ("Timeout before authentication for connection from ", "auth_timeout"),
-    ("Timeout before authentication for ", "auth_timeout"),
-    ("banner exchange: Connection from ", "bad_protocol"),
-    ("Connection from ", "connection"),
+/// How messages begin that tell of an attempt to log in. The frequent ones come first.
+const ATTEMPTS: [Beginning; 7] = [
+    ("Invalid user ", "invalid_user", unknown_user),
+    ("Illegal user ", "invalid_user", unknown_user),
+    ("maximum authentication attempts exceeded for ", "max_auth_attempts", user_and_address),
+    ("input_userauth_request: ", "userauth_request", user_alone),
+    ("User ", "user_not_allowed", user_not_allowed),
+    ("Bad protocol version identification ", "bad_protocol", no_user_but_address),
+    ("Too many authentication failures for ", "max_auth_attempts", user_and_address),
 ];
 
-/// Messages that begin with a fixed text, perhaps name a user, and end with an address.
-const ADDRESS_ENDS: [(&str, &str); 4] = [
-    ("Connection closed by ", "connection_closed"),
-    ("Connection reset by ", "connection_reset"),
-    ("Disconnected from ", "disconnected"),
-    ("Disconnecting ", "disconnecting"),
+/// How messages begin that tell of a connection: either they perhaps name a user and end with an address, or an address,
+/// `address` or `address port N`, stands right there.
+const CONNECTIONS: [Beginning; 11] = [
+    ("Connection closed by ", "connection_closed", ending_address),
+    ("Connection reset by ", "connection_reset", ending_address),
+    ("Disconnected from ", "disconnected", ending_address),
+    ("Disconnecting ", "disconnecting", ending_address),
+    ("Received disconnect from ", "received_disconnect", following_address),
+    ("Connection from ", "connection", following_address),
+    ("Did not receive identification string from ", "no_identification", following_address),
+    ("Unable to negotiate with ", "negotiation_failed", following_address),
+    ("Timeout before authentication for connection from ", "auth_timeout", following_address),
+    ("Timeout before authentication for ", "auth_timeout", following_address),
+    ("banner exchange: Connection from ", "bad_protocol", following_address),
 ];
 
-/// Puts what a message says into the fields; a message not known adds none.
-pub(super) fn take_apart<'l>(message: &'l str, said: &mut Said<'l>) {
-    let text = message.trim_end();
-    let text = text.strip_suffix(" [preauth]").unwrap_or(text);
-    let text = text
-        .strip_prefix("error: ")
-        .or_else(|| text.strip_prefix("fatal: "))
-        .or_else(|| text.strip_prefix("info: "))
-        .unwrap_or(text);
-    let _ = authentication(text, said)
-        .or_else(|| user_message(text, said))
-        .or_else(|| ending_address(text, said))
-        .or_else(|| following_address(text, said));
+/// How a message ends whose address stands somewhere in brackets.
+const BREAK_IN: &str = "POSSIBLE BREAK-IN ATTEMPT!";
+
+/// What a message begins like; one that is not known has no event.
+pub(super) fn outline(message: &str) -> Outline<'_> {
+    let text = known_part(message);
+    if text.ends_with(BREAK_IN) {
+        // It may begin like another one as well.
+        return Outline::Unknown(text, break_in);
+    }
+    begins(text)
 }
 
-/// `Failed password for [invalid user ]U from A port N ssh2[: key]`, and `Accepted` likewise.
+/// A message without what may stand around any.
+fn known_part(message: &str) -> &str {
+    let text = message.trim_end();
+    let text = text.strip_suffix(" [preauth]").unwrap_or(text);
+    text.strip_prefix("error: ")
+        .or_else(|| text.strip_prefix("fatal: "))
+        .or_else(|| text.strip_prefix("info: "))
+        .unwrap_or(text)
+}
+
+fn begins(text: &str) -> Outline<'_> {
+    if let Some(rest) = text.strip_prefix("Failed ") {
+        let Some((method, _)) = word(rest) else { return Outline::Nothing };
+        let base = method.split('/').next().unwrap_or(method);
+        let event = FAILURES.iter().find(|(name, _)| *name == base).map_or("failed_other", |(_, event)| event);
+        return Outline::Event(event, rest, authentication);
+    }
+    if let Some(rest) = text.strip_prefix("Accepted ") {
+        return Outline::Event("accepted", rest, authentication);
+    }
+    match Outline::of(text, &ATTEMPTS) {
+        Outline::Nothing => Outline::of(text, &CONNECTIONS),
+        known => known,
+    }
+}
+
+/// `reverse mapping checking getaddrinfo for example.net [A] failed - POSSIBLE BREAK-IN ATTEMPT!`, unless it is an attempt
+/// to log in with such a name.
+fn break_in<'l>(text: &'l str, said: &mut Said<'l>) -> Option<()> {
+    let outline = begins(text);
+    let is_login = text.starts_with("Failed ") || text.starts_with("Accepted ");
+    let is_attempt = matches!(Outline::of(text, &ATTEMPTS), Outline::Event(..));
+    if (is_login || is_attempt) && outline.read(said).is_some() {
+        return Some(());
+    }
+    let inner = || text.rsplit_once(']')?.0.rsplit_once('[').map(|(_, inner)| inner);
+    match inner().filter(|_| !is_attempt) {
+        Some(address) => {
+            said.event = Some("reverse_mapping_failed");
+            Peer { address, port: None }.put(said);
+            Some(())
+        }
+        None => outline.read(said),
+    }
+}
+
+/// `password for [invalid user ]U from A port N ssh2[: key]`.
 fn authentication<'l>(text: &'l str, said: &mut Said<'l>) -> Option<()> {
-    let (accepted, rest) = match text.strip_prefix("Failed ") {
-        Some(rest) => (false, rest),
-        None => (true, text.strip_prefix("Accepted ")?),
-    };
-    let (method, rest) = word(rest)?;
-    let rest = rest.strip_prefix("for ")?;
-    let (user, peer) = rightmost_peer(rest)?;
-    let base = method.split('/').next().unwrap_or(method);
-    let failure = FAILURES.iter().find(|(name, _)| *name == base).map_or("failed_other", |(_, event)| event);
-    said.event = Some(if accepted { "accepted" } else { failure });
+    let (method, rest) = word(text)?;
+    user_and_address(rest.strip_prefix("for ")?, said)?;
     said.auth_method = Some(method);
+    Some(())
+}
+
+/// `[invalid user ]U from A port N`.
+fn user_and_address<'l>(text: &'l str, said: &mut Said<'l>) -> Option<()> {
+    let (user, peer) = rightmost_peer(text)?;
     put_user(user, said);
     peer.put(said);
     Some(())
 }
 
-/// Messages about a user, whose address comes after ` from `.
-fn user_message<'l>(text: &'l str, said: &mut Said<'l>) -> Option<()> {
-    if let Some(rest) = text.strip_prefix("Invalid user ").or_else(|| text.strip_prefix("Illegal user ")) {
-        let (user, peer) = rightmost_peer(rest)?;
-        said.event = Some("invalid_user");
-        said.invalid_user = Some(true);
-        said.user = Some(user);
-        peer.put(said);
-    } else if let Some(rest) = text.strip_prefix("maximum authentication attempts exceeded for ") {
-        let (user, peer) = rightmost_peer(rest)?;
-        said.event = Some("max_auth_attempts");
-        put_user(user, said);
-        peer.put(said);
-    } else if let Some(rest) = text.strip_prefix("input_userauth_request: ") {
-        said.event = Some("userauth_request");
-        put_user(rest, said);
-    } else if let Some(rest) = text.strip_prefix("User ") {
-        let (rest, _) = rest.rsplit_once(" not allowed because ")?;
-        let (user, address) = rest.rsplit_once(" from ")?;
-        said.event = Some("user_not_allowed");
-        said.user = Some(user);
-        Peer { address, port: None }.put(said);
-    } else if let Some(rest) = text.strip_prefix("Bad protocol version identification ") {
-        let (_, peer) = rightmost_peer(rest)?;
-        said.event = Some("bad_protocol");
-        peer.put(said);
-    } else if let Some(rest) = text.strip_prefix("Too many authentication failures for ") {
-        let (user, peer) = rightmost_peer(rest)?;
-        said.event = Some("max_auth_attempts");
-        put_user(user, said);
-        peer.put(said);
-    } else if text.ends_with("POSSIBLE BREAK-IN ATTEMPT!") {
-        let inner = text.rsplit_once(']')?.0.rsplit_once('[')?.1;
-        said.event = Some("reverse_mapping_failed");
-        Peer { address: inner, port: None }.put(said);
-    } else {
-        return None;
-    }
+/// `U from A port N`, of a user who does not exist.
+fn unknown_user<'l>(text: &'l str, said: &mut Said<'l>) -> Option<()> {
+    let (user, peer) = rightmost_peer(text)?;
+    said.invalid_user = Some(true);
+    said.user = Some(user);
+    peer.put(said);
     Some(())
 }
 
-/// `Connection closed by [authenticating user U |invalid user U ]A[ port N]`.
+/// `[invalid user ]U`.
+#[expect(clippy::unnecessary_wraps, reason = "as all that read the rest of a message")]
+fn user_alone<'l>(text: &'l str, said: &mut Said<'l>) -> Option<()> {
+    put_user(text, said);
+    Some(())
+}
+
+/// `U from A not allowed because ...`.
+fn user_not_allowed<'l>(text: &'l str, said: &mut Said<'l>) -> Option<()> {
+    let (rest, _) = text.rsplit_once(" not allowed because ")?;
+    let (user, address) = rest.rsplit_once(" from ")?;
+    said.user = Some(user);
+    Peer { address, port: None }.put(said);
+    Some(())
+}
+
+/// `'...' from A port N`.
+fn no_user_but_address<'l>(text: &'l str, said: &mut Said<'l>) -> Option<()> {
+    rightmost_peer(text)?.1.put(said);
+    Some(())
+}
+
+/// `[authenticating user U |invalid user U ]A[ port N]`.
 fn ending_address<'l>(text: &'l str, said: &mut Said<'l>) -> Option<()> {
-    let (rest, event) = after_any(text, &ADDRESS_ENDS)?;
     // The other reason repeats the user's name, so that no side of the text can be trusted.
-    let rest = rest.strip_suffix(": Too many authentication failures").unwrap_or(rest);
+    let rest = text.strip_suffix(": Too many authentication failures").unwrap_or(text);
     let with_port = last_word(rest)
         .filter(|(_, port)| is_port(port))
         .and_then(|(before, port)| Some((before.strip_suffix(" port")?, port)));
@@ -132,7 +170,6 @@ fn ending_address<'l>(text: &'l str, said: &mut Said<'l>) -> Option<()> {
     if peer.address.contains(' ') {
         return None;
     }
-    said.event = Some(event);
     if let Some(user) = before.strip_prefix("authenticating user ").or_else(|| before.strip_prefix("user ")) {
         said.user = Some(user);
     } else if before.starts_with("invalid user ") {
@@ -142,17 +179,9 @@ fn ending_address<'l>(text: &'l str, said: &mut Said<'l>) -> Option<()> {
     Some(())
 }
 
-/// What follows the first of these beginnings that a text has, and its event.
-fn after_any<'l>(text: &'l str, beginnings: &[(&str, &'static str)]) -> Option<(&'l str, &'static str)> {
-    let first = text.as_bytes().first()?;
-    let same = beginnings.iter().filter(|(start, _)| start.as_bytes().first() == Some(first));
-    same.into_iter().find_map(|(start, event)| Some((text.strip_prefix(start)?, *event)))
-}
-
-/// `Received disconnect from A port N:11: ...`: the address comes before anything that a client chooses.
+/// `A port N:11: ...`: the address comes before anything that a client chooses.
 fn following_address<'l>(text: &'l str, said: &mut Said<'l>) -> Option<()> {
-    let (rest, event) = after_any(text, &ADDRESS_FOLLOWS)?;
-    let (address, after) = word(rest).unwrap_or((rest, ""));
+    let (address, after) = word(text).unwrap_or((text, ""));
     let address = address.trim_end_matches([':', ',', '.']);
     let port = after.strip_prefix("port ").map(|rest| {
         let end = rest.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(rest.len());
@@ -161,14 +190,13 @@ fn following_address<'l>(text: &'l str, said: &mut Said<'l>) -> Option<()> {
     if address.is_empty() {
         return None;
     }
-    said.event = Some(event);
     Peer { address, port: port.filter(|port| is_port(port)) }.put(said);
     Some(())
 }
 
 /// The text before and after the last space.
 fn last_word(text: &str) -> Option<(&str, &str)> {
-    let end = memrchr(b' ', text.as_bytes())?;
+    let end = last_of(text.as_bytes(), b' ')?;
     Some((&text[..end], &text[end + 1..]))
 }
 
@@ -189,11 +217,12 @@ impl<'l> Peer<'l> {
 
 /// The last ` from A[ port N[ ssh2[: key]]]` of a text, and what comes before it.
 fn rightmost_peer(text: &str) -> Option<(&str, Peer<'_>)> {
-    const FROM: &str = " from ";
+    const FROM: &[u8] = b" from ";
+    let bytes = text.as_bytes();
     let mut end = text.len();
-    while let Some(at) = memrchr(b' ', &text.as_bytes()[..end]) {
-        if let Some(rest) = text[at..].strip_prefix(FROM)
-            && let Some(peer) = peer(rest)
+    while let Some(at) = last_of(&bytes[..end], b' ') {
+        if bytes[at..].starts_with(FROM)
+            && let Some(peer) = peer(&text[at + FROM.len()..])
         {
             return Some((&text[..at], peer));
         }

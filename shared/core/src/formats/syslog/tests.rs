@@ -1,3 +1,5 @@
+use proptest::prelude::*;
+use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use serde_json::Value;
 
 use super::*;
@@ -248,6 +250,109 @@ fn each_program_has_its_log_source() {
         assert_eq!(record(&line).log_source, expected, "{program}");
     }
     assert_eq!(record("Mar  1 10:00:00 web-1 vmtoolsd[7]: pam_unix(vmtoolsd:auth): x").log_source, &AUTH);
+}
+
+/// Admits what a rule about one event may match.
+struct About(&'static str);
+
+impl Gate for About {
+    fn admits(&mut self, _: &'static LogSource, keys: &[Key<'_>], _: &str) -> bool {
+        matches!(keys, [Key::Any]) || keys == [Key::Text(self.0)]
+    }
+}
+
+#[test]
+fn the_gate_admits_a_message_exactly_if_it_is_of_the_event() {
+    let part = prop::sample::select(vec![
+        "Failed ",
+        "Failed password for ",
+        "Accepted publickey for ",
+        "Failed keyboard-interactive/pam for ",
+        "invalid user ",
+        "Invalid user ",
+        "User ",
+        "root",
+        "root from 203.0.113.9 port 22",
+        " from ",
+        "203.0.113.9",
+        " port 22 ssh2",
+        " [preauth]",
+        "error: ",
+        " not allowed because ",
+        "[203.0.113.9]",
+        " POSSIBLE BREAK-IN ATTEMPT!",
+        "Connection closed by ",
+        "Disconnected from ",
+        "Received disconnect from ",
+        "Too many authentication failures for ",
+        ": Too many authentication failures",
+        "PAM 2 more authentication failures; rhost=203.0.113.9",
+        "pam_unix(sshd:auth): ",
+        "pam_unix(sshd:auth): authentication failure; rhost=203.0.113.9",
+        "session opened for user ",
+        "bob : TTY=pts/0 ; USER=root ; COMMAND=/bin/sh",
+        " : ",
+        " ",
+    ]);
+    let message = prop::collection::vec(part, 1..5).prop_map(|parts| parts.concat());
+    let program = prop::sample::select(vec!["sshd", "sudo", "su", "cron", "/usr/sbin/sshd"]);
+    let config = Config { cases: 20_000, failure_persistence: None, ..Config::default() };
+    let mut runner = TestRunner::new_with_rng(config, TestRng::from_seed(RngAlgorithm::ChaCha, &[31; 32]));
+    let mut events = std::collections::BTreeSet::new();
+    let seen = std::cell::RefCell::new(&mut events);
+    runner
+        .run(&(program, message), |(program, message)| {
+            let line = format!("Mar  1 10:00:00 web-1 {program}[7]: {message}");
+            let whole = record(&line);
+            let event = whole.fields.text(EVENT);
+            seen.borrow_mut().extend(event.map(str::to_owned));
+            for asked in
+                ["failed_password", "accepted", "reverse_mapping_failed", "sudo_command", "pam_failure", "other"]
+            {
+                let parsed = Syslog.parser(&context()).parse_if(line.as_bytes(), &mut About(asked));
+                match parsed {
+                    Parsed::Record(found) => {
+                        prop_assert_eq!((event, found.fields.tree()), (Some(asked), whole.fields.tree()));
+                    }
+                    Parsed::Unwatched => prop_assert_ne!(event, Some(asked)),
+                    other => prop_assert!(false, "{other:?}"),
+                }
+            }
+            Ok(())
+        })
+        .unwrap();
+    assert!(events.len() > 12, "{events:?}");
+}
+
+#[test]
+fn a_line_is_the_same_after_whatever_line() {
+    let lines = [
+        "Mar  1 10:00:00 web-1 sshd[7]: a",
+        "Mar  1 10:00:00.5 web-1 sshd[7]: a",
+        "<13>Mar  1 10:00:00 web-1 sshd[7]: a",
+        "Mar  1 2026 10:00:00 web-1 sshd[7]: a",
+        "Mar  1 10:00:00  web-1 sshd[7]: a",
+        "Mar  1 10:00:00 ",
+        "Mar  1 10:00:00",
+        "Mar  1 10:00:000 web-1 sshd[7]: a",
+        "2026-03-01T10:00:00Z web-1 sshd[7]: a",
+        "2026-03-01T10:00:00 web-1 sshd[7]: a",
+        "2026-03-01T10:00:00Z5 web-1 sshd[7]: a",
+        "2026-03-01T10:00:00+01 web-1 sshd[7]: a",
+        "2026-03-01T10:00:00+01:00 web-1 sshd[7]: a",
+        "<13>1 2026-03-01T10:00:00Z web-1 sshd 7 - - a",
+        "<13>1 2026-03-01T10:00:00 web-1 sshd 7 - - a",
+    ];
+    let told = |parsed: Parsed<'_>| match parsed {
+        Parsed::Record(record) => Ok((record.time, record.fields.tree().clone())),
+        other => Err(format!("{other:?}")),
+    };
+    let alone = |line: &str| told(Syslog.parser(&context()).parse(line.as_bytes()));
+    for (first, second) in lines.iter().flat_map(|first| lines.iter().map(move |second| (first, second))) {
+        let mut parser = Syslog.parser(&context());
+        drop(parser.parse(first.as_bytes()));
+        assert_eq!(told(parser.parse(second.as_bytes())), alone(second), "{second} after {first}");
+    }
 }
 
 #[test]

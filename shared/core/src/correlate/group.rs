@@ -1,0 +1,89 @@
+//! A finding's group while it is looked up: most records belong to groups that are known.
+
+use std::borrow::Cow;
+use std::hash::{BuildHasher, Hasher};
+
+use foldhash::quality::RandomState;
+
+use super::{Bucket, Group};
+
+/// A name and its value.
+type Named<'r> = (&'r str, Option<Cow<'r, str>>);
+
+/// A group whose names and values lie elsewhere, by name, each once.
+#[derive(Debug)]
+pub(crate) enum BorrowedGroup<'r> {
+    /// Of one name, as most are.
+    One(Named<'r>),
+    /// Of any number of names.
+    Many(Vec<Named<'r>>),
+}
+
+impl<'r> BorrowedGroup<'r> {
+    pub(crate) fn new(mut values: impl Iterator<Item = Named<'r>>) -> Self {
+        let (Some(first), second) = (values.next(), values.next()) else { return Self::Many(Vec::new()) };
+        let Some(second) = second else { return Self::One(first) };
+        let mut values: Vec<_> = [first, second].into_iter().chain(values).collect();
+        values.sort_by_key(|(name, _)| *name);
+        values.dedup_by(|(later, value), (name, kept)| {
+            let same = later == name;
+            if same {
+                // As in a map: the last value of a name is its value.
+                std::mem::swap(value, kept);
+            }
+            same
+        });
+        Self::Many(values)
+    }
+
+    fn values(&self) -> &[Named<'r>] {
+        match self {
+            Self::One(value) => std::slice::from_ref(value),
+            Self::Many(values) => values,
+        }
+    }
+
+    /// See [`hash`].
+    pub(super) fn hash(&self, hashing: &RandomState, rule: usize, bucket: Bucket) -> u64 {
+        hash(hashing, rule, bucket, self.values().iter().map(|(_, value)| value.as_deref()))
+    }
+
+    /// Whether it is the same.
+    pub(super) fn is(&self, group: &Group) -> bool {
+        let same = |(name, value): &Named<'_>, known: &str, of_known: &Option<String>| {
+            value.as_deref() == of_known.as_deref() && *name == known
+        };
+        match self {
+            Self::One(own) => {
+                group.len() == 1 && group.first_key_value().is_some_and(|(known, value)| same(own, known, value))
+            }
+            Self::Many(values) => {
+                let mut both = values.iter().zip(group);
+                values.len() == group.len() && both.all(|(own, (known, value))| same(own, known, value))
+            }
+        }
+    }
+
+    /// The same, independent of where its names and values lie.
+    pub(super) fn to_group(&self) -> Group {
+        self.values().iter().map(|(name, value)| ((*name).to_owned(), value.as_deref().map(str::to_owned))).collect()
+    }
+}
+
+/// A hash of a rule, a bucket and a group's values. Its names say nothing more: a rule has the same ones mostly.
+pub(super) fn hash<'v>(
+    hashing: &RandomState,
+    rule: usize,
+    bucket: Bucket,
+    values: impl Iterator<Item = Option<&'v str>>,
+) -> u64 {
+    let mut hasher = hashing.build_hasher();
+    hasher.write_usize(rule);
+    hasher.write_i64(bucket.unwrap_or_default());
+    for value in values {
+        // A value's length keeps it apart from the next.
+        hasher.write_usize(value.map_or(usize::MAX, str::len));
+        hasher.write(value.unwrap_or_default().as_bytes());
+    }
+    hasher.finish()
+}
