@@ -11,7 +11,7 @@ use cloudvigil_aws::trails::trails;
 use cloudvigil_core::correlate::SettleError;
 use cloudvigil_core::formats;
 use cloudvigil_core::pipeline::{Entry, Options, Pipeline, Report};
-use cloudvigil_core::ports::{PortError, PortResult};
+use cloudvigil_core::ports::PortError;
 use cloudvigil_lambda::Counters;
 use serde_json::Value;
 use tokio::time::Instant;
@@ -69,17 +69,14 @@ async fn dispatch(event: &Value, left: Duration, context: &Context, counters: &m
     }
     let (call, matched) = (&event["detail"], !report.matches.is_empty());
     let target = aftermath::target(call);
-    let noted = async { if matched { delivery::note(call, context).await } else { Ok(()) } };
-    let told = async {
-        if matched && matches!(target, Some(Target::Trails(_))) {
-            reasons::foretell(call, &mut report, context).await;
-        }
-        conclude(report, context, counters).await
-    };
-    // Neither waits for the other, nor fails with it. The event of one that failed is repeated.
-    let (told, noted): (_, PortResult<()>) = futures::join!(told, noted);
-    told?;
-    noted?;
+    if matched && matches!(target, Some(Target::Trails(_))) {
+        reasons::foretell(call, &mut report, context).await;
+    }
+    conclude(report, context, counters).await?;
+    // Nobody waits for the note to be told; if it fails, the event is repeated.
+    if matched {
+        delivery::note(call, context).await?;
+    }
     if let Some(target) = target {
         Box::pin(aftermath::look(target, context, counters)).await;
     }

@@ -289,14 +289,14 @@ fn narrowed(before: Option<&Known>, part: &Part, now: Timestamp) -> Option<Known
         (None, _) => return None,
     };
     let lost = format!("{}: without {}", part.lost, covered.missing_in(extent)?);
-    let same = before.loss.as_ref().filter(|loss| loss.lost == lost);
-    let since = same.map_or(now, |loss| loss.since);
+    let same = before.loss.as_ref().filter(|known| known.lost == lost);
+    let since = same.map_or(now, |known| known.since);
     if reminded(since, now).is_none() {
         return Some(Known { part: part.clone(), loss: None });
     }
-    let loss = Loss { since, condition: Condition::Narrowed, lost, undo: before.part.undo.clone() };
+    let narrowed = Loss { since, condition: Condition::Narrowed, lost, undo: before.part.undo.clone() };
     let part = Part { extent: Some(covered.or(extent)), ..before.part.clone() };
-    Some(Known { part, loss: Some(loss) })
+    Some(Known { part, loss: Some(narrowed) })
 }
 
 /// A part that was there; `None` if it never worked, for then nothing is lost.

@@ -26,7 +26,7 @@ pub use corroboration::Corroboration;
 pub(crate) use fold::MAX_RESOURCES;
 pub use fold::finding_in;
 pub use held::Held;
-pub use settle::{Closing, SETTLED, SettleError, Settler, is_held_back, settled};
+pub use settle::{Closing, Marks, SETTLED, SettleError, Settler, is_held_back, settled};
 
 use std::collections::BTreeMap;
 
