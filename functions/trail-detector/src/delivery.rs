@@ -64,13 +64,17 @@ struct Delivering {
 
 /// Notes that an event came in real time. `event` is `CloudTrail`'s own.
 pub async fn note(event: &Value, context: &Context) -> PortResult<()> {
-    let now = context.detector.clock.now();
-    if let Some(id) = event["eventID"].as_str().filter(|id| !id.is_empty()) {
-        put(DELIVERED, id, &Delivered { schema: SCHEMA, at: now }, KEPT, context).await?;
-    }
-    if let Some(region) = event["awsRegion"].as_str().filter(|region| !region.is_empty()) {
-        delivering(region, context).await?;
-    }
+    let text = |name: &str| event[name].as_str().filter(|text| !text.is_empty());
+    let delivered = async {
+        let Some(id) = text("eventID") else { return Ok(()) };
+        let note = Delivered { schema: SCHEMA, at: context.detector.clock.now() };
+        put(DELIVERED, id, &note, KEPT, context).await
+    };
+    let delivers = async {
+        let Some(region) = text("awsRegion") else { return Ok(()) };
+        delivering(region, context).await.map(drop)
+    };
+    futures::try_join!(delivered, delivers)?;
     Ok(())
 }
 

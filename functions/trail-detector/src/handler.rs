@@ -67,14 +67,16 @@ async fn dispatch(event: &Value, left: Duration, context: &Context, counters: &m
     if !event["detail"]["eventName"].is_string() {
         return Err(Failed::NoCloudTrailEvent);
     }
-    if !report.matches.is_empty() {
-        delivery::note(&event["detail"], context).await?;
-    }
-    let target = aftermath::target(&event["detail"]);
-    if matches!(target, Some(Target::Trails(_))) && !report.matches.is_empty() {
-        reasons::foretell(&event["detail"], &mut report, context).await;
+    let (call, matched) = (&event["detail"], !report.matches.is_empty());
+    let target = aftermath::target(call);
+    if matched && matches!(target, Some(Target::Trails(_))) {
+        reasons::foretell(call, &mut report, context).await;
     }
     conclude(report, context, counters).await?;
+    // Nobody waits for the note to be told; if it fails, the event is repeated.
+    if matched {
+        delivery::note(call, context).await?;
+    }
     if let Some(target) = target {
         Box::pin(aftermath::look(target, context, counters)).await;
     }

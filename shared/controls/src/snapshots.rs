@@ -288,15 +288,15 @@ fn narrowed(before: Option<&Known>, part: &Part, now: Timestamp) -> Option<Known
         (None, Condition::Working) => &Extent::All,
         (None, _) => return None,
     };
-    let words = format!("{}: without {}", part.lost, covered.missing_in(extent)?);
-    let same = before.loss.as_ref().filter(|loss| loss.lost == words);
-    let since = same.map_or(now, |loss| loss.since);
+    let lost = format!("{}: without {}", part.lost, covered.missing_in(extent)?);
+    let same = before.loss.as_ref().filter(|known| known.lost == lost);
+    let since = same.map_or(now, |known| known.since);
     if reminded(since, now).is_none() {
         return Some(Known { part: part.clone(), loss: None });
     }
-    let loss = Loss { since, condition: Condition::Narrowed, lost: words, undo: before.part.undo.clone() };
+    let narrowed = Loss { since, condition: Condition::Narrowed, lost, undo: before.part.undo.clone() };
     let part = Part { extent: Some(covered.or(extent)), ..before.part.clone() };
-    Some(Known { part, loss: Some(loss) })
+    Some(Known { part, loss: Some(narrowed) })
 }
 
 /// A part that was there; `None` if it never worked, for then nothing is lost.

@@ -30,7 +30,7 @@ pub use fold::finding_in;
 pub(crate) use group::BorrowedGroup;
 pub use held::Held;
 pub(crate) use kept::{Teller, Told};
-pub use settle::{Closing, SETTLED, SettleError, Settler, is_held_back, settled};
+pub use settle::{Closing, Marks, SETTLED, SettleError, Settler, is_held_back, settled};
 
 use std::collections::BTreeMap;
 

@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock};
 
 use cloudvigil_aws::{Clients, S3Objects};
 use cloudvigil_core::config::is_role_arn;
-use cloudvigil_core::correlate::{Closing, Corroboration, Partition, SettleError, Settler};
+use cloudvigil_core::correlate::{Closing, Corroboration, Marks, Partition, SettleError, Settler};
 use cloudvigil_core::detect::{Catalogue, Problem, Rule};
 use cloudvigil_core::enrich::OwnResources;
 use cloudvigil_core::finding::Finding;
@@ -207,10 +207,7 @@ impl Detector {
             refused,
             ..Counters::default()
         };
-        let calls = trail_calls::findings_of(&contributions, self.catalogue());
-        let (settler, state) = (self.settler(), self.state.as_ref());
-        let noted = async { Ok(trail_calls::note(calls, state, self.clock.now()).await?) };
-        let (touched, ()) = futures::try_join!(settler.put(&object, contributions), noted)?;
+        let touched = self.settler().put(&object, contributions).await?;
         Ok((touched, damage))
     }
 
@@ -228,12 +225,21 @@ impl Detector {
 
     /// Publishes what moved in the partitions, or because time has passed, and counts it.
     pub async fn settle(&self, touched: &BTreeSet<Partition>, counters: &mut Counters) -> Result<(), SettleError> {
+        self.settle_from(touched, Marks::default(), counters).await
+    }
+
+    async fn settle_from(
+        &self,
+        touched: &BTreeSet<Partition>,
+        marks: Marks,
+        counters: &mut Counters,
+    ) -> Result<(), SettleError> {
         let none = Suppressions::default();
         let config = self.configuration.as_ref().map(Configuration::config);
         let suppressions = config.map_or(&none, |config| &config.suppressions);
         let sink = Suppressing::new(self.sink.as_ref(), suppressions, self.clock.as_ref());
         let settler = Settler { sink: &sink, ..self.settler() };
-        let mut settled = settler.settle(touched).await;
+        let mut settled = settler.settle_from(touched, marks).await;
         if let Ok(findings) = &mut settled {
             match settler.settle_due().await {
                 Ok(due) => *findings += due,
@@ -253,8 +259,14 @@ impl Detector {
 
     /// Both for one report. Returns what was wrong with its source.
     pub async fn conclude(&self, report: Report, counters: &mut Counters) -> Result<Vec<Damage>, SettleError> {
-        let (touched, damage) = self.put(report, counters).await?;
-        self.settle(&touched, counters).await?;
+        let settler = self.settler();
+        let few = report.contributions.iter().take(Marks::MOST + 1);
+        let few: BTreeSet<Partition> = few.map(|(partition, _)| partition.clone()).collect();
+        let (marks, (touched, damage)) = futures::try_join!(settler.marks(&few), self.put(report, counters))?;
+        self.settle_from(&touched, marks, counters).await?;
+        // Nobody waits for a note to be told.
+        let calls = trail_calls::findings_of(&touched, self.catalogue());
+        trail_calls::note(calls, self.state.as_ref(), self.clock.now()).await?;
         Ok(damage)
     }
 

@@ -4,7 +4,9 @@
 //! A note says where the call's finding lies, and nothing else: what was told of it, and whether it was told at all, says
 //! the finding's mark alone.
 
-use cloudvigil_core::correlate::{Contributions, SETTLED, SettleError, is_held_back, settled};
+use std::collections::BTreeSet;
+
+use cloudvigil_core::correlate::{Partition, SETTLED, SettleError, is_held_back, settled};
 use cloudvigil_core::detect::Catalogue;
 use cloudvigil_core::finding::Finding;
 use cloudvigil_core::ports::{NewItem, PortResult, StateStore};
@@ -89,10 +91,9 @@ pub(crate) async fn note(findings: Vec<String>, state: &dyn StateStore, now: Tim
     Ok(())
 }
 
-/// Where the findings of such calls lie to which an object contributes.
-pub(crate) fn findings_of(contributions: &Contributions, catalogue: &Catalogue) -> Vec<String> {
-    let partitions = contributions.iter().map(|(partition, _)| partition);
-    let of_calls = partitions.filter(|partition| effect_of(&catalogue.rule(partition.rule).id).is_some());
+/// Where the findings of such calls lie, of those that an object touched.
+pub(crate) fn findings_of(touched: &BTreeSet<Partition>, catalogue: &Catalogue) -> Vec<String> {
+    let of_calls = touched.iter().filter(|partition| effect_of(&catalogue.rule(partition.rule).id).is_some());
     of_calls.map(|partition| partition.key(catalogue)).collect()
 }
 

@@ -15,7 +15,7 @@
 //! The same record, read once more in another place, moves nothing. The mark alone is written anew then, so that it says by
 //! how many ways the record was seen; nothing is published, and the revision stays.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use futures::{StreamExt, TryStreamExt, stream};
 use jiff::{SignedDuration, Timestamp};
@@ -28,7 +28,7 @@ use super::plan::Micros;
 use super::windows::{PENDING, Pending};
 use crate::detect::{Catalogue, Rule};
 use crate::finding::Finding;
-use crate::ports::{Clock, Failure, FindingSink, NewItem, PortError, StateStore};
+use crate::ports::{Clock, Failure, FindingSink, Item, NewItem, PortError, StateStore};
 
 /// The version of the stored shapes.
 pub(super) const SCHEMA: u32 = 2;
@@ -166,6 +166,19 @@ impl Mark {
     }
 }
 
+/// Marks that were read beforehand, see [`Settler::marks`].
+#[derive(Debug, Default)]
+pub struct Marks(BTreeMap<Partition, Read>);
+
+impl Marks {
+    /// Of so many partitions they are read beforehand; who touches more does not wait for one request.
+    pub const MOST: usize = AT_ONCE;
+}
+
+/// A mark that was read, or that there is none.
+#[derive(Debug)]
+struct Read(Option<Item>);
+
 /// Puts contributions into the state and publishes the findings that they move.
 pub struct Settler<'s> {
     /// The rules.
@@ -205,11 +218,39 @@ impl Settler<'_> {
         Ok(touched)
     }
 
+    /// The marks of the partitions that an object touches, if they are no more than [`Marks::MOST`]: they may be read
+    /// while its contributions are put, which saves whoever waits for the finding the time of a request. A mark has to be
+    /// read before contributions are, and how long before does not matter: one that somebody else has written meanwhile is
+    /// read again.
+    pub async fn marks(&self, touched: &BTreeSet<Partition>) -> Result<Marks, SettleError> {
+        let affected = self.affected(touched);
+        if touched.len() > Marks::MOST {
+            return Ok(Marks::default());
+        }
+        let marks = affected.into_iter().map(|partition| async move {
+            let marked = self.state.get(&partition.key(self.catalogue), MARK).await?;
+            Ok::<_, SettleError>((partition, Read(marked)))
+        });
+        Ok(Marks(stream::iter(marks).buffer_unordered(AT_ONCE).try_collect().await?))
+    }
+
+    /// The partitions whose findings may have moved.
+    fn affected(&self, touched: &BTreeSet<Partition>) -> BTreeSet<Partition> {
+        let before = touched.iter().filter_map(|partition| previous_bucket(self.catalogue, partition));
+        touched.iter().cloned().chain(before).collect()
+    }
+
     /// Publishes what moved in the touched partitions. Returns how many findings were published.
     pub async fn settle(&self, touched: &BTreeSet<Partition>) -> Result<usize, SettleError> {
-        let before = touched.iter().filter_map(|partition| previous_bucket(self.catalogue, partition));
-        let affected: BTreeSet<Partition> = touched.iter().cloned().chain(before).collect();
-        let settled = affected.into_iter().map(|partition| async move { self.settle_one(&partition).await });
+        self.settle_from(touched, Marks::default()).await
+    }
+
+    /// The same, with marks that were read before.
+    pub async fn settle_from(&self, touched: &BTreeSet<Partition>, mut marks: Marks) -> Result<usize, SettleError> {
+        let settled = self.affected(touched).into_iter().map(|partition| {
+            let marked = marks.0.remove(&partition);
+            async move { self.settle_one(&partition, marked).await }
+        });
         let published: Vec<bool> = stream::iter(settled).buffer_unordered(AT_ONCE).try_collect().await?;
         Ok(published.into_iter().filter(|published| *published).count())
     }
@@ -244,11 +285,15 @@ impl Settler<'_> {
         by_clock.then(|| self.clock.now().as_microsecond().saturating_sub(rule.lateness))
     }
 
-    async fn settle_one(&self, partition: &Partition) -> Result<bool, SettleError> {
+    /// `read`: the partition's mark, if it was read already.
+    async fn settle_one(&self, partition: &Partition, mut read: Option<Read>) -> Result<bool, SettleError> {
         let rule = self.catalogue.rule(partition.rule);
         let key = partition.key(self.catalogue);
         for _ in 0..TRIES {
-            let marked = self.state.get(&key, MARK).await?;
+            let marked = match read.take() {
+                Some(Read(marked)) => marked,
+                None => self.state.get(&key, MARK).await?,
+            };
             let version = marked.as_ref().map(|item| item.version);
             let before: Option<Mark> = marked.map(|item| decoded(&item.body, &key, MARK)).transpose()?;
             let mut stored = self.contributions(&key).await?;
