@@ -9,7 +9,7 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use cloudvigil_core::ports::{Chunks, Failure, Object, ObjectId, ObjectStore, PortError, PortResult};
 use jiff::Timestamp;
 use walkdir::WalkDir;
@@ -206,7 +206,7 @@ fn opened(
 ) -> PortResult<Object> {
     // Most files of a trail are small: a large buffer for each takes longer to make than the file to read.
     let room = file.and_then(|file| usize::try_from(file.len()).ok()).map_or(PIECE, |length| length.clamp(HEAD, PIECE));
-    let mut pieces = Pieces { what, reader, buffer: vec![0; room], head: None };
+    let mut pieces = Pieces { what, reader, buffer: BytesMut::zeroed(room), room, lent: Bytes::new(), head: None };
     let head = pieces.read_head()?;
     let version = if file.is_some() { fingerprint(&head) } else { format!("stdin-{}", fingerprint_whole(&head)) };
     if id.version.as_ref().is_some_and(|wanted| *wanted != version) {
@@ -254,7 +254,12 @@ fn fingerprint_whole(content: &[u8]) -> String {
 struct Pieces {
     what: String,
     reader: Box<dyn Read + Send>,
-    buffer: Vec<u8>,
+    /// Where the next piece is read into, while it is not lent.
+    buffer: BytesMut,
+    /// Its length.
+    room: usize,
+    /// The buffer with the last piece, which whoever has taken that up has mostly done with when the next one is read.
+    lent: Bytes,
     head: Option<Bytes>,
 }
 
@@ -287,7 +292,15 @@ impl Chunks for Pieces {
         if let Some(head) = self.head.take() {
             return Ok(Some(head));
         }
+        if self.buffer.is_empty() {
+            self.buffer = std::mem::take(&mut self.lent).try_into_mut().unwrap_or_default();
+            self.buffer.resize(self.room, 0);
+        }
         let length = self.read_into(0)?;
-        Ok((length > 0).then(|| Bytes::copy_from_slice(&self.buffer[..length])))
+        if length == 0 {
+            return Ok(None);
+        }
+        self.lent = std::mem::take(&mut self.buffer).freeze();
+        Ok(Some(self.lent.slice(..length)))
     }
 }
