@@ -13,6 +13,11 @@ use std::time::Duration;
 use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
+use aws_sdk_s3::config::SharedHttpClient;
+use aws_smithy_http_client::Connector;
+use aws_smithy_http_client::proxy::ProxyConfig;
+use aws_smithy_http_client::tls::Provider;
+use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
 use aws_types::service_config::ServiceConfigKey;
 use cloudvigil_core::ports::{Failure, PortError, PortResult};
 use futures::future::BoxFuture;
@@ -29,6 +34,21 @@ pub const OPERATION_TIMEOUT: Duration = Duration::from_mins(1);
 /// How often a call is tried: throttling, time-outs, broken connections and HTTP 5xx are tried again, with exponential
 /// backoff and jitter; nothing else is.
 pub const MAX_ATTEMPTS: u32 = 4;
+
+/// What all clients speak through. By default each makes one of its own, like this one, and reads the trusted certificates
+/// for it: that is much of what a function's first requests take, and memory for every client of every region.
+pub fn https() -> SharedHttpClient {
+    // The builder's own `build_https` makes the same, but without the proxy that the environment names.
+    aws_smithy_http_client::Builder::new().build_with_connector_fn(|settings, components| {
+        let mut connector = Connector::builder().tls_provider(Provider::Rustls(CryptoMode::AwsLc));
+        connector.set_connector_settings(settings.cloned());
+        if let Some(components) = components {
+            connector.set_sleep_impl(components.sleep_impl());
+        }
+        connector.set_proxy_config(Some(ProxyConfig::from_env()));
+        connector.build()
+    })
+}
 
 /// Clients of one kind, one a region.
 struct PerRegion<C>(Mutex<HashMap<String, C>>);
@@ -77,7 +97,7 @@ impl Clients {
     pub fn new() -> Self {
         Self::loaded_by(|| {
             let loader = aws_config::defaults(BehaviorVersion::v2026_01_12());
-            Box::pin(loader.timeout_config(timeouts()).retry_config(retries()).load())
+            Box::pin(loader.http_client(https()).timeout_config(timeouts()).retry_config(retries()).load())
         })
     }
 

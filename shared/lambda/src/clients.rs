@@ -11,7 +11,7 @@ use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_types::sdk_config::SharedCredentialsProvider;
 use aws_types::service_config::{LoadServiceConfig, ServiceConfigKey};
 use cloudvigil_aws::Clients;
-use cloudvigil_aws::clients::{retries, timeouts};
+use cloudvigil_aws::clients::{https, retries, timeouts};
 
 use crate::Environment;
 
@@ -30,6 +30,7 @@ fn config(environment: &Environment) -> SdkConfig {
     let mut config = SdkConfig::builder()
         .behavior_version(BehaviorVersion::v2026_01_12())
         .credentials_provider(SharedCredentialsProvider::new(EnvironmentVariableCredentialsProvider::new()))
+        .http_client(https())
         .timeout_config(timeouts())
         .retry_config(retries())
         .region(environment.optional("AWS_REGION").map(|region| Region::new(region.to_owned())))
