@@ -29,7 +29,7 @@ pub(crate) use fold::MAX_RESOURCES;
 pub use fold::finding_in;
 pub(crate) use group::BorrowedGroup;
 pub use held::Held;
-pub(crate) use kept::{Teller, Told};
+pub(crate) use kept::{MAX_VALUE, Teller, Told};
 pub use settle::{Closing, Marks, SETTLED, SettleError, Settler, is_held_back, settled};
 
 use std::collections::BTreeMap;

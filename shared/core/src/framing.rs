@@ -57,6 +57,21 @@ impl<F: FnMut(u64, Frame<'_>)> FrameSink for F {
     }
 }
 
+/// The bytes in pieces of these lengths, over and over: as they may arrive.
+#[cfg(test)]
+pub(crate) fn in_pieces<'b>(mut bytes: &'b [u8], lengths: &[usize]) -> Vec<&'b [u8]> {
+    let mut pieces = Vec::new();
+    for length in lengths.iter().cycle() {
+        if bytes.is_empty() {
+            break;
+        }
+        let (piece, rest) = bytes.split_at((*length).min(bytes.len()));
+        pieces.push(piece);
+        bytes = rest;
+    }
+    pieces
+}
+
 /// Takes frames, whoever it is.
 pub type Sink<'s> = dyn FrameSink + 's;
 

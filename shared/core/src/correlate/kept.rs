@@ -12,8 +12,8 @@ use super::fold::MAX_RESOURCES;
 use crate::finding::Evidence;
 use crate::record::{Facts, FactsOf};
 
-/// The longest of a finding's facts, in bytes. The longest ARN has 2,048 characters.
-const MAX_FACT: usize = 2048;
+/// The longest value of a finding's group and facts, in bytes. The longest ARN has 2,048 characters.
+pub(crate) const MAX_VALUE: usize = 2048;
 /// Stands for a fact that is not known; one that is known follows the letter of its length: these, from the empty one on.
 const UNKNOWN: char = '-';
 const LENGTHS: u32 = 0x100;
@@ -35,8 +35,8 @@ impl Told {
     pub fn new(time: Option<Timestamp>, source: &Arc<str>, record: u64, text: &str, facts: &FactsOf<'_>) -> Self {
         let text = cut(text, Evidence::MAX_TEXT);
         let one_by_one = [&facts.account, &facts.region, &facts.actor, &facts.source_address];
-        let one_by_one = one_by_one.map(|fact| fact.as_deref().map(|fact| cut(fact, MAX_FACT)));
-        let resources = || facts.resources.iter().take(MAX_RESOURCES).map(|resource| cut(resource, MAX_FACT));
+        let one_by_one = one_by_one.map(|fact| fact.as_deref().map(|fact| cut(fact, MAX_VALUE)));
+        let resources = || facts.resources.iter().take(MAX_RESOURCES).map(|resource| cut(resource, MAX_VALUE));
         let all = || one_by_one.into_iter().chain(resources().map(Some));
         // A length's letter has no more than three bytes.
         let room = |fact: Option<&str>| fact.map_or(0, str::len) + 3;
@@ -198,7 +198,7 @@ mod tests {
         let told = Told::new(None, &"a.log".into(), 1, &long, &facts(Some(&long), &many));
         assert_eq!(told.text().len(), Evidence::MAX_TEXT);
         let facts = told.facts();
-        assert_eq!(facts.actor.map(|actor| actor.len()), Some(MAX_FACT));
-        assert_eq!((facts.resources.len(), facts.resources[0].len()), (MAX_RESOURCES, MAX_FACT));
+        assert_eq!(facts.actor.map(|actor| actor.len()), Some(MAX_VALUE));
+        assert_eq!((facts.resources.len(), facts.resources[0].len()), (MAX_RESOURCES, MAX_VALUE));
     }
 }

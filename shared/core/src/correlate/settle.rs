@@ -223,11 +223,10 @@ impl Settler<'_> {
     /// read before contributions are, and how long before does not matter: one that somebody else has written meanwhile is
     /// read again.
     pub async fn marks(&self, touched: &BTreeSet<Partition>) -> Result<Marks, SettleError> {
-        let affected = self.affected(touched);
         if touched.len() > Marks::MOST {
             return Ok(Marks::default());
         }
-        let marks = affected.into_iter().map(|partition| async move {
+        let marks = self.affected(touched).into_iter().map(|partition| async move {
             let marked = self.state.get(&partition.key(self.catalogue), MARK).await?;
             Ok::<_, SettleError>((partition, Read(marked)))
         });

@@ -98,6 +98,7 @@ mod tests {
     use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
     use super::*;
+    use crate::framing::in_pieces;
 
     /// Lines by their numbers; `None` for one that was too long.
     fn lines_in_pieces<'p>(pieces: impl IntoIterator<Item = &'p [u8]>) -> Vec<(u64, Option<Vec<u8>>)> {
@@ -178,16 +179,7 @@ mod tests {
         runner
             .run(&input, |(tokens, sizes)| {
                 let text = tokens.concat();
-                let mut rest = text.as_bytes();
-                let mut pieces = Vec::new();
-                for size in sizes.iter().cycle() {
-                    if rest.is_empty() {
-                        break;
-                    }
-                    let (piece, after) = rest.split_at((*size).min(rest.len()));
-                    pieces.push(piece);
-                    rest = after;
-                }
+                let pieces = in_pieces(text.as_bytes(), &sizes);
                 prop_assert_eq!(lines_in_pieces(pieces), lines_in_pieces([text.as_bytes()]));
                 Ok(())
             })

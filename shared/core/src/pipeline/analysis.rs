@@ -2,7 +2,7 @@
 
 use super::matcher::Matcher;
 use super::screening::Screening;
-use super::sections::{self, Sections};
+use super::sections::Sections;
 use super::{Damage, Entry, Options, Report};
 use crate::decode::{DecodeError, Decoder};
 use crate::detect::Catalogue;
@@ -197,13 +197,11 @@ pub(super) struct Feed<'f, 'c> {
     format: &'static dyn Format,
     pub(super) parser: &'f mut dyn Parser,
     pub(super) matcher: &'f mut Matcher<'c>,
-    /// How the last JSON object began.
-    pub(super) opening: Option<Vec<u8>>,
 }
 
 impl<'f, 'c> Feed<'f, 'c> {
     fn new(format: &'static dyn Format, parser: &'f mut dyn Parser, matcher: &'f mut Matcher<'c>) -> Self {
-        Self { format, parser, matcher, opening: None }
+        Self { format, parser, matcher }
     }
 
     /// Takes a frame that was found before, whole.
@@ -218,11 +216,7 @@ impl FrameSink for Feed<'_, '_> {
     }
 
     fn object(&mut self, number: u64, text: &str, may_be_envelope: bool) -> Option<usize> {
-        let length = self.matcher.object(self.format, self.parser, number, text, may_be_envelope)?;
-        if self.opening.is_none() {
-            self.opening = sections::opening(text);
-        }
-        Some(length)
+        self.matcher.object(self.format, self.parser, number, text, may_be_envelope)
     }
 }
 

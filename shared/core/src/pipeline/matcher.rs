@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::{Damage, Entry, Match, Options, Report, SourceStats};
 use crate::correlate::{
-    BorrowedGroup, Contribution, Contributions, MAX_PARTITIONS, RecordKey, Teller, Told, bucket_of, digest,
+    BorrowedGroup, Contribution, Contributions, MAX_PARTITIONS, MAX_VALUE, RecordKey, Teller, Told, bucket_of, digest,
     is_failed_call,
 };
 use crate::detect::{Catalogue, Found, Index, Rule, field_text};
@@ -18,9 +18,6 @@ use crate::formats::inventory::{self, Inventory};
 use crate::formats::{Format, Framing, Gate, Key, Parsed, Parser};
 use crate::framing::Frame;
 use crate::record::{LogSource, Record};
-
-/// The longest value of a finding's group, in bytes. The longest ARN has 2,048 characters.
-const MAX_VALUE: usize = 2048;
 
 /// The records of one object, met by the rules.
 pub(super) struct Matcher<'c> {

@@ -53,6 +53,7 @@ pub(super) struct Section {
 }
 
 /// A section that was looked through.
+#[derive(Default)]
 pub(super) struct Screened {
     /// Where it ends; `None`: within a frame.
     pub end: Option<Boundary>,
@@ -127,9 +128,9 @@ impl Screening {
     pub(super) fn take(&self, number: u64, selector: &mut Selector<'_>) -> Option<Screened> {
         let mut sections = self.lock();
         loop {
-            if matches!(sections.by_number.get(&number)?, Stage::Done(_)) {
-                let Some(Stage::Done(screened)) = sections.by_number.remove(&number) else { return None };
-                return screened;
+            match sections.by_number.remove(&number)? {
+                Stage::Done(screened) => return screened,
+                stage => drop(sections.by_number.insert(number, stage)),
             }
             sections = self.work_or_wait(sections, selector);
         }
@@ -191,19 +192,10 @@ impl Section {
     fn screen(self, selector: &mut Selector<'_>) -> Screened {
         let Self { bytes, start, mut parser } = self;
         let mut framer = Framer::at(start);
-        let mut screen = Screen { bytes: &bytes, parser: parser.as_mut(), selector, seen: Seen::default() };
-        framer.push(&bytes, &mut screen);
-        let Seen { parsed, unparsed, noted } = screen.seen;
-        let (end, count) = (framer.boundary(), framer.number());
-        Screened { end, count, parsed, unparsed, noted }
+        let mut screened = Screened::default();
+        framer.push(&bytes, &mut Screen { bytes: &bytes, parser: parser.as_mut(), selector, screened: &mut screened });
+        Screened { end: framer.boundary(), count: framer.number(), ..screened }
     }
-}
-
-#[derive(Default)]
-struct Seen {
-    parsed: u64,
-    unparsed: u64,
-    noted: Vec<(u64, Range<usize>)>,
 }
 
 /// Validates frames, and notes those that a rule may match.
@@ -211,37 +203,19 @@ struct Screen<'s, 'c> {
     bytes: &'s [u8],
     parser: &'s mut dyn Parser,
     selector: &'s mut Selector<'c>,
-    seen: Seen,
+    screened: &'s mut Screened,
 }
 
 impl Screen<'_, '_> {
-    fn note(&mut self, number: u64, frame: &[u8], admitted: bool, outcome: Outcome) {
-        match outcome {
-            Outcome::Unparsed => self.seen.unparsed += 1,
-            Outcome::Parsed if !admitted => self.seen.parsed += 1,
-            Outcome::Parsed | Outcome::Skipped => {
-                let start = (frame.as_ptr() as usize).wrapping_sub(self.bytes.as_ptr() as usize);
-                self.seen.noted.push((number, start..start.wrapping_add(frame.len())));
-            }
-        }
-    }
-}
-
-/// What is known of a frame without taking it apart.
-#[derive(Clone, Copy)]
-enum Outcome {
-    Parsed,
-    Skipped,
-    Unparsed,
-}
-
-impl Outcome {
-    fn of(parsed: &Parsed<'_>) -> Self {
+    fn note(&mut self, number: u64, frame: &[u8], parsed: &Parsed<'_>, admitted: bool) {
         match parsed {
-            Parsed::Unparsed(_) => Self::Unparsed,
-            // A header may be among them, which the next records are read by.
-            Parsed::Skipped => Self::Skipped,
-            Parsed::Unwatched | Parsed::Record(_) => Self::Parsed,
+            Parsed::Unparsed(_) => self.screened.unparsed += 1,
+            Parsed::Unwatched | Parsed::Record(_) if !admitted => self.screened.parsed += 1,
+            // A header may be among those that are skipped, which the next records are read by.
+            Parsed::Unwatched | Parsed::Record(_) | Parsed::Skipped => {
+                let start = (frame.as_ptr() as usize).wrapping_sub(self.bytes.as_ptr() as usize);
+                self.screened.noted.push((number, start..start.wrapping_add(frame.len())));
+            }
         }
     }
 }
@@ -249,20 +223,20 @@ impl Outcome {
 impl FrameSink for Screen<'_, '_> {
     fn frame(&mut self, number: u64, frame: Frame<'_>) {
         let Frame::Whole(bytes) = frame else {
-            self.seen.unparsed += 1;
+            self.screened.unparsed += 1;
             return;
         };
         let mut gate = Noting { selector: self.selector, admitted: false };
-        let outcome = Outcome::of(&self.parser.parse_if(bytes, &mut gate));
+        let parsed = self.parser.parse_if(bytes, &mut gate);
         let admitted = gate.admitted;
-        self.note(number, bytes, admitted, outcome);
+        self.note(number, bytes, &parsed, admitted);
     }
 
     fn object(&mut self, number: u64, text: &str, may_be_envelope: bool) -> Option<usize> {
         let mut gate = Noting { selector: self.selector, admitted: false };
         let (length, parsed) = self.parser.parse_object_if(text, may_be_envelope, &mut gate)?;
-        let (outcome, admitted) = (Outcome::of(&parsed), gate.admitted);
-        self.note(number, &text.as_bytes()[..length], admitted, outcome);
+        let admitted = gate.admitted;
+        self.note(number, &text.as_bytes()[..length], &parsed, admitted);
         Some(length)
     }
 }
@@ -275,7 +249,7 @@ struct Noting<'s, 'c> {
 
 impl Gate for Noting<'_, '_> {
     fn admits(&mut self, source: &'static LogSource, keys: &[Key<'_>], text: &str) -> bool {
-        self.admitted = self.selector.admits(source, keys, text);
+        self.admitted |= self.selector.admits(source, keys, text);
         false
     }
 }

@@ -7,7 +7,7 @@ use memchr::{memchr, memmem, memrchr};
 
 use super::analysis::Feed;
 use super::screening::{Screened, Screening, Section};
-use crate::framing::{Boundary, Framer};
+use crate::framing::{Boundary, Frame, FrameSink, Framer};
 
 /// How many sections' length what waits to be cut may grow to.
 const MAX_WAITING: usize = 8;
@@ -60,9 +60,10 @@ impl<'s> Sections<'s> {
             let threads = self.screening.threads();
             let cut = if threads == 0 || self.misses >= MAX_MISSES { None } else { self.cut(bytes, framer) };
             let (before, after) = bytes.split_at(cut.unwrap_or(bytes.len()));
-            framer.push(before, feed);
-            if self.opening.is_none() {
-                self.opening = feed.opening.take();
+            if threads > 0 && self.opening.is_none() {
+                framer.push(before, &mut Watched { feed, opening: &mut self.opening });
+            } else {
+                framer.push(before, feed);
             }
             self.start = cut.and_then(|_| framer.boundary());
             if self.start.is_none() {
@@ -157,8 +158,28 @@ impl Drop for Sections<'_> {
     }
 }
 
+/// Frames, on their way to the matcher, of which the first object's beginning is noted.
+struct Watched<'w, 'f, 'c> {
+    feed: &'w mut Feed<'f, 'c>,
+    opening: &'w mut Option<Vec<u8>>,
+}
+
+impl FrameSink for Watched<'_, '_, '_> {
+    fn frame(&mut self, number: u64, frame: Frame<'_>) {
+        self.feed.frame(number, frame);
+    }
+
+    fn object(&mut self, number: u64, text: &str, may_be_envelope: bool) -> Option<usize> {
+        let length = self.feed.object(number, text, may_be_envelope)?;
+        if self.opening.is_none() {
+            *self.opening = opening(text);
+        }
+        Some(length)
+    }
+}
+
 /// How an object begins, up to its first key and the colon after it: others of its kind begin so, too.
-pub(super) fn opening(text: &str) -> Option<Vec<u8>> {
+fn opening(text: &str) -> Option<Vec<u8>> {
     let start = &text.as_bytes()[..text.len().min(MAX_OPENING)];
     memchr(b':', start).map(|colon| start[..=colon].to_vec())
 }

@@ -13,6 +13,7 @@ use crate::correlate::Partition;
 use crate::correlate::plan::Node;
 use crate::detect::RuleFile;
 use crate::formats;
+use crate::framing::in_pieces;
 
 const RULES: &str = "
 title: Any event
@@ -333,16 +334,7 @@ fn the_counters_balance_and_the_cut_changes_nothing_whatever_the_bytes() {
                 since: bounded.then(|| "2026-03-01T10:00:01Z".parse().unwrap()),
                 ..Options::default()
             };
-            let mut pieces = Vec::new();
-            let mut rest = stored.as_slice();
-            for size in sizes.iter().cycle() {
-                if rest.is_empty() {
-                    break;
-                }
-                let (piece, after) = rest.split_at((*size).min(rest.len()));
-                pieces.push(piece);
-                rest = after;
-            }
+            let pieces = in_pieces(&stored, &sizes);
             let whole = analysed_with(&catalogue, &options, [stored.as_slice()]);
             let cut = analysed_with(&catalogue, &options, pieces);
             prop_assert_eq!(&cut.stats, &whole.stats);

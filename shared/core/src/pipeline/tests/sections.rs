@@ -94,14 +94,8 @@ fn sections_looked_through_elsewhere_come_to_the_same() {
                 let options = Options { format: formats::by_name(format), ..pipeline.options.clone() };
                 let pipeline = Pipeline { options, ..pipeline.clone() };
                 let mut analysis = pipeline.analysis("test", "object".to_owned(), None);
-                let mut rest = text.as_bytes();
-                for size in sizes.iter().cycle() {
-                    if rest.is_empty() {
-                        break;
-                    }
-                    let (piece, after) = rest.split_at((*size).min(rest.len()));
+                for piece in in_pieces(text.as_bytes(), &sizes) {
                     analysis.push(piece);
-                    rest = after;
                 }
                 analysis.finish()
             };
