@@ -13,7 +13,7 @@ use crate::terminal;
 
 /// Findings, in the order given.
 pub fn findings(messages: &[Message], writer: &mut dyn Write) -> io::Result<()> {
-    messages.iter().try_for_each(|message| value(&message.finding, writer))
+    messages.iter().try_for_each(|message| line(&message.finding.to_json()?, writer))
 }
 
 /// Findings as OCSF events.
@@ -57,7 +57,10 @@ pub fn matches(report: &Report, catalogue: &Catalogue, min_level: Level, writer:
 
 /// A value and a line's end.
 pub fn value(value: &impl Serialize, writer: &mut dyn Write) -> io::Result<()> {
-    let text = serde_json::to_string(value)?;
-    writer.write_all(terminal::json(&text).as_bytes())?;
+    line(&serde_json::to_string(value)?, writer)
+}
+
+fn line(text: &str, writer: &mut dyn Write) -> io::Result<()> {
+    writer.write_all(terminal::json(text).as_bytes())?;
     writer.write_all(b"\n")
 }

@@ -160,6 +160,11 @@ pub struct Finding {
 }
 
 impl Finding {
+    /// It as JSON, on one line. Findings may be many, and this crate is compiled to be fast wherever it is used.
+    pub fn to_json(&self) -> serde_json::Result<String> {
+        serde_json::to_string(self)
+    }
+
     /// Whether it tells of tampering that was only attempted, as its title says.
     pub fn is_attempt(&self) -> bool {
         self.title
