@@ -1,15 +1,21 @@
-//! Somebody stops the trail. Within ten seconds there is a mail that says who, from where, when, and what to do.
+//! Somebody stops the trail. Within ten seconds there is a mail that says who, from where, when, and what to do. It says
+//! on the standard error how long the trail-detector takes for such an event, the emulator's own time included.
 
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
+use jiff::SignedDuration;
 use serde_json::json;
 
+use super::calls::{ago, by_event_bridge, call};
 use crate::harness::cloudvigil::{Cloudvigil, RECIPIENT};
 use crate::harness::emulator::{ACCOUNT, Emulator};
 use crate::harness::story::Story;
 
 const LIMIT: Duration = Duration::from_secs(10);
+/// How many starts are timed, and how many events after each.
+const STARTS: u32 = 5;
+const EVENTS: i64 = 4;
 
 pub fn story(story: &Story) -> Result<()> {
     let emulator = Emulator::start(story, &[])?;
@@ -36,5 +42,29 @@ pub fn story(story: &Story) -> Result<()> {
     }
     // The runbook says how to undo it.
     ensure!(mail.text.contains("StartLogging") || mail.text.contains("start-logging"), "no runbook:\n{}", mail.text);
+    time_events(&cloudvigil)
+}
+
+/// Hands new events to the trail-detector, the first of each few to a function that has to be started.
+fn time_events(cloudvigil: &Cloudvigil<'_>) -> Result<()> {
+    let (mut cold, mut warm) = (Vec::new(), Vec::new());
+    for start in 0..STARTS {
+        // A new configuration takes a new process.
+        cloudvigil.set_timeout("trail-detector", 60 + start)?;
+        for number in 0..=EVENTS {
+            let time = ago(5) + SignedDuration::from_secs(number);
+            let stopped = call(time, &format!("timed-{start}-{number}"), "StopLogging", &json!({"name": "elsewhere"}));
+            let event = by_event_bridge(&stopped);
+            let begun = Instant::now();
+            let invocation = cloudvigil.invoke("trail-detector", &event)?;
+            if number == 0 { &mut cold } else { &mut warm }.push(begun.elapsed());
+            ensure!(invocation.error.is_none(), "a timed event failed: {} {}", invocation.payload, invocation.log);
+        }
+    }
+    let median = |mut times: Vec<Duration>| {
+        times.sort();
+        times[times.len() / 2]
+    };
+    eprintln!("one event took the trail-detector {:.1?} warm and {:.1?} cold (medians)", median(warm), median(cold));
     Ok(())
 }
