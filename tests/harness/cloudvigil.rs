@@ -176,11 +176,14 @@ impl<'a> Cloudvigil<'a> {
     /// Disables every rule of the event bus.
     pub fn disable_rules(&self) -> Result<()> {
         for rule in self.stack.resources.values().filter(|resource| resource.kind == "AWS::Events::Rule") {
-            // A rule's physical id is its name, or its bus and its name.
-            let name = rule.id.rsplit(['/', '|']).next().unwrap_or_default();
-            self.root().events("DisableRule", &json!({"Name": name}))?;
+            self.root().events("DisableRule", &json!({"Name": rule_name(&rule.id)}))?;
         }
         Ok(())
+    }
+
+    /// Enables one rule of the event bus again, by its logical id.
+    pub fn enable_rule(&self, rule: &str) -> Result<()> {
+        self.root().events("EnableRule", &json!({"Name": rule_name(self.stack.id(rule)?)})).map(|_| ())
     }
 
     /// Lets Lambda take messages from a queue, or stops it. The mapping is named by its logical id.
@@ -213,6 +216,11 @@ impl Drop for Cloudvigil<'_> {
             fs::write(self.story.log(&format!("{function}.log")), lines.join("\n")).ok();
         }
     }
+}
+
+/// A rule's name by its physical id, which is its name, or its bus and its name.
+fn rule_name(id: &str) -> &str {
+    id.rsplit(['/', '|']).next().unwrap_or_default()
 }
 
 fn configuration(function: &str) -> String {

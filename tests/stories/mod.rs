@@ -11,6 +11,7 @@ mod emulator_keeps_its_promises;
 mod exposed_instance_is_mailed_once;
 mod first_sweep_stays_calm;
 mod injection_in_a_log_object_is_mailed;
+mod late_log_file_and_state_are_mailed_once;
 mod log_lines;
 mod own_output_is_refused;
 mod permission_taken_away_is_loud;
@@ -39,6 +40,7 @@ pub const ALL: &[(&str, Body)] = &[
     ("trail_log_group_is_enough", trail_log_group_is_enough::story),
     ("stopped_trail_is_found_by_its_state_alone", stopped_trail_is_found_by_its_state_alone::story),
     ("seen_by_all_ways_is_mailed_once", seen_by_all_ways_is_mailed_once::story),
+    ("late_log_file_and_state_are_mailed_once", late_log_file_and_state_are_mailed_once::story),
     ("first_sweep_stays_calm", first_sweep_stays_calm::story),
     ("silence_and_return_are_told", silence_and_return_are_told::story),
     ("changed_log_file_is_caught_by_its_digest", changed_log_file_is_caught_by_its_digest::story),

@@ -56,6 +56,7 @@ fn part(log: &Value, region: &str, recorded: &str) -> (String, Part) {
         again: format!("The network traffic of {of} is recorded again ({traffic}, to {shown})"),
         undo: vec![create(log, region, recorded)],
         if_gone: None,
+        if_off: None,
         relied_on: true,
         extent: None,
     };

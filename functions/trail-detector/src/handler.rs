@@ -16,9 +16,9 @@ use cloudvigil_lambda::Counters;
 use serde_json::Value;
 use tokio::time::Instant;
 
-use crate::aftermath::{self, Target};
+use crate::aftermath;
 use crate::context::{Context, FUNCTION};
-use crate::{delivery, integrity, reasons, silence, sweep, trail_status, watched_services};
+use crate::{delivery, integrity, silence, sweep, trail_status, watched_services};
 
 /// What is kept of the invocation's time to settle what was read and to end in order.
 const RESERVE: Duration = Duration::from_secs(15);
@@ -62,16 +62,13 @@ async fn dispatch(event: &Value, left: Duration, context: &Context, counters: &m
     let bytes = event.to_string().into_bytes();
     let entry = Entry { key: None, time: None, bytes: &bytes };
     let source = came_by(event);
-    let mut report = pipeline(context).entries(&source, formats::by_name("cloudtrail"), std::iter::once(entry));
+    let report = pipeline(context).entries(&source, formats::by_name("cloudtrail"), std::iter::once(entry));
     // An event that the pipeline left in its envelope is none of CloudTrail's.
     if !event["detail"]["eventName"].is_string() {
         return Err(Failed::NoCloudTrailEvent);
     }
     let (call, matched) = (&event["detail"], !report.matches.is_empty());
     let target = aftermath::target(call);
-    if matched && matches!(target, Some(Target::Trails(_))) {
-        reasons::foretell(call, &mut report, context).await;
-    }
     conclude(report, context, counters).await?;
     // Nobody waits for the note to be told; if it fails, the event is repeated.
     if matched {

@@ -11,6 +11,7 @@ use cloudvigil_core::formats;
 use cloudvigil_core::pipeline::Entry;
 use cloudvigil_core::ports::{Failure, PortResult};
 use cloudvigil_lambda::Counters;
+use cloudvigil_lambda::shown::Shown;
 use cloudvigil_trail::changes::explain_stopped;
 use cloudvigil_trail::gaps::gaps;
 use cloudvigil_trail::snapshots;
@@ -21,7 +22,7 @@ use serde_json::{Value, json};
 
 use crate::context::Context;
 use crate::handler::{Failed, conclude};
-use crate::reasons::{self, Shown};
+use crate::reasons;
 
 /// The state's partition of when something was first seen as it is, where AWS does not say; the sort key is its ARN.
 const FIRST_SEEN: &str = "trail-detector#first-seen";
@@ -58,7 +59,7 @@ pub async fn check(seen: &Seen, everywhere: bool, context: &Context, counters: &
         failures.extend(unforeseen(trail).map(|(region, look)| format!("{} in {region}: {look}", trail.arn)));
         match (own_line(trail, context).await, region_lines(trail, context).await) {
             (Ok(own), Ok(regions)) => {
-                match Shown::of_trail(&own, context.detector.clock.now()) {
+                match Shown::of_line(own.to_string(), context.detector.clock.now()) {
                     Some(shown) => stopped.push(shown),
                     None => lines.push(own.to_string()),
                 }
@@ -123,7 +124,7 @@ pub async fn look_at_once(region: &str, with_buckets: bool, context: &Context, c
     failures.extend(compare(&seen, &of_trails, false, context, counters).await);
     for trail in seen.trails.iter().filter(|trail| trail.status.as_ref().is_ok_and(|status| !status.is_logging)) {
         let told = match own_line(trail, context).await {
-            Ok(line) => match Shown::of_trail(&line, context.detector.clock.now()) {
+            Ok(line) => match Shown::of_line(line.to_string(), context.detector.clock.now()) {
                 Some(shown) => reasons::tell(STATUS, vec![shown], false, context, counters).await,
                 None => analyse(STATUS, &[line.to_string()], context, counters).await,
             },
@@ -200,7 +201,7 @@ async fn compare(
     counters.count("TrailChanges", compared.changes.len() as u64);
     let (mut lines, mut shown) = (Vec::new(), Vec::new());
     for change in &compared.changes {
-        match Shown::of_change(change) {
+        match Shown::of_line(change.to_line(), now) {
             Some(change) => shown.push(change),
             None => lines.push(change.to_line()),
         }

@@ -12,21 +12,25 @@ use cloudvigil_controls::look::{Failed, Looked, look, look_at, look_at_keys_of};
 use cloudvigil_controls::snapshots;
 use cloudvigil_core::ports::PortResult;
 use cloudvigil_lambda::Counters;
+use cloudvigil_lambda::shown::Shown;
 use cloudvigil_trail::gaps::partition;
 use jiff::Timestamp;
 use serde_json::json;
 
 use crate::context::Context;
+use crate::reasons;
 use crate::trail_status::{analyse, first_seen};
 
 /// The code of a service that could not be reached at all.
 const UNREACHABLE: &str = "no connection";
+/// Where it shows what has become of them.
+const CONTROLS: &str = "detective controls";
 
 /// Looks at the controls of the regions, and tells what has become of them. Returns what failed; the rest was done.
 pub async fn check(trails: &[Trail], regions: &[String], context: &Context, counters: &mut Counters) -> Vec<String> {
     let look =
         async |account: &str| look(&context.detector.clients, account, regions, trails, context.control_interval).await;
-    tell(look, context, counters).await
+    tell(look, true, context, counters).await
 }
 
 /// Looks at one service's control in a region, after a call that has changed it. Returns what failed.
@@ -34,7 +38,7 @@ pub async fn look_at_once(service: &str, region: &str, context: &Context, counte
     let look = async |account: &str| {
         look_at(&context.detector.clients, account, service, region, context.control_interval).await
     };
-    tell(look, context, counters).await
+    tell(look, false, context, counters).await
 }
 
 /// Looks at the keys of trails, after a call that has changed one. Returns what failed.
@@ -42,11 +46,16 @@ pub async fn look_at_keys(trails: &[Trail], context: &Context, counters: &mut Co
     let look = async |account: &str| {
         look_at_keys_of(&context.detector.clients, account, trails, context.control_interval).await
     };
-    tell(look, context, counters).await
+    tell(look, false, context, counters).await
 }
 
-/// Tells what has become of the controls that a look at an account sees.
-async fn tell(look: impl AsyncFnOnce(&str) -> Looked, context: &Context, counters: &mut Counters) -> Vec<String> {
+/// Tells what has become of the controls that a look at an account sees. `asks`: the event history is asked who did it.
+async fn tell(
+    look: impl AsyncFnOnce(&str) -> Looked,
+    asks: bool,
+    context: &Context,
+    counters: &mut Counters,
+) -> Vec<String> {
     let detector = &context.detector;
     let account = match detector.clients.account_id().await {
         Ok(account) => account,
@@ -62,7 +71,18 @@ async fn tell(look: impl AsyncFnOnce(&str) -> Looked, context: &Context, counter
     counters.count("Controls", controls.len() as u64);
     counters.count("ControlsLost", compared.lost);
     counters.count("ControlsReturned", compared.returned);
-    match analyse("detective controls", &compared.lines, context, counters).await {
+    let (mut lines, mut shown) = (Vec::new(), Vec::new());
+    for line in &compared.lines {
+        match Shown::of_line(line.clone(), now) {
+            Some(lost) => shown.push(lost),
+            None => lines.push(line.clone()),
+        }
+    }
+    let told = match analyse(CONTROLS, &lines, context, counters).await {
+        Ok(()) => Box::pin(reasons::tell(CONTROLS, shown, asks, context, counters)).await,
+        Err(error) => Err(error),
+    };
+    match told {
         // What was found is safe.
         Ok(()) => failures.extend(compared.commit(state).await.err().map(|error| error.to_string())),
         Err(error) => failures.push(error.to_string()),

@@ -21,9 +21,9 @@ use crate::look::Place;
 
 /// Its prefix in ARNs.
 pub const SERVICE: &str = "config";
-const RECORDER: &str = "recorder";
-const TYPES: &str = "resource_types";
-const CHANNEL: &str = "delivery_channel";
+pub(crate) const RECORDER: &str = "recorder";
+pub(crate) const TYPES: &str = "resource_types";
+pub(crate) const CHANNEL: &str = "delivery_channel";
 
 /// Looks at the recorder of a region.
 pub async fn look(client: &Client, place: &Place) -> Result<Control, CouldNotLook> {
@@ -78,20 +78,23 @@ fn with_recorder(
         again: format!("Config records again how resources in {region} are configured"),
         undo,
         if_gone: None,
+        if_off: None,
         relied_on: false,
         extent: None,
     };
     // Without a status nothing is known of it.
     if let Some(status) = status {
         let failed = status.last_status == Some(RecorderStatus::Failure);
+        let stopped = part(Condition::Stopped, &format!("its recorder {name} is stopped"), vec![start.clone()]);
         let seen = if !status.recording {
-            part(Condition::Stopped, &format!("its recorder {name} is stopped"), vec![start])
+            stopped
         } else if failed {
             let code = status.last_error_code.as_deref().unwrap_or("no reason is given");
             let channels = format!("aws configservice describe-delivery-channels --region {}", quoted(region));
             part(Condition::Failing, &format!("its recorder {name} fails ({code})"), vec![channels])
         } else {
-            part(Condition::Working, &format!("its recorder {name} is gone"), vec![put.clone(), start])
+            let working = part(Condition::Working, &format!("its recorder {name} is gone"), vec![put.clone(), start]);
+            Part { if_off: Some((stopped.lost, stopped.undo)), ..working }
         };
         control = control.with(RECORDER, seen);
     }
@@ -102,6 +105,7 @@ fn with_recorder(
         again: format!("Config records all types of resource in {region} again that it did"),
         undo: vec![put],
         if_gone: None,
+        if_off: None,
         relied_on: false,
         extent: Some(recorded_types(recorder)),
     };
@@ -185,6 +189,7 @@ fn channel_part(channel: &DeliveryChannel, region: &str) -> Part {
             quoted(&Value::Object(given).to_string())
         )],
         if_gone: None,
+        if_off: None,
         relied_on: false,
         extent: None,
     }

@@ -44,6 +44,9 @@ pub struct Part {
     /// `lost` and `undo` if it were gone, of one that does not work and can tell.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub if_gone: Option<(String, Vec<String>)>,
+    /// `lost` and `undo` if it were there and switched off, of one that works and can tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub if_off: Option<(String, Vec<String>)>,
     /// Whether something relies on it, so that it is told at the first look if it does not work. What is not relied on
     /// has to have worked once.
     #[serde(default)]
@@ -57,7 +60,7 @@ pub struct Part {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Seen {
     /// It is there.
-    There(Part),
+    There(Box<Part>),
     /// It is not there. What that means was said by its last look.
     Gone,
 }
@@ -110,7 +113,7 @@ impl Control {
     /// With a part that is there.
     #[must_use]
     pub fn with(mut self, name: impl Into<String>, part: Part) -> Self {
-        self.parts.insert(name.into(), Seen::There(part));
+        self.parts.insert(name.into(), Seen::There(Box::new(part)));
         self
     }
 

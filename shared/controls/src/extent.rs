@@ -35,6 +35,16 @@ impl Extent {
         }
     }
 
+    /// This without some.
+    #[must_use]
+    pub fn but(&self, names: &BTreeSet<String>) -> Self {
+        match self {
+            Self::All => Self::Except(names.clone()),
+            Self::Only(only) => Self::Only(only - names),
+            Self::Except(except) => Self::Except(except | names),
+        }
+    }
+
     /// What one of the two covers.
     #[must_use]
     pub fn or(&self, other: &Self) -> Self {

@@ -13,7 +13,7 @@ use crate::look::Place;
 
 /// Its prefix in ARNs.
 pub const SERVICE: &str = "guardduty";
-const DETECTOR: &str = "detector";
+pub(crate) const DETECTOR: &str = "detector";
 /// What took [`ONLY_EKS`]'s place; a detector has one of the two on, and no request may name both.
 const RUNTIME: &str = "RUNTIME_MONITORING";
 const ONLY_EKS: &str = "EKS_RUNTIME_MONITORING";
@@ -58,16 +58,18 @@ pub async fn look(client: &Client, place: &Place) -> Result<Control, CouldNotLoo
         again: again.clone(),
         undo: vec![undo],
         if_gone: None,
+        if_off: None,
         relied_on: false,
         extent: None,
     };
+    let suspended = part(Condition::Disabled, "its detector is suspended", format!("{update} --enable"));
     if !is_enabled {
         // What its features would do is not known.
-        let suspended = part(Condition::Disabled, "its detector is suspended", format!("{update} --enable"));
         return Ok(control.with(DETECTOR, suspended));
     }
     let gone = "its detector is gone, and all its findings with it";
-    control = control.with(DETECTOR, part(Condition::Working, gone, create(region, &features)));
+    let working = part(Condition::Working, gone, create(region, &features));
+    control = control.with(DETECTOR, Part { if_off: Some((suspended.lost, suspended.undo)), ..working });
     for feature in features {
         let (name, given) = (feature.full_name(), feature.configuration("ENABLED"));
         let watched = feature.watched();
@@ -78,6 +80,7 @@ pub async fn look(client: &Client, place: &Place) -> Result<Control, CouldNotLoo
             again: format!("GuardDuty watches {watched} in {region} again"),
             undo: vec![format!("{update} --features {}", quoted(&json!([given]).to_string()))],
             if_gone: None,
+            if_off: None,
             relied_on: false,
             extent: None,
         };

@@ -64,7 +64,17 @@ async fn key(client: &Client, arn: &str, trails: &[&Trail], region: &str) -> Res
     let enable = format!("aws kms enable-key {given}");
     let part = |condition, lost: String, undo| {
         let again = format!("The key of {of} can be used again");
-        Part { kind: KEY.to_owned(), condition, lost, again, undo, if_gone: None, relied_on: true, extent: None }
+        Part {
+            kind: KEY.to_owned(),
+            condition,
+            lost,
+            again,
+            undo,
+            if_gone: None,
+            if_off: None,
+            relied_on: true,
+            extent: None,
+        }
     };
     let unusable = format!("Log files of {of} can be neither written nor read");
     let metadata = match client.describe_key().key_id(arn).send().await.map(|answer| answer.key_metadata) {

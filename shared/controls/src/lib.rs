@@ -9,6 +9,7 @@
 //! | a control as it was seen | [`control`] |
 //! | how much a part of it covers | [`extent`] |
 //! | the controls as they were seen last, and what became of them, as lines that rules judge | [`snapshots`] |
+//! | what a call takes from a control | [`calls`] |
 //! | every control that a region has | [`look`] |
 //! | `GuardDuty`'s detector and its features | [`guardduty`] |
 //! | Config's recorder and its delivery channel | [`config`] |
@@ -20,6 +21,7 @@
 
 #![warn(missing_docs)]
 
+pub mod calls;
 pub mod config;
 pub mod control;
 pub mod extent;

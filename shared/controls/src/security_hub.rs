@@ -14,8 +14,8 @@ use crate::look::Place;
 
 /// Its prefix in ARNs.
 pub const SERVICE: &str = "securityhub";
-const HUB: &str = "hub";
-const STANDARD: &str = "standard";
+pub(crate) const HUB: &str = "hub";
+pub(crate) const STANDARD: &str = "standard";
 const LOOK: &str = "securityhub:DescribeHub";
 const LOOK_AT_STANDARDS: &str = "securityhub:GetEnabledStandards";
 
@@ -66,6 +66,7 @@ pub async fn look(client: &Client, place: &Place) -> Result<Control, CouldNotLoo
         again: format!("Security Hub is on again in {region}"),
         undo,
         if_gone: None,
+        if_off: None,
         relied_on: false,
         extent: None,
     };
@@ -97,6 +98,7 @@ fn standard_part(standard: &str, condition: Condition, region: &str) -> Part {
         again: format!("Security Hub checks the standard {name} in {region} again"),
         undo: vec![enable(&[standard.to_owned()], region)],
         if_gone: None,
+        if_off: None,
         relied_on: false,
         extent: None,
     }

@@ -15,7 +15,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use cloudvigil_core::ports::{PortResult, StateStore};
+use cloudvigil_core::ports::{Item, PortResult, StateStore};
 use cloudvigil_trail::changes::summed_up;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -40,7 +40,7 @@ const REMINDERS: i64 = 30;
 
 /// A part that does not work, and did.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct Loss {
+pub(crate) struct Loss {
     since: Timestamp,
     condition: Condition,
     lost: String,
@@ -49,19 +49,20 @@ struct Loss {
 
 /// What is known of a part.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct Known {
+pub(crate) struct Known {
     /// As it last worked; one that never did: as it was last seen.
-    part: Part,
+    pub part: Part,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    loss: Option<Loss>,
+    pub loss: Option<Loss>,
 }
 
+/// A control as it was when it was last looked at.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct Snapshot {
+pub struct Snapshot {
     schema: u32,
     written: Timestamp,
-    resource: Option<String>,
-    parts: BTreeMap<String, Known>,
+    pub(crate) resource: Option<String>,
+    pub(crate) parts: BTreeMap<String, Known>,
 }
 
 /// What has become of the controls since the last look.
@@ -79,6 +80,14 @@ pub struct Compared {
     pub known: BTreeSet<String>,
     partition: &'static str,
     writes: Vec<(String, Snapshot, Option<u64>)>,
+}
+
+/// The controls of regions as they were when they were last looked at, by their keys. A snapshot that cannot be read is
+/// none: see [`compare`].
+pub async fn known(state: &dyn StateStore) -> PortResult<BTreeMap<String, Snapshot>> {
+    let read = |item: &Item| serde_json::from_slice::<Snapshot>(&item.body).ok().filter(|one| one.schema == SCHEMA);
+    let items = state.query(CONTROLS).await?;
+    Ok(items.into_iter().filter_map(|(key, item)| Some((key, read(&item)?))).collect())
 }
 
 /// Compares the controls that were `seen` with their snapshots in a partition of the state.
@@ -123,22 +132,8 @@ impl Compared {
         if parts.is_empty() && before.is_none() {
             return;
         }
-        let line = Line {
-            schema: SCHEMA,
-            service: control.service,
-            kind: "control_lost",
-            resource: resource.as_deref().unwrap_or(&control.key),
-            account: &control.account,
-            region: &control.region,
-            since: now,
-            part: None,
-            condition: None,
-            summary: String::new(),
-            lost: Vec::new(),
-            gained: Vec::new(),
-            undo: Vec::new(),
-            lost_since: None,
-        };
+        let place = (control.service, control.account.as_str(), control.region.as_str());
+        let line = Line::of(place, resource.as_deref().unwrap_or(&control.key), now);
         for ((part, condition, since), losses) in told(&parts, &named, now) {
             let lost: Vec<&str> = losses.iter().map(|loss| loss.lost.as_str()).collect();
             let undo = losses.iter().flat_map(|loss| &loss.undo).map(String::as_str).collect();
@@ -176,30 +171,50 @@ impl Compared {
 
 /// An inventory line.
 #[derive(Debug, Clone, Serialize)]
-struct Line<'l> {
-    schema: u32,
-    service: &'l str,
+pub(crate) struct Line<'l> {
+    pub schema: u32,
+    pub service: &'l str,
     #[serde(rename = "type")]
-    kind: &'static str,
-    resource: &'l str,
-    account: &'l str,
-    region: &'l str,
-    since: Timestamp,
+    pub kind: &'static str,
+    pub resource: &'l str,
+    pub account: &'l str,
+    pub region: &'l str,
+    pub since: Timestamp,
     #[serde(skip_serializing_if = "Option::is_none")]
-    part: Option<&'l str>,
+    pub part: Option<&'l str>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    condition: Option<Condition>,
-    summary: String,
-    lost: Vec<&'l str>,
-    gained: Vec<&'l str>,
-    undo: Vec<&'l str>,
+    pub condition: Option<Condition>,
+    pub summary: String,
+    pub lost: Vec<&'l str>,
+    pub gained: Vec<&'l str>,
+    pub undo: Vec<&'l str>,
     /// When it was first seen.
     #[serde(skip_serializing_if = "Option::is_none")]
-    lost_since: Option<Timestamp>,
+    pub lost_since: Option<Timestamp>,
 }
 
-impl Line<'_> {
-    fn to_json(&self) -> String {
+impl<'l> Line<'l> {
+    /// One of a control, by its service, account and region, that says nothing yet.
+    pub fn of((service, account, region): (&'l str, &'l str, &'l str), resource: &'l str, now: Timestamp) -> Self {
+        Self {
+            schema: SCHEMA,
+            service,
+            kind: "control_lost",
+            resource,
+            account,
+            region,
+            since: now,
+            part: None,
+            condition: None,
+            summary: String::new(),
+            lost: Vec::new(),
+            gained: Vec::new(),
+            undo: Vec::new(),
+            lost_since: None,
+        }
+    }
+
+    pub fn to_json(&self) -> String {
         // Serialising texts and times does not fail; an empty line is none.
         serde_json::to_string(self).unwrap_or_default()
     }
@@ -245,7 +260,7 @@ fn look(control: &Control, mut known: BTreeMap<String, Known>, now: Timestamp) -
             Seen::There(part) if let Some(narrowed) = narrowed(before.as_ref(), part, now) => Some(narrowed),
             Seen::There(part) if part.condition == Condition::Working => {
                 found.returned.extend(had.is_some().then(|| part.again.clone()));
-                Some(Known { part: part.clone(), loss: None })
+                Some(Known { part: Part::clone(part), loss: None })
             }
             Seen::There(part) => Some(broken(before, part, now)),
             Seen::Gone => before.and_then(|before| vanished(before, now)),
@@ -288,7 +303,7 @@ fn narrowed(before: Option<&Known>, part: &Part, now: Timestamp) -> Option<Known
         (None, Condition::Working) => &Extent::All,
         (None, _) => return None,
     };
-    let lost = format!("{}: without {}", part.lost, covered.missing_in(extent)?);
+    let lost = without(part, covered, extent)?;
     let same = before.loss.as_ref().filter(|known| known.lost == lost);
     let since = same.map_or(now, |known| known.since);
     if reminded(since, now).is_none() {
@@ -297,6 +312,11 @@ fn narrowed(before: Option<&Known>, part: &Part, now: Timestamp) -> Option<Known
     let narrowed = Loss { since, condition: Condition::Narrowed, lost, undo: before.part.undo.clone() };
     let part = Part { extent: Some(covered.or(extent)), ..before.part.clone() };
     Some(Known { part, loss: Some(narrowed) })
+}
+
+/// The sentence of a part that covers less than it did; `None` if it does not.
+pub(crate) fn without(part: &Part, before: &Extent, now: &Extent) -> Option<String> {
+    Some(format!("{}: without {}", part.lost, before.missing_in(now)?))
 }
 
 /// A part that was there; `None` if it never worked, for then nothing is lost.

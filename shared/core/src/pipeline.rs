@@ -16,7 +16,7 @@ pub use stats::{SourceStats, Stats, Totals};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
-use crate::correlate::{Contributions, digest};
+use crate::correlate::{Contributions, Partition, digest};
 use crate::decode::DecodeError;
 use crate::detect::Catalogue;
 use crate::enrich::OwnResources;
@@ -34,6 +34,8 @@ pub struct Options {
     pub fallback: Option<&'static dyn Format>,
     /// Keep each (record, rule) pair.
     pub matches: bool,
+    /// Keep what the simple rules of which this holds match, by their ids, as it stood in the log: see [`Report::whole`].
+    pub whole: Option<fn(&str) -> bool>,
     /// Put aside records before this.
     pub since: Option<Timestamp>,
     /// Put aside records at or after this.
@@ -58,6 +60,7 @@ impl Default for Options {
             format: None,
             fallback: None,
             matches: false,
+            whole: None,
             since: None,
             until: None,
             timezone: TimeZone::UTC,
@@ -119,6 +122,9 @@ pub struct Match {
     pub time: Option<Timestamp>,
 }
 
+/// How many bytes of entries a report keeps whole: evidence has no more than the beginning of each.
+pub const MAX_WHOLE: usize = 1 << 20;
+
 /// What came of an object.
 #[derive(Debug)]
 pub struct Report {
@@ -132,6 +138,9 @@ pub struct Report {
     pub damage: Vec<Damage>,
     /// Each (record, rule) pair by record, if they were asked for.
     pub matches: Vec<Match>,
+    /// The entries that were asked for whole, each with the partition that its finding lies in: the first
+    /// [`MAX_WHOLE`] bytes of them.
+    pub whole: Vec<(Partition, String)>,
     /// What its records contribute to findings.
     pub contributions: Contributions,
 }

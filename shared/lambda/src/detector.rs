@@ -15,7 +15,7 @@ use cloudvigil_core::ports::{Clock, FindingSink, StateStore, SystemClock};
 use cloudvigil_core::suppression::{Suppressing, Suppressions};
 
 use crate::configuration::{Configuration, News, PROBLEMS};
-use crate::{Counters, DynamoState, Environment, EnvironmentError, SnsFindings, clients, trail_calls};
+use crate::{Counters, DynamoState, Environment, EnvironmentError, SnsFindings, clients, tampering_calls};
 
 /// The ports, the rules and the configuration of a function that makes findings. Making it asks nothing of AWS and
 /// compiles nothing: that waits for the first event.
@@ -86,7 +86,7 @@ impl Detector {
             state,
             sink,
             clock,
-            options: Options::default(),
+            options: Options { whole: Some(tampering_calls::is_of_calls), ..Options::default() },
             catalogue: OnceLock::new(),
             configuration: None,
             stack: Own::default(),
@@ -257,16 +257,22 @@ impl Detector {
         Ok(())
     }
 
-    /// Both for one report. Returns what was wrong with its source.
-    pub async fn conclude(&self, report: Report, counters: &mut Counters) -> Result<Vec<Damage>, SettleError> {
-        let settler = self.settler();
+    /// Both for one report, whose calls are told with what they take from what watches. Returns what was wrong with its
+    /// source.
+    pub async fn conclude(&self, mut report: Report, counters: &mut Counters) -> Result<Vec<Damage>, SettleError> {
+        let (settler, state, now) = (self.settler(), self.state.as_ref(), self.clock.now());
+        let explained = tampering_calls::foretell(&mut report, self.catalogue(), state, now).await;
+        let explained = explained.unwrap_or_else(|error| {
+            tracing::warn!(%error, "what calls take from what watches is not known beforehand; they are told all the same");
+            Vec::new()
+        });
         let few = report.contributions.iter().take(Marks::MOST + 1);
         let few: BTreeSet<Partition> = few.map(|(partition, _)| partition.clone()).collect();
         let (marks, (touched, damage)) = futures::try_join!(settler.marks(&few), self.put(report, counters))?;
         self.settle_from(&touched, marks, counters).await?;
         // Nobody waits for a note to be told.
-        let calls = trail_calls::findings_of(&touched, self.catalogue());
-        trail_calls::note(calls, self.state.as_ref(), self.clock.now()).await?;
+        let calls = tampering_calls::findings_of(&touched, self.catalogue());
+        tampering_calls::note(calls, &explained, state, now).await?;
         Ok(damage)
     }
 

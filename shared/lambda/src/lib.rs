@@ -11,7 +11,8 @@
 //! | what every function that makes findings works with | [`detector`] |
 //! | a function's environment, read once | [`environment`] |
 //! | diagnostics of a function | [`telemetry`] |
-//! | calls that change a trail, noted for its state's sake | [`trail_calls`] |
+//! | calls that take something from what watches, foretold and noted for its state's sake | [`tampering_calls`] |
+//! | what its state shows | [`shown`] |
 //!
 //! It is apart from [`cloudvigil_aws`] because the command line has none of these needs, and their three SDKs take
 //! longer to build than all of the command line's own code.
@@ -25,9 +26,10 @@ pub mod environment;
 pub mod findings;
 pub mod mail;
 pub mod metrics;
+pub mod shown;
 pub mod state;
+pub mod tampering_calls;
 pub mod telemetry;
-pub mod trail_calls;
 
 pub use configuration::Configuration;
 pub use detector::Detector;

@@ -20,7 +20,11 @@ pub fn means(given: &str, trail: &TrailState) -> bool {
 pub fn taken(call: &Value, before: &[TrailState], now: Timestamp) -> Option<Change> {
     let (request, region) = (&call["requestParameters"], call["awsRegion"].as_str()?);
     let given = ["name", "trailName"].into_iter().find_map(|name| request[name].as_str())?;
-    let before = before.iter().find(|trail| means(given, trail) && trail.home_region == region)?;
+    // The trail of an organization has other accounts' calls too.
+    let account = call["recipientAccountId"].as_str();
+    let is_its = |owner: &Option<String>| account.zip(owner.as_deref()).is_none_or(|(account, owner)| account == owner);
+    let before =
+        before.iter().find(|trail| means(given, trail) && trail.home_region == region && is_its(&trail.account))?;
     let after = match call["eventName"].as_str()? {
         "StopLogging" => return Some(stopped(before, now)),
         "DeleteTrail" => return Some(gone(before, now)),
@@ -160,6 +164,9 @@ mod tests {
         let mut elsewhere = call("StopLogging", &json!({"name": "main"}), &null);
         elsewhere["awsRegion"] = json!("us-east-1");
         assert_eq!(lost(&elsewhere), Vec::<String>::new(), "a trail of the same name in another region");
+        let mut of_member = call("StopLogging", &json!({"name": "main"}), &null);
+        of_member["recipientAccountId"] = json!("210987654321");
+        assert_eq!(lost(&of_member), Vec::<String>::new(), "a trail of the same name of another account");
     }
 
     #[test]

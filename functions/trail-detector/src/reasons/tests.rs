@@ -2,6 +2,7 @@ use std::collections::BTreeSet;
 
 use cloudvigil_core::correlate::settled;
 use cloudvigil_core::finding::{Finding, Level};
+use cloudvigil_lambda::tampering_calls::FORETOLD;
 use serde_json::json;
 
 use super::*;
@@ -42,6 +43,19 @@ fn stop(account: &Account) {
 fn leave_out_kms(account: &Account) {
     let selector = json!({"ReadWriteType": "All", "ExcludeManagementEventSources": ["kms.amazonaws.com"]});
     account.set("/selectors", json!({"EventSelectors": [selector]}));
+}
+
+/// What a log file that brings a call makes the log-analyzer tell, which settles as every function does.
+async fn by_log_file(account: &Account, call: &Value) -> Vec<Finding> {
+    let before = account.stage.findings.sorted();
+    let bytes = call.to_string();
+    let entry = Entry { key: None, time: None, bytes: bytes.as_bytes() };
+    let detector = &account.stage.context.detector;
+    let format = formats::by_name("cloudtrail");
+    let report = detector.pipeline().entries("s3://logs/a.json.gz", format, std::iter::once(entry));
+    detector.conclude(report, &mut Counters::default()).await.unwrap();
+    let new = account.stage.findings.sorted().into_iter().filter(|message| !before.contains(message));
+    new.map(|message| message.finding).collect()
 }
 
 /// The findings' titles, by the alphabet.
@@ -198,4 +212,54 @@ async fn a_call_that_is_heard_of_later_says_who_did_it() {
     assert_eq!(titles(&findings), ["Trail logging stopped"]);
     let finding = settled_now(&account, &findings[0]).await;
     assert!(places(&finding).contains("cloudtrail:GetTrailStatus"), "it is related: {:?}", finding.evidence);
+}
+
+#[tokio::test]
+async fn a_call_that_a_late_log_file_brings_first_is_told_with_what_it_took_and_once() {
+    // More than evidence has room for.
+    let agent = json!({"userAgent": "x".repeat(3000)});
+    let account = watched().await;
+    leave_out_kms(&account);
+    let findings = by_log_file(&account, &call("PutEventSelectors", "1", &agent)).await;
+    assert_eq!(titles(&findings), ["Trail records fewer management events"]);
+    let taken = &findings[0].evidence[1];
+    assert!(taken.text.contains("Read and write events of KMS are no longer recorded, in all regions"), "{taken:?}");
+    assert_eq!(taken.source, FORETOLD);
+    assert_eq!(told_within(&account, 3).await, []);
+    let finding = settled_now(&account, &findings[0]).await;
+    assert_eq!(places(&finding), ["s3://logs/a.json.gz", FORETOLD, "cloudtrail:DescribeTrails"].into());
+
+    let of_member = json!({"recipientAccountId": "210987654321"});
+    let findings = by_log_file(&account, &call("DeleteTrail", "2", &of_member)).await;
+    assert_eq!(findings[0].evidence.len(), 1, "it was the trail of another account: {findings:?}");
+    account.set("/there", json!(false));
+    let time = account.stage.now().to_string();
+    let findings = by_log_file(&account, &call("DeleteTrail", "3", &json!({"eventTime": time}))).await;
+    assert_eq!(titles(&findings), ["Trail deleted"]);
+    assert!(findings[0].evidence[1].text.contains("aws cloudtrail create-trail"), "{findings:?}");
+    assert_eq!(told_within(&account, 3).await, []);
+}
+
+#[tokio::test]
+async fn a_call_that_a_log_file_brings_after_the_state_says_what_that_showed() {
+    let account = watched().await;
+    leave_out_kms(&account);
+    account.pass(1);
+    assert_eq!(account.titles().await, ["Trail records less than it did"], "nobody waits for the call");
+    let time = json!({"eventTime": account.stage.now().to_string()});
+    let findings = by_log_file(&account, &call("PutEventSelectors", "1", &time)).await;
+    assert_eq!(titles(&findings), ["Trail records fewer management events"]);
+    let [_, state] = findings[0].evidence.as_slice() else { panic!("{:?}", findings[0].evidence) };
+    assert_eq!(state.source, "cloudtrail:DescribeTrails");
+    assert!(state.text.contains("Read and write events of KMS are no longer recorded"), "{state:?}");
+
+    // It is the reason of what was seen, and of nothing that is seen later.
+    account.set("/selectors", json!({"EventSelectors": [{"ReadWriteType": "All"}]}));
+    assert_eq!(account.titles().await, ["Trail records more than it did"]);
+    account.pass(1);
+    leave_out_kms(&account);
+    assert_eq!(account.titles().await, ["Trail records less than it did"]);
+    let other = json!({"eventTime": account.stage.now().to_string(), "requestParameters": {"trailName": "other"}});
+    let findings = by_log_file(&account, &call("PutInsightSelectors", "2", &other)).await;
+    assert!(findings.iter().all(|finding| finding.evidence.len() == 1), "another trail's: {findings:?}");
 }

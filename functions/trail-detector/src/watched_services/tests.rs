@@ -2,6 +2,7 @@ use std::sync::{Arc, Mutex};
 
 use cloudvigil_aws::trails::CouldNotLook;
 use cloudvigil_core::finding::Finding;
+use cloudvigil_core::pipeline::Entry;
 use cloudvigil_core::ports::Failure;
 use cloudvigil_stub::{Reply, Request, Stub};
 
@@ -172,9 +173,119 @@ async fn a_call_is_followed_by_a_look_at_what_it_changed() {
     let findings: Vec<Finding> = watch.stage.findings.sorted().into_iter().map(|message| message.finding).collect();
     assert_eq!(
         titles(&findings),
-        [("critical", "AWS Config recorder stopped"), ("critical", "Config records no longer in a region")],
-        "of what the call was not about, nothing is said yet"
+        [("critical", "AWS Config recorder stopped")],
+        "what was seen is its doing, and of what the call was not about, nothing is said yet"
     );
+    let taken = &findings[0].evidence[1].text;
+    for expected in ["its recorder default is stopped", "aws configservice start-configuration-recorder --region"] {
+        assert!(taken.contains(expected), "{expected} is missing: {taken}");
+    }
+    let off = Account { recording: false, ..ALL_ON };
+    assert!(watch.poll("2026-03-01T10:00:00Z", off.clone()).await.0.len() == 1, "that was the call's");
+    assert!(watch.poll("2026-03-01T11:00:00Z", off.clone()).await.0.is_empty());
+    let (findings, _) = watch.poll("2026-03-02T09:00:00Z", off).await;
+    assert_eq!(titles(&findings), [("critical", "Config records no longer in a region")], "as long as it lasts");
+}
+
+/// A call to Config at this time, as a log file brings it.
+fn call(name: &str, time: &str, changes: &serde_json::Value) -> serde_json::Value {
+    let mut call = json!({
+        "eventVersion": "1.11", "eventID": format!("{name} {time}"), "eventTime": time,
+        "eventSource": "config.amazonaws.com", "eventName": name, "awsRegion": "eu-central-1",
+        "userIdentity": {"type": "IAMUser", "arn": "arn:aws:iam::111122223333:user/mallory"},
+        "requestParameters": {"configurationRecorderName": "default"}, "managementEvent": true,
+    });
+    call.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
+    call
+}
+
+impl Watch {
+    async fn log_file(&self, call: &serde_json::Value) {
+        let bytes = call.to_string();
+        let entry = Entry { key: None, time: None, bytes: bytes.as_bytes() };
+        let detector = &self.stage.context.detector;
+        let format = cloudvigil_core::formats::by_name("cloudtrail");
+        let report = detector.pipeline().entries("s3://logs/a.json.gz", format, std::iter::once(entry));
+        detector.conclude(report, &mut Counters::default()).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn what_a_log_file_tells_first_is_told_once_and_what_it_does_not_is_told() {
+    let stopped = Account { recording: false, ..ALL_ON };
+    let hub_off = json!({"eventSource": "securityhub.amazonaws.com", "requestParameters": null});
+    for (why, call, changes, after, expected) in [
+        (
+            "it did it",
+            "StopConfigurationRecorder",
+            json!({}),
+            stopped.clone(),
+            vec![("critical", "AWS Config recorder stopped")],
+        ),
+        (
+            "it did more",
+            "StopConfigurationRecorder",
+            json!({}),
+            Account { hub: false, ..stopped.clone() },
+            vec![("critical", "AWS Config recorder stopped"), ("high", "Security Hub is off in a region")],
+        ),
+        (
+            "another part",
+            "DeleteDeliveryChannel",
+            json!({}),
+            stopped.clone(),
+            vec![("critical", "AWS Config recorder stopped"), ("critical", "Config records no longer in a region")],
+        ),
+        (
+            "another region",
+            "StopConfigurationRecorder",
+            json!({"awsRegion": "eu-west-1"}),
+            stopped.clone(),
+            vec![("critical", "AWS Config recorder stopped"), ("critical", "Config records no longer in a region")],
+        ),
+        (
+            "another account",
+            "StopConfigurationRecorder",
+            json!({"recipientAccountId": "210987654321"}),
+            stopped,
+            vec![("critical", "AWS Config recorder stopped"), ("critical", "Config records no longer in a region")],
+        ),
+        (
+            "the hub",
+            "DisableSecurityHub",
+            hub_off,
+            Account { hub: false, ..ALL_ON },
+            vec![("high", "Security Hub switched off")],
+        ),
+    ] {
+        let watch = Watch::over(&["eu-central-1"]);
+        watch.poll("2026-03-01T09:00:00Z", ALL_ON).await;
+        watch.log_file(&self::call(call, "2026-03-01T09:10:00Z", &changes)).await;
+        let (findings, _) = watch.poll("2026-03-01T09:15:00Z", after.clone()).await;
+        assert_eq!(titles(&findings), expected, "{why}");
+        assert!(watch.poll("2026-03-01T09:30:00Z", after).await.0.is_empty(), "{why}");
+    }
+}
+
+#[tokio::test]
+async fn a_call_explains_what_it_did_and_not_what_is_done_again() {
+    let watch = Watch::over(&["eu-central-1"]);
+    watch.poll("2026-03-01T09:00:00Z", ALL_ON).await;
+    watch.log_file(&call("StopConfigurationRecorder", "2026-03-01T09:10:00Z", &json!({}))).await;
+    let stopped = Account { recording: false, ..ALL_ON };
+    assert_eq!(watch.poll("2026-03-01T09:15:00Z", stopped.clone()).await.0.len(), 1);
+    let (findings, _) = watch.poll("2026-03-01T09:30:00Z", ALL_ON).await;
+    assert_eq!(titles(&findings), [("informational", "What watches the account is on again")]);
+    let (findings, _) = watch.poll("2026-03-01T09:45:00Z", stopped).await;
+    assert_eq!(titles(&findings), [("critical", "Config records no longer in a region")], "nothing saw that call");
+
+    // It is heard of after the state was told.
+    watch.log_file(&call("StopConfigurationRecorder", "2026-03-01T09:40:00Z", &json!({}))).await;
+    let all = watch.stage.findings.sorted();
+    let of_call = all.iter().map(|one| &one.finding).find(|one| {
+        one.title == "AWS Config recorder stopped" && one.first_time == "2026-03-01T09:40:00Z".parse().ok()
+    });
+    assert_eq!(of_call.unwrap().evidence[1].source, CONTROLS, "it names the state: {of_call:?}");
 }
 
 #[tokio::test]

@@ -144,7 +144,7 @@ async fn all_that_works_says_what_its_end_would_mean_and_how_to_have_it_again() 
     let parts = looked.controls.iter().flat_map(|control| &control.parts);
     let parts: Vec<(&str, &Part)> = parts
         .map(|(name, seen)| match seen {
-            Seen::There(part) => (name.as_str(), part),
+            Seen::There(part) => (name.as_str(), part.as_ref()),
             Seen::Gone => panic!("{name} is gone"),
         })
         .collect();

@@ -57,6 +57,7 @@ fn part(kind: &str, name: &str, condition: Condition) -> Part {
         again: format!("{name} is back"),
         undo: vec![format!("mend {name}")],
         if_gone: None,
+        if_off: None,
         relied_on: false,
         extent: None,
     }

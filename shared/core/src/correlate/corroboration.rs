@@ -32,10 +32,10 @@ pub struct Corroboration<'c> {
 }
 
 impl Corroboration<'_> {
-    /// Adds it to what an object contributes to findings of these rules, each of one record.
-    pub fn add_to(&self, contributions: &mut Contributions, is_borne_out: impl Fn(usize) -> bool) {
+    /// Adds it to what an object contributes to findings of simple rules, by where these lie.
+    pub fn add_to(&self, contributions: &mut Contributions, is_borne_out: impl Fn(&Partition) -> bool) {
         for (partition, stored) in contributions.partitions_mut() {
-            let Some(first) = stored.evidence.first().filter(|_| is_borne_out(partition.rule)) else { continue };
+            let Some(first) = stored.evidence.first().filter(|_| is_borne_out(partition)) else { continue };
             // The same as the occurrence's: by whom and on what it was done, it says nothing new of.
             let told = Arc::clone(&first.told);
             self.push(stored, first.order().0, &told.facts());

@@ -65,7 +65,7 @@ impl<'r> BorrowedGroup<'r> {
     }
 
     /// The same, independent of where its names and values lie.
-    pub(super) fn to_group(&self) -> Group {
+    pub(crate) fn to_group(&self) -> Group {
         self.values().iter().map(|(name, value)| ((*name).to_owned(), value.as_deref().map(str::to_owned))).collect()
     }
 }

@@ -7,10 +7,10 @@ use jiff::Timestamp;
 use memchr::memmem::{self, Finder};
 use serde_json::{Value, json};
 
-use super::{Damage, Entry, Match, Options, Report, SourceStats};
+use super::{Damage, Entry, MAX_WHOLE, Match, Options, Report, SourceStats};
 use crate::correlate::{
-    BorrowedGroup, Contribution, Contributions, MAX_PARTITIONS, MAX_VALUE, RecordKey, Teller, Told, bucket_of, digest,
-    is_failed_call,
+    BorrowedGroup, Contribution, Contributions, MAX_PARTITIONS, MAX_VALUE, Partition, RecordKey, Teller, Told,
+    bucket_of, digest, is_failed_call,
 };
 use crate::detect::{Catalogue, Found, Index, Rule, field_text};
 use crate::enrich::{enrich, is_about_own};
@@ -31,8 +31,25 @@ pub(super) struct Matcher<'c> {
     pub(super) stats: SourceStats,
     refused: u64,
     matches: Vec<Match>,
+    whole: Whole,
     contributions: Contributions,
     selector: Selector<'c>,
+}
+
+/// Entries that are kept whole.
+#[derive(Default)]
+struct Whole {
+    entries: Vec<(Partition, String)>,
+    bytes: usize,
+}
+
+impl Whole {
+    fn keep(&mut self, text: &str, partition: impl FnOnce() -> Partition) {
+        if text.len() <= MAX_WHOLE - self.bytes {
+            self.bytes += text.len();
+            self.entries.push((partition(), text.to_owned()));
+        }
+    }
 }
 
 /// Decides which rules a record is evaluated against, before it is taken apart.
@@ -98,6 +115,7 @@ impl<'c> Matcher<'c> {
             stats: SourceStats { source: source.to_owned(), ..SourceStats::default() },
             refused: 0,
             matches: Vec::new(),
+            whole: Whole::default(),
             contributions: Contributions::default(),
             selector,
         }
@@ -126,6 +144,7 @@ impl<'c> Matcher<'c> {
             refused: self.refused,
             damage,
             matches: self.matches,
+            whole: self.whole.entries,
             contributions: self.contributions,
         }
     }
@@ -274,7 +293,14 @@ impl<'c> Matcher<'c> {
         for hit in hits {
             let rule = catalogue.rule(*hit);
             if rule.reports {
-                contribute(*hit, 0, &group_of(rule, record), None);
+                let group = group_of(rule, record);
+                contribute(*hit, 0, &group, None);
+                if self.options.whole.is_some_and(|is_asked_for| is_asked_for(&rule.id)) {
+                    self.whole.keep(&record.raw, || {
+                        let bucket = bucket_of(time, rule.plan.timespan());
+                        Partition { rule: *hit, group: group.to_group(), bucket }
+                    });
+                }
             }
             // Correlations that count the same rule mostly have the same group.
             let mut last: Option<(&[String], &[String], BorrowedGroup<'_>)> = None;

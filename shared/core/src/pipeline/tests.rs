@@ -9,7 +9,6 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
 use super::*;
-use crate::correlate::Partition;
 use crate::correlate::plan::Node;
 use crate::detect::RuleFile;
 use crate::formats;
@@ -93,6 +92,22 @@ fn every_line_has_its_number_and_blank_lines_are_no_records() {
     let report = analysed(&read_as("access"), [text.as_bytes()]);
     assert_eq!((counts(&report), numbers(&report)), ((3, 2, 1, 0), vec![1, 5]));
     assert!(report.damage.is_empty());
+}
+
+#[test]
+fn what_is_asked_for_is_kept_whole_with_where_its_finding_lies() {
+    let long = EVENT.replace("\"ü\"", &format!("\"{}\"", "ü".repeat(4000)));
+    let text = format!("{EVENT}\n{}\n{long}", EVENT.replace("StopLogging", "StartLogging"));
+    let options = Options { whole: Some(|rule| rule == "event"), ..read_as("cloudtrail") };
+    let report = analysed(&options, [text.as_bytes()]);
+    let kept: Vec<&str> = report.whole.iter().map(|(_, text)| text.as_str()).collect();
+    assert_eq!(kept, [EVENT, &long]);
+    assert!(report.whole.iter().all(|(lies, _)| report.contributions.iter().any(|(partition, _)| partition == lies)));
+
+    assert!(analysed(&read_as("cloudtrail"), [text.as_bytes()]).whole.is_empty(), "nobody asked");
+    let many = format!("{long}\n").repeat(200);
+    let kept: usize = analysed(&options, [many.as_bytes()]).whole.iter().map(|(_, text)| text.len()).sum();
+    assert!(kept <= MAX_WHOLE && kept > MAX_WHOLE - long.len(), "{kept}");
 }
 
 #[test]
