@@ -3,7 +3,7 @@
 //! | field | on | value |
 //! | --- | --- | --- |
 //! | `cloudvigil.own_resource` | calls that change something | `true` where the resource is one of cloudvigil's own |
-//! | `cloudvigil.log_resource` | the same, of buckets, log groups, streams, keys and roles | `true` where it keeps or delivers logs |
+//! | `cloudvigil.log_resource` | the same, of buckets, log groups, streams, pipes, keys and roles | `true` where it keeps or delivers logs |
 //! | `cloudvigil.expires_after_days` | a bucket's lifecycle | the fewest days after which it deletes objects |
 //! | `cloudvigil.use_denied` | policies of buckets and keys | `true` where a statement refuses the services that write logs |
 //! | `cloudvigil.service_may_write` | policies of buckets | `true` where a statement lets a service write |

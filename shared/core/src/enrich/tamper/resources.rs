@@ -90,7 +90,7 @@ pub(super) fn judge(event: &Value, source: &str, own: &OwnResources) -> Named {
         // Everything there is a log group: only those of security logs count.
         "logs.amazonaws.com" => Some(keeps_security_logs),
         "iam.amazonaws.com" => Some(delivers_logs),
-        "s3.amazonaws.com" | "firehose.amazonaws.com" | "kms.amazonaws.com" => Some(keeps_logs),
+        "s3.amazonaws.com" | "firehose.amazonaws.com" | "kms.amazonaws.com" | "pipes.amazonaws.com" => Some(keeps_logs),
         _ => None,
     };
     let by_word = is_log.is_some() || NAMED_BY_US.contains(&source);
