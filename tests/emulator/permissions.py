@@ -7,6 +7,7 @@ With IAM enforced, the emulator checks the calls that a function makes, but not 
 * Lambda writes the log as the function's role (`logs:CreateLogStream`, `logs:PutLogEvents`): without, there is none;
 * Lambda sends what failed to its destination as the function's role (`sqs:SendMessage`): without, it is gone;
 * SNS uses a topic's key as the publisher (`kms:GenerateDataKey`, `kms:Decrypt`, by way of SNS): without, it refuses;
+* S3 decrypts an object with its key as the reader (`kms:Decrypt`, by way of S3): without, it refuses;
 * the account's own service has no names for its operations, so that nobody is asked for `account:ListRegions`;
 * the Scheduler invokes its target as the schedule's role (`lambda:InvokeFunction`), and sends what it could not
   deliver to the dead-letter queue as that role (`sqs:SendMessage`).
@@ -108,6 +109,24 @@ def key_denial(method, path, headers, body, query_params):
     return None
 
 
+def decryption_denial(method, path, headers, query_params, response):
+    """S3's refusal to read out an object whose key the caller may not use, or None."""
+    status, answered, _ = response
+    key = {name.lower(): value for name, value in answered.items()}.get("x-amz-server-side-encryption-aws-kms-key-id")
+    if method != "GET" or status not in (200, 206) or not key:
+        return None
+    if app.detect_service(method, path, headers, query_params) != "s3":
+        return None
+    region = app.extract_region(headers)
+    denied = iam_evaluator.enforce(app.extract_access_key_id(headers, query_params), "kms:Decrypt", "kms", region,
+                                   resource_arn=key, service_context={"kms:ViaService": f"s3.{region}.amazonaws.com"})
+    if not isinstance(denied, iam_evaluator.EvalResult):
+        return None
+    message = f"User: {denied.principal_arn} is not authorized to perform: kms:Decrypt on resource: {key}"
+    text = f"<Error><Code>AccessDenied</Code><Message>{message}</Message></Error>"
+    return 403, {"Content-Type": "application/xml"}, text.encode()
+
+
 def invoke_as_scheduler(invoke, target, event, rule, view):
     """A schedule's target, invoked as the schedule's role."""
     role, arn = target.get("RoleArn", ""), target["Arn"]
@@ -138,7 +157,10 @@ def install():
 
     async def dispatch_with_keys(method, path, headers, body, query_params, request_id):
         denied = key_denial(method, path, headers, body, query_params)
-        return denied or await dispatch(method, path, headers, body, query_params, request_id)
+        if denied:
+            return denied
+        response = await dispatch(method, path, headers, body, query_params, request_id)
+        return decryption_denial(method, path, headers, query_params, response) or response
 
     iam_actions._BOTOCORE_SERVICE_MAP["account"] = ["account"]
     lambda_svc._iter_all_esms = lambda: pollable(iterate())

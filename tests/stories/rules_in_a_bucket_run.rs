@@ -1,12 +1,14 @@
 //! A rule and a configuration lie in a bucket. What the rule finds is mailed, with a placeholder that the configuration
-//! fills in; the finding that a suppression names is not, and is counted; a file that is no rule is told by its name.
+//! fills in; the finding that a suppression names is not, and is counted; a file that is no rule is told by its name. The
+//! rule is encrypted with the configuration's own key; one under a key that the function may not use is told by its name.
 
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
-use serde_json::Value;
+use anyhow::{Context as _, Result, ensure};
+use serde_json::{Value, json};
 
 use super::log_lines::{access_line, access_log_with_injection, gzipped, recently};
+use crate::harness::aws::Aws;
 use crate::harness::cloudvigil::Cloudvigil;
 use crate::harness::emulator::Emulator;
 use crate::harness::poll::poll_until;
@@ -43,12 +45,15 @@ pub fn story(story: &Story) -> Result<()> {
     root.create_event_bucket("logs")?;
     root.create_bucket("settings")?;
     root.put_object("settings", "team/cloudvigil.toml", CONFIGURATION.as_bytes())?;
-    root.put_object("settings", "rules/web/hidden.yml", RULE.as_bytes())?;
+    let (key, foreign) = (create_key(root)?, create_key(root)?);
+    put_encrypted(root, "rules/web/hidden.yml", RULE, &key)?;
+    put_encrypted(root, "rules/web/locked.yml", &RULE.replace("2a01", "2a02"), &foreign)?;
     root.put_object("settings", "rules/broken.yml", b"title: [")?;
     let parameters = [
         ("LogBucket", "logs"),
         ("ConfigurationBucket", "settings"),
         ("ConfigurationKey", "team/cloudvigil.toml"),
+        ("ConfigurationKmsKeyArn", &key),
         ("RulesPrefix", "rules/"),
     ];
     let cloudvigil = Cloudvigil::deploy(story, &emulator, &parameters)?;
@@ -65,7 +70,22 @@ pub fn story(story: &Story) -> Result<()> {
         let lines = cloudvigil.log("log-analyzer")?;
         let lines = || lines.iter().filter_map(|line| serde_json::from_str::<Value>(line).ok());
         let counted = |metric: &str| lines().any(|line| line[metric].as_u64().is_some_and(|count| count > 0));
-        let told = lines().any(|line| line["level"] == "ERROR" && line.to_string().contains("rules/broken.yml"));
+        let told = |words: &[&str]| {
+            let mut errors = lines().filter(|line| line["level"] == "ERROR").map(|line| line.to_string());
+            errors.any(|line| words.iter().all(|word| line.contains(word)))
+        };
+        let told = told(&["rules/broken.yml"]) && told(&["rules/web/locked.yml", "AccessDenied"]);
         Ok((counted("Suppressed") && counted("ConfigurationProblems") && told).then_some(()))
     })
+}
+
+/// A key that whoever has the permission may use; its ARN.
+fn create_key(root: &Aws) -> Result<String> {
+    let created = root.json("kms", "TrentService.CreateKey", &json!({}))?;
+    created["KeyMetadata"]["Arn"].as_str().map(str::to_owned).context("the key has an ARN")
+}
+
+fn put_encrypted(root: &Aws, name: &str, text: &str, key: &str) -> Result<()> {
+    let encrypted = [("x-amz-server-side-encryption", "aws:kms"), ("x-amz-server-side-encryption-aws-kms-key-id", key)];
+    root.put_object_with("settings", name, text.as_bytes(), &encrypted).map(|_| ())
 }
