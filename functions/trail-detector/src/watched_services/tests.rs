@@ -22,6 +22,8 @@ struct Account {
     key: &'static str,
     /// The region in which nothing may be looked at.
     closed: Option<&'static str>,
+    /// The call to Config that the event history has.
+    called: Option<&'static str>,
 }
 
 const ALL_ON: Account = Account {
@@ -32,6 +34,7 @@ const ALL_ON: Account = Account {
     excluded: &[],
     key: "Enabled",
     closed: None,
+    called: None,
 };
 
 fn answer(request: &Request, account: &Account) -> Reply {
@@ -71,6 +74,13 @@ fn answer(request: &Request, account: &Account) -> Reply {
         }]})),
         "/standards/get" => Reply::json(&json!({"StandardsSubscriptions": []})),
         "/accounts" => Reply::error(401, "InvalidAccessException", "Account 1 is not subscribed to AWS Security Hub"),
+        "LookupEvents" => {
+            let asked = serde_json::from_slice::<serde_json::Value>(&request.body).unwrap_or_default();
+            let called = account.called.filter(|name| asked["LookupAttributes"][0]["AttributeValue"] == *name);
+            let event = called.map(|name| call(name, "2026-03-01T09:10:00Z", &json!({})));
+            let event = event.map(|event| json!({"EventId": event["eventID"], "CloudTrailEvent": event.to_string()}));
+            Reply::json(&json!({"Events": event.into_iter().collect::<Vec<_>>()}))
+        }
         "DescribeKey" => Reply::json(&json!({"KeyMetadata": {"KeyId": "1", "KeyState": account.key}})),
         other => Reply::error(400, "Unexpected", other),
     }
@@ -264,6 +274,26 @@ async fn what_a_log_file_tells_first_is_told_once_and_what_it_does_not_is_told()
         let (findings, _) = watch.poll("2026-03-01T09:15:00Z", after.clone()).await;
         assert_eq!(titles(&findings), expected, "{why}");
         assert!(watch.poll("2026-03-01T09:30:00Z", after).await.0.is_empty(), "{why}");
+    }
+}
+
+#[tokio::test]
+async fn a_poll_that_sees_both_tells_them_together() {
+    let stopped = Account { recording: false, ..ALL_ON };
+    for (called, expected) in [
+        ("StopConfigurationRecorder", "AWS Config recorder stopped"),
+        ("DeleteDeliveryChannel", "Config records no longer in a region"),
+    ] {
+        let watch = Watch::over(&["eu-central-1"]);
+        watch.poll("2026-03-01T09:00:00Z", ALL_ON).await;
+        let after = Account { called: Some(called), ..stopped.clone() };
+        let (findings, _) = watch.poll("2026-03-01T09:15:00Z", after.clone()).await;
+        assert_eq!(titles(&findings), [("critical", expected)], "{called}");
+        assert!(watch.poll("2026-03-01T09:30:00Z", after).await.0.is_empty(), "{called}");
+        if called == "StopConfigurationRecorder" {
+            let sources: BTreeSet<&str> = findings[0].evidence.iter().map(|one| one.source.as_str()).collect();
+            assert_eq!(sources, ["CloudTrail event history of eu-central-1", CONTROLS].into());
+        }
     }
 }
 
