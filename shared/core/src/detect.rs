@@ -303,7 +303,7 @@ impl Catalogue {
 
 /// A record's field as the text by which findings are grouped; `None` where it is absent or null.
 pub fn field_text<'r>(record: &'r Record<'_>, name: &str) -> Option<Cow<'r, str>> {
-    match record.fields.as_flat().and_then(|fields| crate::fields::find(fields, name)) {
+    match record.fields.as_line().and_then(|line| line.get(name)) {
         Some(Flat::Text(text)) => Some(Cow::Borrowed(text)),
         _ => RecordEvent::new(record, false).text(name).map(Cow::Owned),
     }

@@ -5,43 +5,69 @@
 
 use std::borrow::Cow;
 use std::cell::OnceCell;
+use std::fmt::Debug;
 use std::ops::Index;
 
 use serde_json::{Map, Value};
 
 /// A value of a line's field.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Flat<'a> {
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Flat<'f> {
     /// Text, as it stands in the line or as a word of ours.
-    Text(Cow<'a, str>),
+    Text(&'f str),
     /// A number without a sign.
     Number(u64),
     /// Yes or no.
     Flag(bool),
 }
 
-impl Flat<'_> {
-    fn into_owned(self) -> Flat<'static> {
-        match self {
-            Self::Text(text) => Flat::Text(Cow::Owned(text.into_owned())),
-            Self::Number(number) => Flat::Number(number),
-            Self::Flag(yes) => Flat::Flag(yes),
-        }
-    }
-}
-
-impl From<&Flat<'_>> for Value {
-    fn from(value: &Flat<'_>) -> Self {
+impl From<Flat<'_>> for Value {
+    fn from(value: Flat<'_>) -> Self {
         match value {
-            Flat::Text(text) => Self::from(text.as_ref()),
-            Flat::Number(number) => Self::from(*number),
-            Flat::Flag(yes) => Self::from(*yes),
+            Flat::Text(text) => Self::from(text),
+            Flat::Number(number) => Self::from(number),
+            Flat::Flag(yes) => Self::from(yes),
         }
     }
 }
 
-/// The fields of a line, in the order in which they were found. A name that comes twice has its last value.
-pub type FlatFields<'a> = Vec<(Cow<'static, str>, Flat<'a>)>;
+/// The fields of a line. A line of an attack is asked for two or three of them, and for all of them only where a rule must
+/// be evaluated.
+pub trait Line: Debug {
+    /// The value of a field, by its name.
+    fn get(&self, name: &str) -> Option<Flat<'_>>;
+
+    /// All of them.
+    fn all(&self) -> Map<String, Value>;
+}
+
+/// The fields of a line as a list. A name that comes twice has its last value.
+pub type FlatFields<'a> = Vec<(&'static str, Flat<'a>)>;
+
+impl Line for FlatFields<'_> {
+    fn get(&self, name: &str) -> Option<Flat<'_>> {
+        self.iter().rev().find(|(known, _)| *known == name).map(|(_, value)| *value)
+    }
+
+    fn all(&self) -> Map<String, Value> {
+        self.iter().map(|(name, value)| ((*name).to_owned(), Value::from(*value))).collect()
+    }
+}
+
+/// The fields of a line that is gone.
+impl Line for Map<String, Value> {
+    fn get(&self, name: &str) -> Option<Flat<'_>> {
+        match Map::get(self, name)? {
+            Value::String(text) => Some(Flat::Text(text)),
+            Value::Bool(yes) => Some(Flat::Flag(*yes)),
+            other => other.as_u64().map(Flat::Number),
+        }
+    }
+
+    fn all(&self) -> Map<String, Value> {
+        self.clone()
+    }
+}
 
 /// A record's fields.
 #[derive(Debug)]
@@ -52,7 +78,7 @@ pub struct Fields<'a> {
 
 #[derive(Debug)]
 enum Read<'a> {
-    Flat(FlatFields<'a>),
+    Line(Box<dyn Line + 'a>),
     Json(Json<'a>),
     /// The tree is all there is.
     Tree,
@@ -67,8 +93,8 @@ struct Json<'a> {
 
 impl<'a> Fields<'a> {
     /// The fields of a line.
-    pub fn flat(fields: FlatFields<'a>) -> Self {
-        Self { read: Read::Flat(fields), tree: OnceCell::new() }
+    pub fn line(line: impl Line + 'a) -> Self {
+        Self { read: Read::Line(Box::new(line)), tree: OnceCell::new() }
     }
 
     /// The members of a JSON object; `build` makes the tree of the text.
@@ -79,26 +105,24 @@ impl<'a> Fields<'a> {
     /// The fields as one JSON object.
     pub fn tree(&self) -> &Value {
         self.tree.get_or_init(|| match &self.read {
-            Read::Flat(fields) => Value::Object(
-                fields.iter().map(|(name, value)| (name.clone().into_owned(), Value::from(value))).collect(),
-            ),
+            Read::Line(line) => Value::Object(line.all()),
             Read::Json(json) => (json.build)(&json.text),
             Read::Tree => Value::Null,
         })
     }
 
     /// The fields of a line, where they are those of a line.
-    pub(crate) fn as_flat(&self) -> Option<&FlatFields<'a>> {
+    pub(crate) fn as_line(&self) -> Option<&(dyn Line + 'a)> {
         match &self.read {
-            Read::Flat(fields) => Some(fields),
+            Read::Line(line) => Some(line.as_ref()),
             Read::Json(_) | Read::Tree => None,
         }
     }
 
     /// A field's text; `None` where it is absent or no text. No nested field is looked for.
     pub fn text(&self, name: &str) -> Option<&str> {
-        match self.as_flat() {
-            Some(fields) => match find(fields, name)? {
+        match self.as_line() {
+            Some(line) => match line.get(name)? {
                 Flat::Text(text) => Some(text),
                 Flat::Number(_) | Flat::Flag(_) => None,
             },
@@ -119,19 +143,12 @@ impl<'a> Fields<'a> {
     /// The same fields, independent of the entry that they were read from.
     pub(crate) fn into_owned(self) -> Fields<'static> {
         let read = match self.read {
-            Read::Flat(fields) => {
-                Read::Flat(fields.into_iter().map(|(name, value)| (name, value.into_owned())).collect())
-            }
+            Read::Line(line) => Read::Line(Box::new(line.all())),
             Read::Json(json) => Read::Json(Json { text: Cow::Owned(json.text.into_owned()), build: json.build }),
             Read::Tree => Read::Tree,
         };
         Fields { read, tree: self.tree }
     }
-}
-
-/// The last value of a name.
-pub(crate) fn find<'f, 'a>(fields: &'f FlatFields<'a>, name: &str) -> Option<&'f Flat<'a>> {
-    fields.iter().rev().find(|(known, _)| known == name).map(|(_, value)| value)
 }
 
 impl From<Map<String, Value>> for Fields<'_> {

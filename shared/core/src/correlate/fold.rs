@@ -145,33 +145,72 @@ struct Contributors {
 
 /// The different records up to a time.
 fn distinct(stored: &[&StoredContributions], latest: Micros) -> Contributors {
-    let mut all: Vec<Contribution> = Vec::with_capacity(stored.iter().map(|part| part.entries.len()).sum());
-    for part in stored {
-        part.entries.read_until(latest, &mut all);
+    let count = stored.iter().map(|part| part.entries.len()).sum();
+    let mut found = Contributors::with_capacity(count);
+    // The records of an object come in the order of their keys, and mostly there is one object.
+    if stored.iter().all(|part| part.entries.read_until(latest, |one| found.take(&one))) {
+        return found;
     }
-    let value = |one: &Contribution| one.value.unwrap_or(0);
-    // Of a leaf's values the least holds. The records of an object come in the order of their keys, which a stable sort
-    // makes use of.
-    all.sort_by_key(|one| (one.key, one.leaf, value(one)));
-    let mut found = Contributors { records: Vec::with_capacity(all.len()), leaves: Vec::with_capacity(all.len()) };
-    for same in all.chunk_by(|one, next| one.key == next.key) {
-        let start = found.leaves.len();
-        let leaves = same.chunk_by(|one, next| one.leaf == next.leaf);
-        found.leaves.extend(leaves.map(|same| (same[0].leaf, value(&same[0]))));
-        found.records.push(Contributor {
-            key: same[0].key,
-            // The same record may come with different times (a log event's, an entry's own): the earliest holds, so that
-            // the order of arrival does not matter.
-            time: same.iter().filter_map(|one| one.time).min(),
-            weight: same.iter().map(|one| one.weight).max().unwrap_or_default(),
-            failed: same.iter().all(|one| one.failed),
-            // Who read it before the configuration named the resource, or the role, knew less.
-            own: same.iter().any(|one| one.own),
-            deploying: same.iter().all(|one| one.deploying),
-            leaves: start..found.leaves.len(),
+    let mut all: Vec<Contribution> = Vec::with_capacity(count);
+    for part in stored {
+        part.entries.read_until(latest, |one| {
+            all.push(one);
+            true
         });
     }
+    // Objects follow one another, each in order, which a stable sort makes use of.
+    all.sort_by_key(|one| (one.key, one.leaf));
+    let mut found = Contributors::with_capacity(count);
+    for one in &all {
+        found.take(one);
+    }
     found
+}
+
+impl Contributors {
+    fn with_capacity(count: usize) -> Self {
+        Self { records: Vec::with_capacity(count), leaves: Vec::with_capacity(count) }
+    }
+
+    /// Takes up a contribution, and says whether it did: records come in the order of their keys, and each one's leaves in
+    /// theirs.
+    #[inline]
+    fn take(&mut self, one: &Contribution) -> bool {
+        let (leaf, value) = (one.leaf, one.value.unwrap_or(0));
+        if let (Some(record), Some((last, least))) = (self.records.last_mut(), self.leaves.last_mut())
+            && one.key <= record.key
+        {
+            if one.key < record.key || leaf < *last {
+                return false;
+            }
+            // The same record may come with different times (a log event's, an entry's own): the earliest holds, so that
+            // the order of arrival does not matter. So does the least of a leaf's values.
+            record.time = [record.time, one.time].into_iter().flatten().min();
+            record.weight = record.weight.max(one.weight);
+            record.failed &= one.failed;
+            // Who read it before the configuration named the resource, or the role, knew less.
+            record.own |= one.own;
+            record.deploying &= one.deploying;
+            if leaf == *last {
+                *least = value.min(*least);
+                return true;
+            }
+            record.leaves.end += 1;
+        } else {
+            let start = self.leaves.len();
+            self.records.push(Contributor {
+                key: one.key,
+                time: one.time,
+                weight: one.weight,
+                failed: one.failed,
+                own: one.own,
+                deploying: one.deploying,
+                leaves: start..start + 1,
+            });
+        }
+        self.leaves.push((leaf, value));
+        true
+    }
 }
 
 /// The records within the hot windows that start in the partition's bucket; `None` if there is none.

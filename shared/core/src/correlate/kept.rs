@@ -17,6 +17,8 @@ pub(crate) const MAX_VALUE: usize = 2048;
 /// Stands for a fact that is not known; one that is known follows the letter of its length: these, from the empty one on.
 const UNKNOWN: char = '-';
 const LENGTHS: u32 = 0x100;
+/// How many bytes such a letter has at most.
+const LONGEST_LETTER: usize = 3;
 
 /// What a finding shows and says of a record, in bounds.
 #[derive(Debug, PartialEq, Eq)]
@@ -35,16 +37,21 @@ impl Told {
     pub fn new(time: Option<Timestamp>, source: &Arc<str>, record: u64, text: &str, facts: &FactsOf<'_>) -> Self {
         let text = cut(text, Evidence::MAX_TEXT);
         let one_by_one = [&facts.account, &facts.region, &facts.actor, &facts.source_address];
-        let one_by_one = one_by_one.map(|fact| fact.as_deref().map(|fact| cut(fact, MAX_VALUE)));
-        let resources = || facts.resources.iter().take(MAX_RESOURCES).map(|resource| cut(resource, MAX_VALUE));
-        let all = || one_by_one.into_iter().chain(resources().map(Some));
-        // A length's letter has no more than three bytes.
-        let room = |fact: Option<&str>| fact.map_or(0, str::len) + 3;
-        let mut texts = String::with_capacity(text.len() + all().map(room).sum::<usize>());
+        let resources = &facts.resources[..facts.resources.len().min(MAX_RESOURCES)];
+        let mut room = text.len() + one_by_one.len();
+        for fact in one_by_one.into_iter().flatten().chain(resources) {
+            room += LONGEST_LETTER + fact.len().min(MAX_VALUE);
+        }
+        let mut texts = String::with_capacity(room);
         texts.push_str(text);
-        for fact in all() {
-            texts.push(fact.and_then(|fact| letter_of(fact.len())).unwrap_or(UNKNOWN));
-            texts.push_str(fact.unwrap_or_default());
+        for fact in one_by_one {
+            match fact {
+                Some(fact) => put(fact, &mut texts),
+                None => texts.push(UNKNOWN),
+            }
+        }
+        for resource in resources {
+            put(resource, &mut texts);
         }
         Self { time, source: Arc::clone(source), record, facts: text.len(), texts }
     }
@@ -92,9 +99,12 @@ fn cut(text: &str, limit: usize) -> &str {
     &text[..text.floor_char_boundary(limit)]
 }
 
-/// The letter that stands for a fact's length.
-fn letter_of(length: usize) -> Option<char> {
-    char::from_u32(LENGTHS + u32::try_from(length).ok()?)
+/// Puts down a fact that is known.
+fn put(fact: &str, texts: &mut String) {
+    let fact = cut(fact, MAX_VALUE);
+    let length = u32::try_from(fact.len()).ok();
+    texts.push(length.and_then(|length| char::from_u32(LENGTHS + length)).unwrap_or(UNKNOWN));
+    texts.push_str(fact);
 }
 
 /// Tells of a record when it is first asked, and the same to everyone.

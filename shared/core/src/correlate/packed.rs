@@ -114,17 +114,20 @@ impl Packed {
         }
     }
 
-    /// Adds all of them to a list, without those that are later than a time.
-    pub fn read_until(&self, latest: Micros, to: &mut Vec<Contribution>) {
+    /// Hands over all of them, without those that are later than a time, until one is refused; says whether none was.
+    #[inline]
+    pub fn read_until(&self, latest: Micros, mut take: impl FnMut(Contribution) -> bool) -> bool {
         let mut reader = Reader::of(&self.bytes);
-        while reader.read(|one| to.push(one)).is_some() {
-            if to.last().and_then(|one| one.time).is_some_and(|time| time > latest) {
-                to.pop();
-                if !self.is_unordered {
-                    return;
-                }
+        let mut took_all = true;
+        let mut take_if_early = |one: Contribution| {
+            if one.time.is_some_and(|time| time > latest) {
+                return self.is_unordered;
             }
-        }
+            took_all = take(one);
+            took_all
+        };
+        while reader.read(&mut take_if_early) == Some(true) {}
+        took_all
     }
 
     /// All of them.
@@ -184,7 +187,8 @@ impl Iterator for Reader<'_> {
     fn next(&mut self) -> Option<Contribution> {
         let before = self.rest;
         let mut read = None;
-        if self.read(|one| read = Some(one)).is_none() {
+        let take = |one| read = Some(one);
+        if self.read(take).is_none() {
             // What is left says that something could not be read.
             self.rest = before;
         }
@@ -194,7 +198,7 @@ impl Iterator for Reader<'_> {
 
 impl Reader<'_> {
     #[inline]
-    fn read(&mut self, take: impl FnOnce(Contribution)) -> Option<()> {
+    fn read<R>(&mut self, take: impl FnOnce(Contribution) -> R) -> Option<R> {
         let (flags, rest) = self.rest.split_first()?;
         self.rest = rest;
         let has = |flag: u8| flags & flag != 0;
@@ -214,7 +218,7 @@ impl Reader<'_> {
         let leaf = if has(HAS_LEAF) { usize::try_from(self.number()?).ok()? } else { 0 };
         let weight = if has(HAS_WEIGHT) { u32::try_from(self.number()?).ok()? } else { 1 };
         let value = if has(HAS_VALUE) { Some(unzigzag_long(self.long_number()?)) } else { None };
-        take(Contribution {
+        Some(take(Contribution {
             time,
             key: RecordKey(self.last.key),
             leaf,
@@ -223,13 +227,17 @@ impl Reader<'_> {
             own: has(OWN),
             deploying: has(DEPLOYING),
             value,
-        });
-        Some(())
+        }))
     }
 
     /// See [`Writer::number`].
     #[inline]
     fn number(&mut self) -> Option<u64> {
+        // Mostly it is a difference that fits into a byte.
+        if let Some((byte @ 0..0x80, rest)) = self.rest.split_first() {
+            self.rest = rest;
+            return Some(u64::from(*byte));
+        }
         let (mut number, mut shift) = (0, 0);
         loop {
             let (byte, rest) = self.rest.split_first()?;
@@ -440,8 +448,12 @@ mod tests {
                 for latest in list.iter().filter_map(|one| one.time) {
                     let due = list.iter().filter(|one| one.time.is_none_or(|time| time <= latest));
                     let mut found = Vec::new();
-                    packed.read_until(latest, &mut found);
-                    prop_assert!(found.iter().eq(due));
+                    let took_all = packed.read_until(latest, |one| {
+                        found.push(one);
+                        true
+                    });
+                    prop_assert!(took_all && found.iter().eq(due));
+                    prop_assert_eq!(packed.read_until(latest, |_| false), found.is_empty());
                 }
                 let (first, second) = list.split_at(size.min(list.len()));
                 let mut appended = packed_of(first);

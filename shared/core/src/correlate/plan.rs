@@ -167,13 +167,17 @@ impl Node {
         let mut hot = Vec::new();
         // Backwards through everything that starts.
         loop {
-            let next = [stretches.last().map(|stretch| stretch.start), occurrences.last().map(|one| one.time)];
-            let Some(start) = next.into_iter().flatten().max() else { break };
-            while let Some((stretch, before)) = stretches.split_last().filter(|(stretch, _)| stretch.start == start) {
+            let next = stretches.last().map(|stretch| stretch.start).max(occurrences.last().map(|one| one.time));
+            let Some(start) = next else { break };
+            while let [before @ .., stretch] = stretches
+                && stretch.start == start
+            {
                 nearest = nearest.min(stretch.end);
                 stretches = before;
             }
-            while let Some((_, before)) = occurrences.split_last().filter(|(one, _)| one.time == start) {
+            while let [before @ .., one] = occurrences
+                && one.time == start
+            {
                 occurrences = before;
             }
             if nearest <= start.saturating_add(self.reach()) {

@@ -7,7 +7,7 @@ use rsigma_eval::{Event, EventValue};
 use serde_json::Value;
 
 use super::tree::{MEMBERS, PRESENCE, Tree};
-use crate::fields::{Flat, find};
+use crate::fields::Flat;
 use crate::record::Record;
 
 /// The fields that [`crate::enrich`] adds begin so.
@@ -43,11 +43,11 @@ impl<'r> RecordEvent<'r> {
             return self.record.derived.get(name).map(EventValue::from);
         }
         // A line's fields are not nested, and their names have no dots.
-        match self.record.fields.as_flat() {
-            Some(fields) => find(fields, name).map(|value| match value {
+        match self.record.fields.as_line() {
+            Some(line) => line.get(name).map(|value| match value {
                 Flat::Text(text) => EventValue::Str(Cow::Borrowed(text)),
-                Flat::Number(number) => i64::try_from(*number).map_or_else(|_| large(*number), EventValue::Int),
-                Flat::Flag(flag) => EventValue::Bool(*flag),
+                Flat::Number(number) => i64::try_from(number).map_or_else(|_| large(number), EventValue::Int),
+                Flat::Flag(flag) => EventValue::Bool(flag),
             }),
             None => self.tree().value(name),
         }
@@ -56,7 +56,7 @@ impl<'r> RecordEvent<'r> {
 
 impl Event for RecordEvent<'_> {
     fn get_field(&self, path: &str) -> Option<EventValue<'_>> {
-        if self.record.fields.as_flat().is_none() && !path.starts_with(DERIVED) {
+        if self.record.fields.as_line().is_none() && !path.starts_with(DERIVED) {
             return self.tree().get_field(path);
         }
         // A line's fields are never null, and none is a list.

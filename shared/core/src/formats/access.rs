@@ -151,7 +151,7 @@ impl AccessParser {
             log_source: &LOG_SOURCE,
             time,
             id: None,
-            fields: Fields::flat(line.fields()),
+            fields: Fields::line(line.fields()),
             derived,
             occurrences: 1,
             raw: Cow::Borrowed(raw),
@@ -195,7 +195,7 @@ impl<'l> Line<'l> {
         let mut fields = FlatFields::with_capacity(16);
         let mut put = |name: &'static str, value: &'l str| {
             if is_there(value) {
-                fields.push((Cow::Borrowed(name), Flat::Text(Cow::Borrowed(value))));
+                fields.push((name, Flat::Text(value)));
             }
         };
         put(C_IP, self.address);
@@ -211,9 +211,9 @@ impl<'l> Line<'l> {
             put(CS_URI_STEM, stem);
             put(CS_URI_QUERY, query);
         }
-        fields.push((Cow::Borrowed(SC_STATUS), Flat::Number(self.status.into())));
+        fields.push((SC_STATUS, Flat::Number(self.status.into())));
         if let Ok(bytes) = self.bytes.parse::<u64>() {
-            fields.push((Cow::Borrowed(SC_BYTES), Flat::Number(bytes)));
+            fields.push((SC_BYTES, Flat::Number(bytes)));
         }
         fields
     }

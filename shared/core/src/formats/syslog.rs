@@ -16,12 +16,12 @@ use std::borrow::Cow;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 use memchr::memchr_iter;
-use serde_json::Map;
+use serde_json::{Map, Value};
 
 use self::header::{Header, LastStamp};
 use super::bytes::last_of;
 use super::{Context, Format, Framing, Gate, Key, Parsed, Parser, by_line, head};
-use crate::fields::{Fields, Flat, FlatFields};
+use crate::fields::{Fields, Flat, Line};
 use crate::record::{FactsOf, LogSource, Record};
 
 /// The host that wrote the line.
@@ -55,8 +55,24 @@ const SUDO_USER: &str = "USER";
 /// The command that sudo ran, with its arguments.
 const COMMAND: &str = "command";
 
-/// How many fields a record has at most.
-const FIELDS: usize = 15;
+/// Every field that a record may have.
+const FIELDS: [&str; 15] = [
+    HOST,
+    APPNAME,
+    PID,
+    MESSAGE,
+    FACILITY,
+    SEVERITY,
+    EVENT,
+    USER,
+    SRC_IP,
+    SRC_PORT,
+    AUTH_METHOD,
+    INVALID_USER,
+    TARGET_USER,
+    SUDO_USER,
+    COMMAND,
+];
 
 /// The longest repetition that is believed: the count is a text that anything able to write to the log can choose.
 const MAX_REPEATED: u32 = 1000;
@@ -242,9 +258,8 @@ impl SyslogParser {
         if key != likely && !gate.admits(log_source, &[key], raw) {
             return Parsed::Unwatched;
         }
-        let fields = said.fields(&header, message);
         let time = header.stamp.and_then(|stamp| self.last.time(stamp, &self.zone, self.limit));
-        let (fields, raw) = (Fields::flat(fields), Cow::Borrowed(raw));
+        let (fields, raw) = (Fields::line(Entry { header, message, said }), Cow::Borrowed(raw));
         Parsed::Record(Record { log_source, time, id: None, fields, derived: Map::new(), occurrences, raw })
     }
 }
@@ -320,8 +335,8 @@ impl<'l> Outline<'l> {
     }
 }
 
-/// What a message says, as slices of it. Most lines are looked at by no rule: they never become fields.
-#[derive(Default)]
+/// What a message says, as slices of it.
+#[derive(Debug, Default)]
 struct Said<'l> {
     /// Of [`EVENT`].
     event: Option<&'static str>,
@@ -343,36 +358,47 @@ struct Said<'l> {
     command: Option<&'l str>,
 }
 
-impl<'l> Said<'l> {
-    /// The fields of a record that says this in its message.
-    fn fields(&self, header: &Header<'l>, message: &'l str) -> FlatFields<'l> {
-        let text = |value: &'l str| Flat::Text(Cow::Borrowed(value));
-        let number_or_text = |value: &'l str| match value.parse::<u64>() {
-            Ok(number) if !value.starts_with('+') => Flat::Number(number),
-            _ => text(value),
-        };
-        let mut found = FlatFields::with_capacity(FIELDS);
-        let mut put = |name, value: Option<Flat<'l>>| {
-            if let Some(value) = value {
-                found.push((Cow::Borrowed(name), value));
-            }
-        };
-        put(EVENT, self.event.map(text));
-        put(AUTH_METHOD, self.auth_method.map(text));
-        put(INVALID_USER, self.invalid_user.map(Flat::Flag));
-        put(USER, self.user.map(text));
-        put(SRC_IP, self.src_ip.map(text));
-        put(SRC_PORT, self.src_port.map(number_or_text));
-        put(TARGET_USER, self.target_user.map(text));
-        put(SUDO_USER, self.sudo_user.map(text));
-        put(COMMAND, self.command.map(text));
-        put(HOST, Some(header.host).filter(|host| !host.is_empty()).map(text));
-        put(MESSAGE, Some(text(message)));
-        put(APPNAME, header.appname.map(text));
-        put(PID, header.pid.map(number_or_text));
-        put(FACILITY, header.priority.map(header::facility).map(text));
-        put(SEVERITY, header.priority.map(header::severity).map(text));
-        found
+/// A line, as far as it is taken apart.
+#[derive(Debug)]
+struct Entry<'l> {
+    header: Header<'l>,
+    /// Of [`MESSAGE`].
+    message: &'l str,
+    said: Said<'l>,
+}
+
+impl Line for Entry<'_> {
+    fn get(&self, name: &str) -> Option<Flat<'_>> {
+        let Self { header, message, said } = self;
+        match name {
+            EVENT => said.event.map(Flat::Text),
+            SRC_IP => said.src_ip.map(Flat::Text),
+            USER => said.user.map(Flat::Text),
+            HOST => Some(header.host).filter(|host| !host.is_empty()).map(Flat::Text),
+            AUTH_METHOD => said.auth_method.map(Flat::Text),
+            INVALID_USER => said.invalid_user.map(Flat::Flag),
+            SRC_PORT => said.src_port.map(number_or_text),
+            TARGET_USER => said.target_user.map(Flat::Text),
+            SUDO_USER => said.sudo_user.map(Flat::Text),
+            COMMAND => said.command.map(Flat::Text),
+            MESSAGE => Some(Flat::Text(message)),
+            APPNAME => header.appname.map(Flat::Text),
+            PID => header.pid.map(number_or_text),
+            FACILITY => header.priority.map(header::facility).map(Flat::Text),
+            SEVERITY => header.priority.map(header::severity).map(Flat::Text),
+            _ => None,
+        }
+    }
+
+    fn all(&self) -> Map<String, Value> {
+        FIELDS.iter().filter_map(|name| Some(((*name).to_owned(), self.get(name)?.into()))).collect()
+    }
+}
+
+fn number_or_text(value: &str) -> Flat<'_> {
+    match value.parse::<u64>() {
+        Ok(number) if !value.starts_with('+') => Flat::Number(number),
+        _ => Flat::Text(value),
     }
 }
 

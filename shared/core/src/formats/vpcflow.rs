@@ -7,13 +7,14 @@
 //! `firewall` beside them: `src_ip`, `src_port`, `dst_ip`, `dst_port`.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use jiff::Timestamp;
-use serde_json::Map;
+use serde_json::{Map, Value};
 
 use super::bytes::{count_if_even, first_of, last_of};
 use super::{Context, Format, Framing, Gate, Key, Parsed, Parser, by_line, head};
-use crate::fields::{Fields, Flat, FlatFields};
+use crate::fields::{Fields, Flat, Line};
 use crate::record::{FactsOf, LogSource, Record};
 
 const VERSION: &str = "version";
@@ -105,16 +106,16 @@ impl Format for VpcFlow {
 }
 
 #[derive(Clone)]
-struct VpcFlowParser(Order);
+struct VpcFlowParser(Arc<Order>);
 
 impl Default for VpcFlowParser {
     fn default() -> Self {
-        Self(Order::new(&DEFAULT_FIELDS, true))
+        Self(Arc::new(Order::new(&DEFAULT_FIELDS, true)))
     }
 }
 
 /// What stands in which column.
-#[derive(Clone)]
+#[derive(Debug)]
 struct Order {
     columns: Vec<Column>,
     version: Option<usize>,
@@ -124,7 +125,7 @@ struct Order {
     is_default: bool,
 }
 
-#[derive(Clone)]
+#[derive(Debug)]
 struct Column {
     name: Cow<'static, str>,
     firewall_name: Option<&'static str>,
@@ -164,7 +165,7 @@ impl VpcFlowParser {
     fn line<'a>(&mut self, raw: &'a str, gate: &mut dyn Gate) -> Parsed<'a> {
         if is_header(raw) {
             let names: Vec<&str> = raw.split_ascii_whitespace().collect();
-            self.0 = Order::new(&names, false);
+            self.0 = Arc::new(Order::new(&names, false));
             return Parsed::Skipped;
         }
         let (order, values) = (&self.0, Values::of(raw));
@@ -185,7 +186,7 @@ impl VpcFlowParser {
             log_source: &LOG_SOURCE,
             time: start.and_then(|seconds| Timestamp::from_second(seconds).ok()),
             id: None,
-            fields: Fields::flat(order.fields(&values)),
+            fields: Fields::line(Flow { order: Arc::clone(order), values }),
             derived: Map::new(),
             occurrences: 1,
             raw: Cow::Borrowed(raw),
@@ -212,25 +213,46 @@ impl Order {
         }
         Ok(())
     }
+}
 
-    fn fields<'l>(&self, values: &Values<'l>) -> FlatFields<'l> {
-        let mut fields = FlatFields::with_capacity(values.count + FIREWALL_NAMES.len());
-        for (column, value) in self.columns.iter().zip(values.all()) {
-            if value == ABSENT {
-                continue;
+impl Column {
+    /// What a value is, if there is one.
+    fn read<'l>(&self, value: &'l str) -> Option<Flat<'l>> {
+        let as_number = if self.is_number { number(value) } else { None };
+        (value != ABSENT).then(|| as_number.map_or(Flat::Text(value), Flat::Number))
+    }
+}
+
+/// A line, by its columns.
+#[derive(Debug)]
+struct Flow<'l> {
+    order: Arc<Order>,
+    values: Values<'l>,
+}
+
+impl Line for Flow<'_> {
+    fn get(&self, name: &str) -> Option<Flat<'_>> {
+        // A header may name a column twice: the last that has a value counts.
+        self.order.columns.iter().enumerate().rev().find_map(|(at, column)| {
+            let is_it = column.name == name || column.firewall_name == Some(name);
+            if is_it { column.read(self.values.get(at)?) } else { None }
+        })
+    }
+
+    fn all(&self) -> Map<String, Value> {
+        let mut fields = Map::new();
+        for (column, value) in self.order.columns.iter().zip(self.values.all()) {
+            if let Some(value) = column.read(value) {
+                fields.extend(column.firewall_name.map(|name| (name.to_owned(), value.into())));
+                fields.insert(column.name.clone().into_owned(), value.into());
             }
-            let read = if column.is_number { number(value) } else { None };
-            let value = read.map_or(Flat::Text(Cow::Borrowed(value)), Flat::Number);
-            if let Some(name) = column.firewall_name {
-                fields.push((Cow::Borrowed(name), value.clone()));
-            }
-            fields.push((column.name.clone(), value));
         }
         fields
     }
 }
 
 /// The values of a line. Most lines are looked at by no rule: of those only a column or two are read.
+#[derive(Debug)]
 struct Values<'l> {
     line: &'l str,
     count: usize,

@@ -17,12 +17,11 @@ pub(super) fn counted(parts: &[Fulfilled], threshold: u64, timespan: Micros) -> 
     let mut reached = Vec::with_capacity(parts.len());
     for part in parts {
         let new = (part.start, part.weight);
-        let place = if latest.back().is_none_or(|last| *last <= new) {
-            latest.len()
+        if latest.back().is_none_or(|last| *last <= new) {
+            latest.push_back(new);
         } else {
-            latest.partition_point(|known| *known <= new)
-        };
-        latest.insert(place, new);
+            latest.insert(latest.partition_point(|known| *known <= new), new);
+        }
         weight += u64::from(part.weight);
         while let Some((_, earliest)) = latest.front()
             && weight - u64::from(*earliest) >= threshold

@@ -32,6 +32,7 @@ pub(super) fn severity(priority: u8) -> &'static str {
 }
 
 /// A line, its header taken apart.
+#[derive(Debug)]
 pub(super) struct Header<'l> {
     pub(super) priority: Option<u8>,
     /// The stamp's text; `None` where there is none.
