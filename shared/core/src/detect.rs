@@ -152,6 +152,8 @@ pub struct Use {
     pub correlation: usize,
     /// The number of the leaf in it.
     pub leaf: usize,
+    /// Whether a record has the same group there as in the use before, if there is one.
+    pub same_group: bool,
 }
 
 /// Every rule, ready to be matched.
@@ -197,8 +199,13 @@ impl Catalogue {
         if !self.rules[correlation].reports {
             return;
         }
-        for (leaf, Leaf { rule, .. }) in self.rules[correlation].leaves.iter().enumerate() {
-            self.uses[*rule].push(Use { correlation, leaf });
+        let group_by = |number: usize| self.rules[number].group_by.as_deref().unwrap_or_default();
+        for (leaf, Leaf { rule, fields, .. }) in self.rules[correlation].leaves.iter().enumerate() {
+            let same_group = self.uses[*rule].last().is_some_and(|before| {
+                group_by(before.correlation) == group_by(correlation)
+                    && self.rules[before.correlation].leaves[before.leaf].fields == *fields
+            });
+            self.uses[*rule].push(Use { correlation, leaf, same_group });
         }
     }
 

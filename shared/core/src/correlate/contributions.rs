@@ -131,7 +131,7 @@ impl Contributions {
         let has_room = self.kept < MAX_KEPT || before < FEW_EVIDENCE;
         if matches!(rule.plan, Node::Leaf(_)) {
             stored.keep_if_early(new.key, teller, has_room);
-        } else if has_room && stored.entries.len().is_multiple_of(stored.stride()) {
+        } else if has_room && stored.is_one_of_a_stride() {
             stored.keep(new.key, teller);
         }
         self.kept = self.kept + stored.evidence.len() - before;
@@ -235,9 +235,9 @@ fn shifted(catalogue: &Catalogue, partition: &Partition, by: Micros) -> Option<P
 }
 
 impl StoredContributions {
-    /// Of how many entries that come, one is kept.
-    fn stride(&self) -> usize {
-        1_usize.checked_shl(self.thinned).unwrap_or(usize::MAX)
+    /// Whether the entry that comes is one to keep: each time the evidence is thinned out, every second one is left of them.
+    fn is_one_of_a_stride(&self) -> bool {
+        self.entries.len().trailing_zeros() >= self.thinned
     }
 
     /// Keeps an entry. Which ones lie in hot windows is not known yet, so those that are kept are spread over all that came.

@@ -240,15 +240,17 @@ fn hot_records<'r>(
     occurrences.sort();
     let hot: Vec<Micros> =
         plan.hot_starts(&occurrences, closed).into_iter().filter(|start| (bucket..end).contains(start)).collect();
-    // How many windows start at or before a time: mostly a few more than at the record before.
+    // How many windows start at or before a time: mostly one more than at the record before.
     let mut started = 0;
     let mut in_window = |time: Micros| {
-        let is_it = |started: &usize| {
-            hot[..*started].last().is_none_or(|start| *start <= time)
-                && hot[*started..].first().is_none_or(|start| *start > time)
-        };
-        let near = (started..=hot.len()).take(4).find(is_it);
-        started = near.unwrap_or_else(|| hot.partition_point(|start| *start <= time));
+        if hot.get(started).is_some_and(|start| *start <= time) {
+            started += 1;
+        }
+        let is_it = hot[..started].last().is_none_or(|start| *start <= time)
+            && hot[started..].first().is_none_or(|start| *start > time);
+        if !is_it {
+            started = hot.partition_point(|start| *start <= time);
+        }
         hot[..started].last().is_some_and(|last| time - last <= plan.reach())
     };
     let mut found = Vec::with_capacity(records.len());

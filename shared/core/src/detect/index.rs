@@ -89,20 +89,19 @@ struct OfValue {
 }
 
 /// One of 64 bits, by length, first and last letter: where there are few values, most texts have a bit that none of them
-/// has. Texts that differ in the case of letters have the same; those that are not ASCII have all.
+/// has. ASCII texts that differ in the case of letters have the same.
+#[inline]
 fn trait_of(text: &str) -> u64 {
-    let bytes = text.as_bytes();
-    let (Some(first), Some(last)) = (bytes.first(), bytes.last()) else { return 1 };
-    if !text.is_ascii() {
-        return u64::MAX;
-    }
+    let [first, .., last] = text.as_bytes() else { return 1 };
     let letter = |byte: &u8| usize::from(byte | 0x20);
-    1 << ((bytes.len() + letter(first) * 7 + letter(last) * 3) % 64)
+    1 << ((text.len() + letter(first) * 7 + letter(last) * 3) % 64)
 }
 
 /// A text in lower case, in this room where it is not so already.
 fn folded<'t>(text: &'t str, room: &'t mut String) -> &'t str {
-    if text.bytes().all(|byte| byte.is_ascii() && !byte.is_ascii_uppercase()) {
+    // Without an end before the last byte, so that many are looked at at once.
+    let differs = |byte: u8| !byte.is_ascii() | byte.is_ascii_uppercase();
+    if !text.bytes().fold(false, |found, byte| found | differs(byte)) {
         return text;
     }
     room.clear();
@@ -235,6 +234,7 @@ impl Index {
     }
 
     /// Finds the rules that a record with these keys and this text can match.
+    #[inline]
     pub fn select(&self, keys: &[Key<'_>], text: &str, found: &mut Found) {
         found.decided.clear();
         found.candidates.clear();
@@ -280,8 +280,9 @@ impl Index {
     }
 
     /// Whether one of these rules asks for any field of [`crate::enrich`].
+    #[inline]
     pub fn wants_any(&self, rules: &[&[usize]]) -> bool {
-        self.derived.keys().any(|field| self.wants(field, rules))
+        !self.derived.is_empty() && self.derived.keys().any(|field| self.wants(field, rules))
     }
 }
 
@@ -292,55 +293,62 @@ impl KeyPaths {
         self.values.entry(value).or_default()
     }
 
+    #[inline]
     fn select(&self, key: Key<'_>, found: &mut Found) {
         match key {
-            _ if self.any.is_empty() => {}
             Key::Absent => {}
+            _ if self.any.is_empty() => {}
             Key::Any => found.candidates.extend_from_slice(&self.any),
             Key::Text(text) => {
-                let asks_for_values_alone =
-                    self.prefixes.is_empty() && self.ranges.is_empty() && self.present.is_empty();
-                if asks_for_values_alone && self.traits & trait_of(text) == 0 {
-                    return;
+                if !self.has_none_about(text) {
+                    self.select_by_text(text, found);
                 }
-                let mut room = std::mem::take(&mut found.lower);
-                // As rsigma folds it.
-                let lower = folded(text, &mut room);
-                let (decided, candidates) = (&mut found.decided, &mut found.candidates);
-                candidates.extend_from_slice(&self.present);
-                // Beyond ASCII, folding is rsigma's to decide.
-                let values = self.values.get(lower);
-                if let Some(OfValue { ask_more, ask_no_more }) = values {
-                    candidates.extend_from_slice(ask_more);
-                    let sure = if text.is_ascii() { decided } else { &mut *candidates };
-                    sure.extend_from_slice(ask_no_more);
-                }
-                let begins = |(start, _): &&(String, usize)| lower.starts_with(start);
-                candidates.extend(self.prefixes.iter().filter(begins).map(|(_, rule)| rule));
-                // A text may be read as a number.
-                candidates.extend(self.ranges.iter().map(|(_, _, rule)| rule));
-                found.lower = room;
             }
-            Key::Number(number) => {
-                let found = &mut found.candidates;
-                if !self.present.is_empty() {
-                    found.extend_from_slice(&self.present);
-                }
-                if !self.values.is_empty() || !self.prefixes.is_empty() {
-                    let text = number.to_string();
-                    let whole = self.values.get(&text).into_iter();
-                    found.extend(whole.flat_map(|rules| rules.ask_more.iter().chain(&rules.ask_no_more)));
-                    found.extend(
-                        self.prefixes.iter().filter(|(start, _)| text.starts_with(start)).map(|(_, rule)| rule),
-                    );
-                }
-                #[expect(clippy::cast_precision_loss, reason = "rsigma compares floats, too")]
-                let number = number as f64;
-                for (low, high, rule) in &self.ranges {
-                    if (*low..=*high).contains(&number) {
-                        found.push(*rule);
-                    }
-                }
+            Key::Number(number) => self.select_by_number(number, found),
+        }
+    }
+
+    /// Whether no rule has a path about a text, as its trait shows of most.
+    #[inline]
+    fn has_none_about(&self, text: &str) -> bool {
+        let asks_for_values_alone = self.prefixes.is_empty() && self.ranges.is_empty() && self.present.is_empty();
+        // Beyond ASCII, a text may have another length or other letters in lower case.
+        asks_for_values_alone && self.traits & trait_of(text) == 0 && text.is_ascii()
+    }
+
+    fn select_by_text(&self, text: &str, found: &mut Found) {
+        let mut room = std::mem::take(&mut found.lower);
+        let (decided, candidates) = (&mut found.decided, &mut found.candidates);
+        candidates.extend_from_slice(&self.present);
+        // As rsigma folds it.
+        let lower = folded(text, &mut room);
+        if let Some(OfValue { ask_more, ask_no_more }) = self.values.get(lower) {
+            candidates.extend_from_slice(ask_more);
+            // Beyond ASCII, folding is rsigma's to decide.
+            let sure = if text.is_ascii() { decided } else { &mut *candidates };
+            sure.extend_from_slice(ask_no_more);
+        }
+        let begins = |(start, _): &&(String, usize)| lower.starts_with(start);
+        candidates.extend(self.prefixes.iter().filter(begins).map(|(_, rule)| rule));
+        // A text may be read as a number.
+        candidates.extend(self.ranges.iter().map(|(_, _, rule)| rule));
+        found.lower = room;
+    }
+
+    fn select_by_number(&self, number: u64, found: &mut Found) {
+        let found = &mut found.candidates;
+        found.extend_from_slice(&self.present);
+        if !self.values.is_empty() || !self.prefixes.is_empty() {
+            let text = number.to_string();
+            let whole = self.values.get(&text).into_iter();
+            found.extend(whole.flat_map(|rules| rules.ask_more.iter().chain(&rules.ask_no_more)));
+            found.extend(self.prefixes.iter().filter(|(start, _)| text.starts_with(start)).map(|(_, rule)| rule));
+        }
+        #[expect(clippy::cast_precision_loss, reason = "rsigma compares floats, too")]
+        let number = number as f64;
+        for (low, high, rule) in &self.ranges {
+            if (*low..=*high).contains(&number) {
+                found.push(*rule);
             }
         }
     }

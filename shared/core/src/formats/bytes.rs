@@ -41,10 +41,12 @@ pub(super) fn last_of(text: &[u8], wanted: u8) -> Option<usize> {
     rest.iter().rposition(|byte| *byte == wanted)
 }
 
-/// How many words a text has, if a single space stands between each two and there is no other ASCII whitespace.
+/// How many bytes [`count_if_even`] compares at once.
+const WIDE: usize = 32;
+
+/// How many words a text has, if a single space stands between each two and there is no other ASCII whitespace. Not known
+/// of texts that are very short or very long.
 pub(super) fn count_if_even(text: &[u8]) -> Option<usize> {
-    /// How many bytes are compared at once.
-    const WIDE: usize = 32;
     /// Up to this length a byte counts the spaces in each of the places.
     const LONGEST: usize = WIDE * 255;
     let (first, rest) = text.split_first().filter(|_| text.len() <= LONGEST)?;
@@ -52,30 +54,36 @@ pub(super) fn count_if_even(text: &[u8]) -> Option<usize> {
         return None;
     }
     let (mut spaces, mut odd) = ([0_u8; WIDE], [0_u8; WIDE]);
-    let mut compare = |bytes: &[u8; WIDE], before: &[u8; WIDE]| {
+    // `new`: all bits of the places that are compared for the first time.
+    let mut compare = |bytes: &[u8; WIDE], before: &[u8; WIDE], new: &[u8; WIDE]| {
         for place in 0..WIDE {
             let is_space = u8::from(bytes[place] == b' ');
-            spaces[place] += is_space;
+            spaces[place] += is_space & new[place];
             // A control character may be whitespace.
             odd[place] |= (is_space & u8::from(before[place] == b' ')) | u8::from(bytes[place] < b' ');
         }
     };
-    let ((whole, last), (whole_before, last_before)) = (rest.as_chunks(), text.as_chunks());
+    let ((whole, left), (whole_before, _)) = (rest.as_chunks(), text.as_chunks());
     for (bytes, before) in whole.iter().zip(whole_before) {
-        compare(bytes, before);
+        compare(bytes, before, &[0xff; WIDE]);
     }
-    let filled = |last: &[u8]| {
-        let mut bytes = [b'x'; WIDE];
-        bytes[..last.len()].copy_from_slice(last);
-        bytes
-    };
-    // There may be a whole one more of those before.
-    let last_before =
-        if last_before.is_empty() { whole_before.last().map_or(last_before, |one| one) } else { last_before };
-    compare(&filled(last), &filled(&last_before[..last.len()]));
-    let spaces = spaces.iter().map(|count| usize::from(*count)).sum::<usize>();
-    (odd == [0; WIDE]).then_some(spaces + 1)
+    // What is left, together with some of what was compared.
+    let new = NEW.get(left.len()..)?.first_chunk()?;
+    compare(rest.last_chunk()?, text[..rest.len()].last_chunk()?, new);
+    let spaces = spaces.iter().map(|count| u16::from(*count)).sum::<u16>();
+    (odd == [0; WIDE]).then_some(usize::from(spaces) + 1)
 }
+
+/// From a number of bytes on, the bits of as many places from the end.
+static NEW: [u8; 2 * WIDE] = {
+    let mut bits = [0; 2 * WIDE];
+    let mut place = WIDE;
+    while place < 2 * WIDE {
+        bits[place] = 0xff;
+        place += 1;
+    }
+    bits
+};
 
 #[cfg(test)]
 mod tests {
@@ -99,7 +107,7 @@ mod tests {
         for text in short.flat_map(|text| [text.clone(), long(text)]) {
             let text = String::from_utf8(text).unwrap();
             let words: Vec<&str> = text.split_ascii_whitespace().collect();
-            let is_even = !text.is_empty() && words.join(" ") == text && !text.bytes().any(|byte| byte < b' ');
+            let is_even = text.len() > WIDE && words.join(" ") == text && !text.bytes().any(|byte| byte < b' ');
             assert_eq!(count_if_even(text.as_bytes()), is_even.then_some(words.len()), "{text:?}");
         }
         let longest = "a b ".repeat(5000);

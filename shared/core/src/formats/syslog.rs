@@ -258,7 +258,7 @@ impl SyslogParser {
         if key != likely && !gate.admits(log_source, &[key], raw) {
             return Parsed::Unwatched;
         }
-        let time = header.stamp.and_then(|stamp| self.last.time(stamp, &self.zone, self.limit));
+        let time = self.last.time(&header.stamp, &self.zone, self.limit);
         let (fields, raw) = (Fields::line(Entry { header, message, said }), Cow::Borrowed(raw));
         Parsed::Record(Record { log_source, time, id: None, fields, derived: Map::new(), occurrences, raw })
     }

@@ -216,6 +216,14 @@ impl Order {
 }
 
 impl Column {
+    /// Whether this is one of its names.
+    fn is(&self, name: &str) -> bool {
+        // Most names differ in their length or their first letter.
+        let same =
+            |own: &str| own.len() == name.len() && own.as_bytes().first() == name.as_bytes().first() && own == name;
+        same(&self.name) || self.firewall_name.is_some_and(same)
+    }
+
     /// What a value is, if there is one.
     fn read<'l>(&self, value: &'l str) -> Option<Flat<'l>> {
         let as_number = if self.is_number { number(value) } else { None };
@@ -233,10 +241,12 @@ struct Flow<'l> {
 impl Line for Flow<'_> {
     fn get(&self, name: &str) -> Option<Flat<'_>> {
         // A header may name a column twice: the last that has a value counts.
-        self.order.columns.iter().enumerate().rev().find_map(|(at, column)| {
-            let is_it = column.name == name || column.firewall_name == Some(name);
-            if is_it { column.read(self.values.get(at)?) } else { None }
-        })
+        self.order
+            .columns
+            .iter()
+            .enumerate()
+            .rev()
+            .find_map(|(at, column)| if column.is(name) { column.read(self.values.get(at)?) } else { None })
     }
 
     fn all(&self) -> Map<String, Value> {

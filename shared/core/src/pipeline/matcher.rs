@@ -72,8 +72,11 @@ impl<'c> Selector<'c> {
         Self { catalogue, indexes: Vec::new(), own, by_time, found: Found::default() }
     }
 
-    fn index(&mut self, source: &'static LogSource) -> &Index {
-        index(self.catalogue, &mut self.indexes, source)
+    /// Whether one of cloudvigil's own roles may have made an entry.
+    fn may_be_own(&self, text: &str) -> bool {
+        let holds = |words: &[u8]| memmem::find(text.as_bytes(), words).is_some();
+        // An ARN may be written with escapes.
+        self.own.iter().any(|own| own.find(text.as_bytes()).is_some()) || holds(br"\/") || holds(br"\u")
     }
 }
 
@@ -94,12 +97,7 @@ fn index<'i>(
 impl Gate for Selector<'_> {
     fn admits(&mut self, source: &'static LogSource, keys: &[Key<'_>], text: &str) -> bool {
         index(self.catalogue, &mut self.indexes, source).select(keys, text, &mut self.found);
-        let holds = |words: &[u8]| memmem::find(text.as_bytes(), words).is_some();
-        let may_be_own = |own: &Finder<'_>| own.find(text.as_bytes()).is_some();
-        // An ARN may be written with escapes.
-        !self.found.is_empty()
-            || self.by_time
-            || !self.own.is_empty() && (self.own.iter().any(may_be_own) || holds(br"\/") || holds(br"\u"))
+        !self.found.is_empty() || self.by_time || !self.own.is_empty() && self.may_be_own(text)
     }
 }
 
@@ -231,13 +229,13 @@ impl<'c> Matcher<'c> {
     fn record(&mut self, format: &dyn Format, mut record: Record<'_>, number: u64, entry_key: Option<&str>) {
         let own = is_by(&record, &self.options.own_roles);
         self.refused += u64::from(own);
-        let mut found = std::mem::take(&mut self.selector.found);
+        let Selector { found, indexes, .. } = &mut self.selector;
         if own {
             let about_tampering = |rule: &usize| self.catalogue.rule(*rule).is_about_tampering();
             found.candidates.retain(about_tampering);
             found.decided.retain(about_tampering);
         }
-        let index = self.selector.index(record.log_source);
+        let index = index(self.catalogue, indexes, record.log_source);
         let mut hits = std::mem::take(&mut found.decided);
         let rules: [&[usize]; 2] = [&found.candidates, &hits];
         if index.wants_any(&rules) {
@@ -256,8 +254,8 @@ impl<'c> Matcher<'c> {
         if !hits.is_empty() {
             self.contribute(format, &record, number, entry_key, &hits);
         }
-        found.decided = hits;
-        self.selector.found = found;
+        // Its room serves the next record.
+        self.selector.found.decided = hits;
     }
 
     fn contribute(
@@ -303,18 +301,18 @@ impl<'c> Matcher<'c> {
                 }
             }
             // Correlations that count the same rule mostly have the same group.
-            let mut last: Option<(&[String], &[String], BorrowedGroup<'_>)> = None;
+            let mut group = None;
             for used in catalogue.uses(*hit) {
                 let correlation = catalogue.rule(used.correlation);
-                let (names, leaf) =
-                    (correlation.group_by.as_deref().unwrap_or_default(), &correlation.leaves[used.leaf]);
+                let leaf = &correlation.leaves[used.leaf];
+                if !used.same_group {
+                    group = None;
+                }
                 let Some(value) = leaf.value(record) else { continue };
-                let fields = leaf.fields.as_slice();
-                let known = last.take().filter(|(of, read, _)| *of == names && *read == fields);
-                let (.., group) = last.insert(known.unwrap_or_else(|| {
-                    let values = fields.iter().map(|field| group_value(record, field));
-                    (names, fields, BorrowedGroup::new(names.iter().map(String::as_str).zip(values)))
-                }));
+                let group = group.get_or_insert_with(|| {
+                    let names = correlation.group_by.iter().flatten().map(String::as_str);
+                    BorrowedGroup::new(names.zip(leaf.fields.iter().map(|field| group_value(record, field))))
+                });
                 contribute(used.correlation, used.leaf, group, value);
             }
         }

@@ -35,12 +35,22 @@ pub(super) fn severity(priority: u8) -> &'static str {
 #[derive(Debug)]
 pub(super) struct Header<'l> {
     pub(super) priority: Option<u8>,
-    /// The stamp's text; `None` where there is none.
-    pub(super) stamp: Option<&'l str>,
+    pub(super) stamp: Stamped,
     pub(super) host: &'l str,
     pub(super) appname: Option<&'l str>,
     pub(super) pid: Option<&'l str>,
     pub(super) message: &'l str,
+}
+
+/// The stamp of a line.
+#[derive(Debug)]
+pub(super) enum Stamped {
+    /// There is none, or it cannot be read.
+    Not,
+    /// It is the [`LastStamp`].
+    AsLast,
+    /// It is RFC 5424's.
+    Own(Stamp),
 }
 
 /// The stamp that the last line began with. Neighbours in a log mostly have the same one, which is not read again.
@@ -55,12 +65,12 @@ pub(super) struct LastStamp {
 }
 
 impl LastStamp {
-    /// The stamp at the start of a text, and what follows the space after it.
-    fn opening<'l>(&mut self, text: &'l str) -> Result<(&'l str, &'l str), &'static str> {
-        if let Some(end) = self.text.len().checked_sub(1)
+    /// What follows the stamp at the start of a text, and the space after it.
+    fn opening<'l>(&mut self, text: &'l str) -> Result<&'l str, &'static str> {
+        if !self.text.is_empty()
             && let Some(rest) = text.strip_prefix(self.text.as_str())
         {
-            return Ok((&text[..end], rest));
+            return Ok(rest);
         }
         let stamp = either_stamp(text).ok_or("no time stamp at the start")?;
         let rest =
@@ -68,16 +78,16 @@ impl LastStamp {
         self.text.clear();
         self.text.push_str(&text[..=stamp.len]);
         (self.stamp, self.time) = (Some(stamp), OnceCell::new());
-        Ok((&text[..stamp.len], rest))
+        Ok(rest)
     }
 
-    /// The time of a header's stamp.
-    pub(super) fn time(&self, stamp: &str, zone: &TimeZone, limit: Timestamp) -> Option<Timestamp> {
-        if self.text.strip_suffix(' ') != Some(stamp) {
-            // RFC 5424's.
-            return stamp::iso(stamp.as_bytes())?.time(zone, limit);
+    /// The time of the last header's stamp.
+    pub(super) fn time(&self, stamp: &Stamped, zone: &TimeZone, limit: Timestamp) -> Option<Timestamp> {
+        match stamp {
+            Stamped::Not => None,
+            Stamped::AsLast => *self.time.get_or_init(|| self.stamp?.time(zone, limit)),
+            Stamped::Own(stamp) => stamp.time(zone, limit),
         }
-        *self.time.get_or_init(|| self.stamp?.time(zone, limit))
     }
 }
 
@@ -101,7 +111,7 @@ impl<'l> Header<'l> {
 
     /// RFC 3164, and rsyslog's file format: the same with an ISO stamp.
     fn traditional(priority: Option<u8>, text: &'l str, last: &mut LastStamp) -> Result<Self, &'static str> {
-        let (stamp, rest) = last.opening(text)?;
+        let rest = last.opening(text)?;
         let rest = if rest.starts_with(' ') { rest.trim_start_matches(' ') } else { rest };
         let (host, rest) = word(rest).ok_or("no message")?;
         if matches!(host.as_bytes().last(), None | Some(b':')) {
@@ -111,7 +121,7 @@ impl<'l> Header<'l> {
         if appname.is_none() && message.trim().is_empty() {
             return Err("no message");
         }
-        Ok(Self { priority, stamp: Some(stamp), host, appname, pid, message: without_mark(message) })
+        Ok(Self { priority, stamp: Stamped::AsLast, host, appname, pid, message: without_mark(message) })
     }
 
     /// RFC 5424, from after the version.
@@ -127,10 +137,10 @@ impl<'l> Header<'l> {
         };
         let stamp = part().ok_or("no time stamp")?;
         let stamp = if stamp == NIL {
-            None
+            Stamped::Not
         } else {
             let read = stamp::iso(stamp.as_bytes()).ok_or("no time stamp")?;
-            (read.len == stamp.len()).then_some(stamp)
+            if read.len == stamp.len() { Stamped::Own(read) } else { Stamped::Not }
         };
         let header = "fewer parts than RFC 5424's header";
         let (host, appname) = (part().ok_or(header)?, part().ok_or(header)?);

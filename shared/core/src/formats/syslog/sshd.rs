@@ -218,6 +218,9 @@ impl<'l> Peer<'l> {
 /// The last ` from A[ port N[ ssh2[: key]]]` of a text, and what comes before it.
 fn rightmost_peer(text: &str) -> Option<(&str, Peer<'_>)> {
     const FROM: &[u8] = b" from ";
+    if let Some(found) = ending_peer(text) {
+        return Some(found);
+    }
     let bytes = text.as_bytes();
     let mut end = text.len();
     while let Some(at) = last_of(&bytes[..end], b' ') {
@@ -229,6 +232,14 @@ fn rightmost_peer(text: &str) -> Option<(&str, Peer<'_>)> {
         end = at;
     }
     None
+}
+
+/// The same of a text that ends with ` from A port N[ ssh2]`, as most do: no other such place can follow.
+fn ending_peer(text: &str) -> Option<(&str, Peer<'_>)> {
+    let (before, port) = last_word(text.strip_suffix(" ssh2").unwrap_or(text))?;
+    let (before, address) = last_word(before.strip_suffix(" port").filter(|_| is_port(port))?)?;
+    let user = before.strip_suffix(" from").filter(|_| !address.is_empty())?;
+    Some((user, Peer { address, port: Some(port) }))
 }
 
 fn peer(text: &str) -> Option<Peer<'_>> {
