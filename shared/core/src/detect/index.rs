@@ -99,9 +99,7 @@ fn trait_of(text: &str) -> u64 {
 
 /// A text in lower case, in this room where it is not so already.
 fn folded<'t>(text: &'t str, room: &'t mut String) -> &'t str {
-    // Without an end before the last byte, so that many are looked at at once.
-    let differs = |byte: u8| !byte.is_ascii() | byte.is_ascii_uppercase();
-    if !text.bytes().fold(false, |found, byte| found | differs(byte)) {
+    if text.bytes().all(|byte| byte.is_ascii() && !byte.is_ascii_uppercase()) {
         return text;
     }
     room.clear();
@@ -320,16 +318,19 @@ impl KeyPaths {
         let mut room = std::mem::take(&mut found.lower);
         let (decided, candidates) = (&mut found.decided, &mut found.candidates);
         candidates.extend_from_slice(&self.present);
-        // As rsigma folds it.
-        let lower = folded(text, &mut room);
-        if let Some(OfValue { ask_more, ask_no_more }) = self.values.get(lower) {
+        // As rsigma folds it. Values are in lower case, and so is a text that is one of them.
+        let values = self.values.get(text).or_else(|| self.values.get(folded(text, &mut room)));
+        if let Some(OfValue { ask_more, ask_no_more }) = values {
             candidates.extend_from_slice(ask_more);
             // Beyond ASCII, folding is rsigma's to decide.
             let sure = if text.is_ascii() { decided } else { &mut *candidates };
             sure.extend_from_slice(ask_no_more);
         }
-        let begins = |(start, _): &&(String, usize)| lower.starts_with(start);
-        candidates.extend(self.prefixes.iter().filter(begins).map(|(_, rule)| rule));
+        if !self.prefixes.is_empty() {
+            let lower = folded(text, &mut room);
+            let begins = |(start, _): &&(String, usize)| lower.starts_with(start);
+            candidates.extend(self.prefixes.iter().filter(begins).map(|(_, rule)| rule));
+        }
         // A text may be read as a number.
         candidates.extend(self.ranges.iter().map(|(_, _, rule)| rule));
         found.lower = room;

@@ -1,11 +1,14 @@
 //! What the formats' tests share.
 
+use std::collections::BTreeSet;
+
 use jiff::tz::TimeZone;
 use proptest::collection::vec;
 use proptest::prelude::{Strategy, any};
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
+use serde_json::Value;
 
-use super::{Context, Format, Parsed};
+use super::{Context, Format, Parsed, by_name};
 
 /// An object modified on 2 March 2026, its naive stamps in UTC.
 pub(super) fn context() -> Context {
@@ -45,6 +48,39 @@ pub(super) fn no_bytes_make_it_panic(format: &dyn Format, samples: &[u8]) {
 
 fn damaging_byte() -> impl Strategy<Value = u8> {
     proptest::prop_oneof![any::<u8>(), proptest::sample::select(&b" []\"'\\<>:;,.=%{}()-\t\r\xc3\xff0"[..])]
+}
+
+#[test]
+fn a_field_of_a_line_is_the_same_alone_and_among_all_of_them() {
+    // The last of several columns of a name that has a value, whichever of its names it goes by.
+    let twice = b"version srcaddr src_ip srcaddr dstaddr action\n5 192.0.2.1 192.0.2.2 - 192.0.2.3 REJECT\n";
+    let mut seen = BTreeSet::new();
+    for (name, samples) in [
+        ("access", &include_bytes!("fixtures/access/basic.log")[..]),
+        ("syslog", include_bytes!("fixtures/syslog/basic.log")),
+        ("vpcflow", include_bytes!("fixtures/vpcflow/basic.log")),
+        ("vpcflow", include_bytes!("fixtures/vpcflow/custom_order.log")),
+        ("vpcflow", twice),
+    ] {
+        let mut parser = by_name(name).unwrap().parser(&context());
+        for sample in samples.split(|byte| *byte == b'\n') {
+            let Parsed::Record(record) = parser.parse(sample) else { continue };
+            let record = record.into_owned();
+            let (gone, line) = (record.fields.as_line().unwrap(), parser.parse(sample));
+            let Parsed::Record(line) = &line else { panic!("a record once and not again") };
+            let line = line.fields.as_line().unwrap();
+            let all = line.all();
+            assert_eq!((&gone.all(), line.get("nothing")), (&all, None));
+            for (field, value) in &all {
+                assert_eq!(line.get(field), gone.get(field), "{field}");
+                assert_eq!(&Value::from(line.get(field).unwrap()), value, "{field}");
+                seen.insert((name, field.clone()));
+            }
+        }
+    }
+    for field in [("syslog", "invalid_user"), ("syslog", "USER"), ("syslog", "severity"), ("vpcflow", "dst_port")] {
+        assert!(seen.contains(&(field.0, field.1.to_owned())), "{field:?}");
+    }
 }
 
 #[test]

@@ -9,6 +9,8 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use foldhash::quality::RandomState;
+use hashbrown::HashMap;
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 
@@ -118,6 +120,8 @@ impl Default for VpcFlowParser {
 #[derive(Debug)]
 struct Order {
     columns: Vec<Column>,
+    /// Where each name stands, a column's own or its firewall name. Of several alike, the last that has a value counts.
+    by_name: HashMap<String, Vec<usize>, RandomState>,
     version: Option<usize>,
     action: Option<usize>,
     start: Option<usize>,
@@ -127,27 +131,27 @@ struct Order {
 
 #[derive(Debug)]
 struct Column {
-    name: Cow<'static, str>,
+    name: String,
     firewall_name: Option<&'static str>,
     is_number: bool,
 }
 
 impl Order {
     fn new(names: &[&str], is_default: bool) -> Self {
-        let known = |name: &str| DEFAULT_FIELDS.iter().find(|known| **known == name);
         let column = |name: &&str| Column {
-            name: known(name).map_or_else(|| Cow::Owned((*name).to_owned()), |name| Cow::Borrowed(*name)),
+            name: (*name).to_owned(),
             firewall_name: FIREWALL_NAMES.iter().find(|(own, _)| own == name).map(|(_, other)| *other),
             is_number: NUMBERS.contains(name),
         };
-        let at = |wanted: &str| names.iter().position(|name| *name == wanted);
-        Self {
-            version: at(VERSION),
-            action: at(ACTION),
-            start: at(START),
-            columns: names.iter().map(column).collect(),
-            is_default,
+        let columns: Vec<Column> = names.iter().map(column).collect();
+        let mut by_name: HashMap<String, Vec<usize>, RandomState> = HashMap::default();
+        for (number, Column { name, firewall_name, .. }) in columns.iter().enumerate() {
+            for name in std::iter::once(name.as_str()).chain(*firewall_name) {
+                by_name.entry(name.to_owned()).or_default().push(number);
+            }
         }
+        let at = |wanted: &str| names.iter().position(|name| *name == wanted);
+        Self { version: at(VERSION), action: at(ACTION), start: at(START), columns, by_name, is_default }
     }
 }
 
@@ -216,14 +220,6 @@ impl Order {
 }
 
 impl Column {
-    /// Whether this is one of its names.
-    fn is(&self, name: &str) -> bool {
-        // Most names differ in their length or their first letter.
-        let same =
-            |own: &str| own.len() == name.len() && own.as_bytes().first() == name.as_bytes().first() && own == name;
-        same(&self.name) || self.firewall_name.is_some_and(same)
-    }
-
     /// What a value is, if there is one.
     fn read<'l>(&self, value: &'l str) -> Option<Flat<'l>> {
         let as_number = if self.is_number { number(value) } else { None };
@@ -240,13 +236,8 @@ struct Flow<'l> {
 
 impl Line for Flow<'_> {
     fn get(&self, name: &str) -> Option<Flat<'_>> {
-        // A header may name a column twice: the last that has a value counts.
-        self.order
-            .columns
-            .iter()
-            .enumerate()
-            .rev()
-            .find_map(|(at, column)| if column.is(name) { column.read(self.values.get(at)?) } else { None })
+        let columns = self.order.by_name.get(name)?;
+        columns.iter().rev().find_map(|column| self.order.columns[*column].read(self.values.get(*column)?))
     }
 
     fn all(&self) -> Map<String, Value> {
@@ -254,7 +245,7 @@ impl Line for Flow<'_> {
         for (column, value) in self.order.columns.iter().zip(self.values.all()) {
             if let Some(value) = column.read(value) {
                 fields.extend(column.firewall_name.map(|name| (name.to_owned(), value.into())));
-                fields.insert(column.name.clone().into_owned(), value.into());
+                fields.insert(column.name.clone(), value.into());
             }
         }
         fields
