@@ -148,6 +148,9 @@ pub trait Format: Sync {
     /// A parser for one object.
     fn parser(&self, context: &Context) -> Box<dyn Parser>;
 
+    /// Those that its records may have.
+    fn log_sources(&self) -> &'static [&'static LogSource];
+
     /// What a finding says of a record of this format.
     fn facts<'r>(&self, record: &'r Record<'_>) -> FactsOf<'r>;
 }

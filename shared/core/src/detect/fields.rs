@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::WantedLogSource;
 use super::event::DERIVED;
-use crate::formats::application;
+use crate::formats::{FORMATS, application};
 use crate::record::LogSource;
 
 /// The fields of a log source.
@@ -304,6 +304,17 @@ pub(super) fn unknown(detections: &Detections, wanted: &WantedLogSource) -> Unkn
     Unknown { fields, log_sources, never }
 }
 
+/// What is wrong with a log source that no record has: a rule that asks for it never runs.
+pub(super) fn unheard_of(wanted: &WantedLogSource) -> Option<String> {
+    let known = FORMATS.iter().flat_map(|format| format.log_sources());
+    if known.into_iter().any(|source| wanted.fits(source)) {
+        return None;
+    }
+    let named = [("product", &wanted.product), ("service", &wanted.service), ("category", &wanted.category)];
+    let named = named.iter().filter_map(|(name, word)| Some(format!("{name} '{}'", word.as_deref()?)));
+    Some(format!("this rule can never match, because no record is of {}", named.collect::<Vec<_>>().join(", ")))
+}
+
 /// Whether a rule may be about a log source whose records have any fields.
 fn is_open(wanted: &WantedLogSource) -> bool {
     let open = [
@@ -396,6 +407,7 @@ impl Asked<'_> {
 
 #[cfg(test)]
 mod tests {
+    use super::{WantedLogSource, unheard_of};
     use crate::detect::{Catalogue, RuleFile};
 
     fn reason(log_source: &str, detection: &str) -> Option<String> {
@@ -403,6 +415,34 @@ mod tests {
         let (catalogue, problems) = Catalogue::load(vec![RuleFile::new("t.yml", text)]);
         assert!(problems.is_empty(), "{problems:?}");
         catalogue.by_id("t").unwrap().detection.as_ref().unwrap().unknown.reason()
+    }
+
+    #[test]
+    fn a_log_source_that_no_record_has_is_told() {
+        let reason = |[product, service, category]: [&str; 3]| {
+            let word = |word: &str| Some(word.to_owned()).filter(|word| !word.is_empty());
+            unheard_of(&WantedLogSource { product: word(product), service: word(service), category: word(category) })
+        };
+        for known in [
+            ["", "", ""],
+            ["aws", "cloudtrail", ""],
+            ["aws", "s3", "inventory"],
+            ["", "", "webserver"],
+            ["linux", "clamav", ""],
+            ["", "alert", "ids"],
+        ] {
+            assert_eq!(reason(known), None, "{known:?}");
+        }
+        for wrong in [
+            ["windows", "", ""],
+            ["AWS", "CloudTrail", ""],
+            ["aws", "cloudtrail", "management"],
+            ["linux", "cloudtrail", ""],
+            ["suricata", "alert", "webserver"],
+        ] {
+            let reason = reason(wrong).unwrap_or_else(|| panic!("{wrong:?}"));
+            assert!(wrong.iter().all(|word| reason.contains(word)), "{reason}");
+        }
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use serde_json::Value;
 
-use super::{Catalogue, Problem, Rule};
+use super::{Catalogue, Problem, Rule, fields};
 use crate::attack::{self, Standing};
 
 /// Words for the levels of maturity, <https://sigmahq.io/docs/basics/rules.html>.
@@ -68,7 +68,10 @@ fn lacks(rule: &Rule) -> Vec<String> {
             "no test shows what becomes of a call that failed: errorCode: AccessDenied",
         );
     }
-    reasons.extend(rule.detection.as_ref().and_then(|detection| detection.unknown.reason()));
+    if let Some(detection) = &rule.detection {
+        reasons.extend(fields::unheard_of(&detection.log_source));
+        reasons.extend(detection.unknown.reason());
+    }
     reasons.extend(rule.tags.iter().filter_map(|tag| wrong_tag(tag, &rule.tags)));
     reasons
 }

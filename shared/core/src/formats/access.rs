@@ -83,6 +83,10 @@ impl Format for Access {
         })
     }
 
+    fn log_sources(&self) -> &'static [&'static LogSource] {
+        const { &[&LOG_SOURCE] }
+    }
+
     fn facts<'r>(&self, record: &'r Record<'_>) -> FactsOf<'r> {
         let text = |name: &str| record.fields.text(name).map(Cow::Borrowed);
         FactsOf {

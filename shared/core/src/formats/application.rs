@@ -97,6 +97,10 @@ impl Format for Application {
         Box::new(ApplicationParser { timezone: context.timezone.clone() })
     }
 
+    fn log_sources(&self) -> &'static [&'static LogSource] {
+        const { &[&LOG_SOURCE] }
+    }
+
     fn facts<'r>(&self, record: &'r Record<'_>) -> FactsOf<'r> {
         let text = |name: &str| record.fields.get(name).and_then(Value::as_str).map(Cow::Borrowed);
         FactsOf { actor: text("user"), resources: text("service").into_iter().collect(), ..FactsOf::default() }

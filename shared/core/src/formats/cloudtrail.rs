@@ -87,6 +87,10 @@ impl Format for CloudTrail {
         Box::new(CloudTrailParser)
     }
 
+    fn log_sources(&self) -> &'static [&'static LogSource] {
+        const { &[&LOG_SOURCE] }
+    }
+
     fn facts<'r>(&self, record: &'r Record<'_>) -> FactsOf<'r> {
         let fields = record.fields.tree();
         let text = |pointer: &str| fields.pointer(pointer).and_then(Value::as_str).map(Cow::Borrowed);

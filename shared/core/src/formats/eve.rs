@@ -67,6 +67,10 @@ impl Format for Eve {
         Box::new(EveParser { timezone: context.timezone.clone() })
     }
 
+    fn log_sources(&self) -> &'static [&'static LogSource] {
+        const { &[&ALERTS, &OTHERS] }
+    }
+
     fn facts<'r>(&self, record: &'r Record<'_>) -> FactsOf<'r> {
         let text = |name: &str| record.fields.get(name).and_then(Value::as_str).map(Cow::Borrowed);
         FactsOf { source_address: text(SRC_IP), resources: text(DEST_IP).into_iter().collect(), ..FactsOf::default() }

@@ -78,6 +78,10 @@ impl Format for Inventory {
         Box::new(InventoryParser)
     }
 
+    fn log_sources(&self) -> &'static [&'static LogSource] {
+        const { &[&EC2, &S3, &TRAIL, &OTHERS] }
+    }
+
     fn facts<'r>(&self, record: &'r Record<'_>) -> FactsOf<'r> {
         let text = |name: &str| record.fields.get(name).and_then(Value::as_str).map(Cow::Borrowed);
         FactsOf {

@@ -193,6 +193,10 @@ impl Format for Syslog {
         Box::new(SyslogParser { zone: context.timezone.clone(), limit, last: LastStamp::default() })
     }
 
+    fn log_sources(&self) -> &'static [&'static LogSource] {
+        const { &[&SSHD, &SUDO, &AUTH, &CRON, &CLAMAV, &VSFTPD, &GUACAMOLE, &SYSLOG] }
+    }
+
     fn facts<'r>(&self, record: &'r Record<'_>) -> FactsOf<'r> {
         let text = |name: &str| record.fields.text(name).map(Cow::Borrowed);
         FactsOf {

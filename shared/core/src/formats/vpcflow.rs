@@ -95,6 +95,10 @@ impl Format for VpcFlow {
         Box::new(VpcFlowParser::default())
     }
 
+    fn log_sources(&self) -> &'static [&'static LogSource] {
+        const { &[&LOG_SOURCE] }
+    }
+
     fn facts<'r>(&self, record: &'r Record<'_>) -> FactsOf<'r> {
         let text = |name: &str| record.fields.text(name).map(Cow::Borrowed);
         FactsOf {
