@@ -3,7 +3,7 @@
 //! A value with a placeholder stands for as many values as the configuration has for it. These are written as values of
 //! rules are: `*` and `?` are wildcards.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use rsigma_parser::{Detection, DetectionItem, Detections, Modifier, SigmaString, SigmaValue};
 
@@ -13,9 +13,11 @@ pub type Placeholders = BTreeMap<String, Vec<String>>;
 /// The most values that one value may become.
 const MAX_VALUES: usize = 10_000;
 
-/// Fills in the placeholders of a rule.
+/// Fills in the placeholders of a rule. The error tells of each selection that could not be filled in.
 pub(super) fn fill(detections: &mut Detections, placeholders: &Placeholders) -> Result<(), String> {
-    detections.named.values_mut().try_for_each(|detection| fill_detection(detection, placeholders))
+    let fill = |detection: &mut Detection| fill_detection(detection, placeholders).err();
+    let errors: BTreeSet<String> = detections.named.values_mut().filter_map(fill).collect();
+    if errors.is_empty() { Ok(()) } else { Err(Vec::from_iter(errors).join("; ")) }
 }
 
 fn fill_detection(detection: &mut Detection, placeholders: &Placeholders) -> Result<(), String> {

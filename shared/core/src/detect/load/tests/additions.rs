@@ -158,4 +158,9 @@ fn placeholders_are_filled_from_the_configuration() {
     assert_eq!(problems.len(), 3, "{problems:?}");
     assert!(problems.iter().all(|problem| problem.reason.contains("'%administrators%'") && problem.line.is_some()));
     assert_eq!(catalogue.rules().len(), 1);
+    // Whoever gives one a value need not come back for the next.
+    let detection = "{s: {user|expand: '%administrators%'}, t: {user|expand: '%guests%'}, condition: s or t}";
+    let (_, problems) = loaded(vec![file("own.yml", simple("two", detection))]);
+    let [problem] = problems.as_slice() else { panic!("{problems:?}") };
+    assert!(["'%administrators%'", "'%guests%'"].iter().all(|name| problem.reason.contains(name)), "{problem:?}");
 }
