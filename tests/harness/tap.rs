@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
+use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::cloudvigil::Cloudvigil;
@@ -78,5 +79,20 @@ impl Tap {
             Ok(wanted.iter().all(|wanted| copies.iter().any(wanted)).then_some(()))
         })?;
         Ok(copies)
+    }
+
+    /// When the first copy with this text in it was sent, to the millisecond.
+    pub fn sent(&self, cloudvigil: &Cloudvigil<'_>, text: &str) -> Result<Timestamp> {
+        let receive = json!({"QueueUrl": self.queue, "MaxNumberOfMessages": 10, "AttributeNames": ["SentTimestamp"]});
+        poll_until(Duration::from_secs(20), &format!("a copy with {text} in it"), || {
+            let received = cloudvigil.emulator.root.sqs("ReceiveMessage", &receive)?;
+            let messages = received["Messages"].as_array().into_iter().flatten();
+            let mut fitting =
+                messages.filter(|message| message["Body"].as_str().is_some_and(|body| body.contains(text)));
+            let Some(message) = fitting.next() else { return Ok(None) };
+            let millis = message["Attributes"]["SentTimestamp"].as_str().unwrap_or_default();
+            let millis = millis.parse().with_context(|| format!("no time: {message}"))?;
+            Ok(Some(Timestamp::from_millisecond(millis)?))
+        })
     }
 }
