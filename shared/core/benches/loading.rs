@@ -54,7 +54,7 @@ fn with_a_users_rule(bencher: Bencher<'_, '_>) {
 fn log_source(format: &str) -> &'static LogSource {
     let context = Context { modified: Timestamp::UNIX_EPOCH, timezone: TimeZone::UTC };
     let (_, sample) = FORMATS.into_iter().find(|(name, _)| *name == format).unwrap();
-    match by_name(format).unwrap().parser(&context).parse(black_box(sample).as_bytes()) {
+    match by_name(format).unwrap().parser(&context).parse(black_box(sample)) {
         Parsed::Record(record) => record.log_source,
         other => panic!("{format}: {other:?}"),
     }

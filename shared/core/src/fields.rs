@@ -54,21 +54,6 @@ impl Line for FlatFields<'_> {
     }
 }
 
-/// The fields of a line that is gone.
-impl Line for Map<String, Value> {
-    fn get(&self, name: &str) -> Option<Flat<'_>> {
-        match Map::get(self, name)? {
-            Value::String(text) => Some(Flat::Text(text)),
-            Value::Bool(yes) => Some(Flat::Flag(*yes)),
-            other => other.as_u64().map(Flat::Number),
-        }
-    }
-
-    fn all(&self) -> Map<String, Value> {
-        self.clone()
-    }
-}
-
 /// A record's fields.
 #[derive(Debug)]
 pub struct Fields<'a> {
@@ -138,16 +123,6 @@ impl<'a> Fields<'a> {
     /// See [`Value::pointer`].
     pub fn pointer(&self, pointer: &str) -> Option<&Value> {
         self.tree().pointer(pointer)
-    }
-
-    /// The same fields, independent of the entry that they were read from.
-    pub(crate) fn into_owned(self) -> Fields<'static> {
-        let read = match self.read {
-            Read::Line(line) => Read::Line(Box::new(line.all())),
-            Read::Json(json) => Read::Json(Json { text: Cow::Owned(json.text.into_owned()), build: json.build }),
-            Read::Tree => Read::Tree,
-        };
-        Fields { read, tree: self.tree }
     }
 }
 

@@ -20,7 +20,7 @@ pub mod vpcflow;
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use json::object_frame;
+use json::members;
 
 use crate::framing;
 use crate::record::{FactsOf, LogSource, Record};
@@ -45,26 +45,6 @@ pub enum Parsed<'a> {
     Skipped,
     /// Not of this format, and why.
     Unparsed(&'static str),
-}
-
-impl Parsed<'_> {
-    /// The same, independent of the frame.
-    fn into_owned(self) -> Parsed<'static> {
-        match self {
-            Self::Record(record) => Parsed::Record(record.into_owned()),
-            Self::Unwatched => Parsed::Unwatched,
-            Self::Skipped => Parsed::Skipped,
-            Self::Unparsed(reason) => Parsed::Unparsed(reason),
-        }
-    }
-}
-
-/// Parses a line: as it stands, or, where it is not UTF-8, with U+FFFD for what is not.
-fn by_line<'a>(frame: &'a [u8], mut parse: impl for<'l> FnMut(&'l str) -> Parsed<'l>) -> Parsed<'a> {
-    match simdutf8::basic::from_utf8(frame) {
-        Ok(line) => parse(line),
-        Err(_) => parse(&String::from_utf8_lossy(frame)).into_owned(),
-    }
 }
 
 /// What a parser must know besides the frame.
@@ -108,9 +88,9 @@ impl Gate for Open {
 
 /// Parses the frames of one object, in order. May keep what a header line said.
 pub trait Parser: Send {
-    /// Validates one frame, and takes it apart if the gate admits it. Never panics, whatever the bytes. A blank line
+    /// Validates one frame, and takes it apart if the gate admits it. Never panics, whatever the text. A blank line
     /// never comes here. Whether a frame is a record does not depend on the gate.
-    fn parse_if<'a>(&mut self, frame: &'a [u8], gate: &mut dyn Gate) -> Parsed<'a>;
+    fn parse_if<'a>(&mut self, frame: &'a str, gate: &mut dyn Gate) -> Parsed<'a>;
 
     /// The same for the object at the start of some text, if it is there whole and well-formed and no envelope where
     /// one may open; and its length.
@@ -121,14 +101,14 @@ pub trait Parser: Send {
         gate: &mut dyn Gate,
     ) -> Option<(usize, Parsed<'a>)> {
         let length = framing::whole_object(text, may_be_envelope)?;
-        Some((length, self.parse_if(&text.as_bytes()[..length], gate)))
+        Some((length, self.parse_if(&text[..length], gate)))
     }
 
     /// A parser that reads the next frames as this one would.
     fn fork(&self) -> Box<dyn Parser>;
 
     /// Takes one frame apart.
-    fn parse<'a>(&mut self, frame: &'a [u8]) -> Parsed<'a> {
+    fn parse<'a>(&mut self, frame: &'a str) -> Parsed<'a> {
         self.parse_if(frame, &mut Open)
     }
 }

@@ -19,8 +19,8 @@ pub const MAX_FRAME: usize = 16 * 1024 * 1024;
 /// A piece of the input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Frame<'a> {
-    /// A whole line or JSON value.
-    Whole(&'a [u8]),
+    /// A whole line or JSON value; U+FFFD stands for what is not UTF-8.
+    Whole(&'a str),
     /// A line or value of more than [`MAX_FRAME`] bytes, passed over.
     TooLong,
     /// What could not be framed: garbage between values, or a tail that was cut off.
@@ -46,7 +46,7 @@ pub trait FrameSink {
     /// can find its end while reading.
     fn object(&mut self, number: u64, text: &str, may_be_envelope: bool) -> Option<usize> {
         let length = whole_object(text, may_be_envelope)?;
-        self.frame(number, Frame::Whole(&text.as_bytes()[..length]));
+        self.frame(number, Frame::Whole(&text[..length]));
         Some(length)
     }
 }

@@ -54,21 +54,6 @@ pub struct Record<'a> {
     pub raw: Cow<'a, str>,
 }
 
-impl Record<'_> {
-    /// The same record, independent of the entry's bytes.
-    pub(crate) fn into_owned(self) -> Record<'static> {
-        Record {
-            log_source: self.log_source,
-            time: self.time,
-            id: self.id,
-            fields: self.fields.into_owned(),
-            derived: self.derived,
-            occurrences: self.occurrences,
-            raw: Cow::Owned(self.raw.into_owned()),
-        }
-    }
-}
-
 /// Who, where and on what: what a finding says of a record beyond the rule's own fields. Of a record at hand the texts are
 /// mostly its own: [`FactsOf`].
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]

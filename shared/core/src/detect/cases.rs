@@ -244,7 +244,7 @@ fn fits(catalogue: &Catalogue, rule: &Rule, format: &dyn crate::formats::Format,
     let counted = rule.leaves.iter().filter_map(|leaf| catalogue.rule(leaf.rule).detection.as_ref());
     let wanted: Vec<_> = rule.detection.iter().chain(counted).map(|detection| &detection.log_source).collect();
     let mut parser = format.parser(&Options::default().context());
-    records.iter().any(|record| match parser.parse(record) {
+    records.iter().any(|record| match parser.parse(&String::from_utf8_lossy(record)) {
         crate::formats::Parsed::Record(record) => wanted.iter().any(|wanted| wanted.fits(record.log_source)),
         _ => false,
     })

@@ -17,7 +17,7 @@ use memchr::{memchr, memchr2, memrchr};
 use serde_json::{Map, Value};
 
 use super::stamp::Clock;
-use super::{Context, Format, Framing, Gate, Key, Parsed, Parser, by_line, head, stamp};
+use super::{Context, Format, Framing, Gate, Key, Parsed, Parser, head, stamp};
 use crate::enrich::{Attacks, Header, Memo, SCANNER, WEB_ATTACK};
 use crate::fields::{Fields, Flat, FlatFields};
 use crate::record::{FactsOf, LogSource, Record};
@@ -114,13 +114,7 @@ impl Parser for AccessParser {
         Box::new(self.clone())
     }
 
-    fn parse_if<'a>(&mut self, frame: &'a [u8], gate: &mut dyn Gate) -> Parsed<'a> {
-        by_line(frame, |line| self.line(line, gate))
-    }
-}
-
-impl AccessParser {
-    fn line<'a>(&mut self, raw: &'a str, gate: &mut dyn Gate) -> Parsed<'a> {
+    fn parse_if<'a>(&mut self, raw: &'a str, gate: &mut dyn Gate) -> Parsed<'a> {
         let line = match Line::read(raw, &mut self.start) {
             Ok(line) => line,
             Err(reason) => return Parsed::Unparsed(reason),

@@ -11,7 +11,7 @@ use jiff::tz::TimeZone;
 use memchr::memmem;
 use serde_json::{Map, Value};
 
-use super::{Context, Format, Framing, Gate, Parsed, Parser, head, object_frame, stamp};
+use super::{Context, Format, Framing, Gate, Parsed, Parser, head, members, stamp};
 use crate::record::{FactsOf, LogSource, Record};
 
 pub(crate) const MESSAGE: &str = "message";
@@ -117,38 +117,38 @@ impl Parser for ApplicationParser {
         Box::new(self.clone())
     }
 
-    fn parse_if<'a>(&mut self, frame: &'a [u8], gate: &mut dyn Gate) -> Parsed<'a> {
-        if frame.starts_with(b"{")
-            && let Ok((raw, mut fields)) = object_frame(frame)
+    fn parse_if<'a>(&mut self, raw: &'a str, gate: &mut dyn Gate) -> Parsed<'a> {
+        if raw.starts_with('{')
+            && let Ok(mut fields) = members(raw)
         {
-            if !gate.admits(&LOG_SOURCE, &[], &raw) {
+            if !gate.admits(&LOG_SOURCE, &[], raw) {
                 return Parsed::Unwatched;
             }
             let time = TIMES.iter().find_map(|name| json_time(fields.get(*name)?, &self.timezone));
             let level = LEVELS.iter().find_map(|name| json_level(fields.get(*name)?));
-            let message = MESSAGES.iter().find_map(|name| fields.get(*name)?.as_str()).unwrap_or(&raw).to_owned();
+            let message = MESSAGES.iter().find_map(|name| fields.get(*name)?.as_str()).unwrap_or(raw).to_owned();
             fields.insert(MESSAGE.to_owned(), Value::from(message));
             if let Some(level) = level {
                 fields.insert(LEVEL.to_owned(), Value::from(level));
             }
             return Parsed::Record(record(time, fields, raw));
         }
-        let raw = String::from_utf8_lossy(frame);
-        if !gate.admits(&LOG_SOURCE, &[], &raw) {
+        if !gate.admits(&LOG_SOURCE, &[], raw) {
             return Parsed::Unwatched;
         }
         let mut fields = Map::new();
-        fields.insert(MESSAGE.to_owned(), Value::from(&*raw));
-        if let Some(level) = line_level(&raw) {
+        fields.insert(MESSAGE.to_owned(), Value::from(raw));
+        if let Some(level) = line_level(raw) {
             fields.insert(LEVEL.to_owned(), Value::from(level));
         }
-        let time = leading_stamp(&raw).and_then(|stamp| stamp.time(&self.timezone, Timestamp::MAX));
+        let time = leading_stamp(raw).and_then(|stamp| stamp.time(&self.timezone, Timestamp::MAX));
         Parsed::Record(record(time, fields, raw))
     }
 }
 
-fn record(time: Option<Timestamp>, fields: Map<String, Value>, raw: std::borrow::Cow<'_, str>) -> Record<'_> {
+fn record(time: Option<Timestamp>, fields: Map<String, Value>, raw: &str) -> Record<'_> {
     let fields = fields.into();
+    let raw = Cow::Borrowed(raw);
     Record { log_source: &LOG_SOURCE, time, id: None, fields, derived: Map::new(), occurrences: 1, raw }
 }
 
@@ -229,7 +229,7 @@ fn is_crash(line: &str) -> bool {
 /// a logger's JSON.
 fn is_log_line(line: &str) -> bool {
     if line.starts_with('{') {
-        return object_frame(line.as_bytes()).is_ok_and(|(_, fields)| {
+        return members(line).is_ok_and(|fields| {
             let has = |names: &[&str]| names.iter().any(|name| fields.contains_key(*name));
             has(&LEVELS) && has(&MESSAGES)
         });

@@ -14,7 +14,7 @@ use memchr::memmem;
 use serde_json::{Map, Value};
 
 use super::json::{self, Heads, Name, Names};
-use super::{Context, Format, Framing, Gate, Parsed, Parser, object_frame};
+use super::{Context, Format, Framing, Gate, Parsed, Parser, members};
 use crate::record::{FactsOf, LogSource, Record};
 
 const EVENT_ID: &str = "eventID";
@@ -139,12 +139,11 @@ impl Parser for CloudTrailParser {
         Box::new(self.clone())
     }
 
-    fn parse_if<'a>(&mut self, frame: &'a [u8], gate: &mut dyn Gate) -> Parsed<'a> {
-        let raw = json::text(frame);
-        match json::heads::<Self, _>(&raw) {
+    fn parse_if<'a>(&mut self, frame: &'a str, gate: &mut dyn Gate) -> Parsed<'a> {
+        match json::heads::<Self, _>(frame) {
             Ok(heads) if is_event(&heads) => {
-                let known = known(&heads, &raw, gate);
-                known.map_or(Parsed::Unwatched, |known| event(known, raw))
+                let known = known(&heads, frame, gate);
+                known.map_or(Parsed::Unwatched, |known| event(known, Cow::Borrowed(frame)))
             }
             Ok(_) => enveloped(frame, gate),
             Err(reason) => Parsed::Unparsed(reason),
@@ -161,7 +160,7 @@ impl Parser for CloudTrailParser {
         let parsed = if is_event(&heads) {
             known(&heads, raw, gate).map_or(Parsed::Unwatched, |known| event(known, Cow::Borrowed(raw)))
         } else {
-            enveloped(raw.as_bytes(), gate)
+            enveloped(raw, gate)
         };
         Some((raw.len(), parsed))
     }
@@ -200,12 +199,12 @@ fn id(text: Option<&str>) -> Option<String> {
 
 /// What may be an `EventBridge` event, an entry of a `LookupEvents` result, or a digest file: the event within, nothing,
 /// or, where it is none of them, the record as it stands.
-fn enveloped<'a>(frame: &'a [u8], gate: &mut dyn Gate) -> Parsed<'a> {
-    let (raw, fields) = match object_frame(frame) {
-        Ok(parsed) => parsed,
+fn enveloped<'a>(frame: &'a str, gate: &mut dyn Gate) -> Parsed<'a> {
+    let fields = match members(frame) {
+        Ok(fields) => fields,
         Err(reason) => return Parsed::Unparsed(reason),
     };
-    let (raw, fields) = unwrapped(raw, fields);
+    let (raw, fields) = unwrapped(frame, fields);
     if fields.contains_key("digestStartTime") && fields.contains_key("digestS3Bucket") {
         return Parsed::Skipped;
     }
@@ -221,9 +220,9 @@ fn enveloped<'a>(frame: &'a [u8], gate: &mut dyn Gate) -> Parsed<'a> {
 }
 
 /// The event within an `EventBridge` event or an entry of a `LookupEvents` result; anything else as it stands.
-fn unwrapped(raw: Cow<'_, str>, mut fields: Map<String, Value>) -> (Cow<'_, str>, Map<String, Value>) {
+fn unwrapped(raw: &str, mut fields: Map<String, Value>) -> (Cow<'_, str>, Map<String, Value>) {
     if fields.contains_key(EVENT_NAME) {
-        return (raw, fields);
+        return (Cow::Borrowed(raw), fields);
     }
     let is_event = |value: &Value| value.get(EVENT_NAME).is_some_and(Value::is_string);
     if fields.get(DETAIL).is_some_and(is_event)
@@ -233,11 +232,11 @@ fn unwrapped(raw: Cow<'_, str>, mut fields: Map<String, Value>) -> (Cow<'_, str>
         return (Cow::Owned(raw), detail);
     }
     if let Some(text) = fields.get(LOOKED_UP).and_then(Value::as_str)
-        && let Ok((raw, event)) = object_frame(text.as_bytes())
+        && let Ok(event) = members(text)
     {
-        return (Cow::Owned(raw.into_owned()), event);
+        return (Cow::Owned(text.to_owned()), event);
     }
-    (raw, fields)
+    (Cow::Borrowed(raw), fields)
 }
 
 #[cfg(test)]
@@ -247,7 +246,7 @@ mod tests {
     const EVENT: &str = r#"{"eventVersion":"1.11","eventTime":"2026-03-01T10:00:00Z","eventSource":"cloudtrail.amazonaws.com","eventName":"StopLogging","awsRegion":"eu-central-1","sourceIPAddress":"198.51.100.7","userIdentity":{"type":"IAMUser","arn":"arn:aws:iam::123456789012:user/mallory","accountId":"123456789012","userName":"mallory"},"requestParameters":{"name":"arn:aws:cloudtrail:eu-central-1:123456789012:trail/main"},"eventID":"11111111-2222-3333-4444-555555555555","recipientAccountId":"123456789012"}"#;
 
     fn record(frame: &str) -> Record<'_> {
-        match CloudTrailParser.parse(frame.as_bytes()) {
+        match CloudTrailParser.parse(frame) {
             Parsed::Record(record) => record,
             other => panic!("{other:?}"),
         }
@@ -289,23 +288,20 @@ mod tests {
 
     #[test]
     fn a_digest_file_is_put_aside_and_a_non_object_is_unparsed() {
-        let digest = br#"{"awsAccountId":"1","digestStartTime":"2026-01-01T00:00:00Z","digestS3Bucket":"b"}"#;
+        let digest = r#"{"awsAccountId":"1","digestStartTime":"2026-01-01T00:00:00Z","digestS3Bucket":"b"}"#;
         assert!(matches!(CloudTrailParser.parse(digest), Parsed::Skipped));
-        for frame in [b"7".as_slice(), b"[{}]", b"\"x\"", b"{\"a\":tru}", b"\xff"] {
+        for frame in ["7", "[{}]", "\"x\"", "{\"a\":tru}", "\u{fffd}"] {
             assert!(matches!(CloudTrailParser.parse(frame), Parsed::Unparsed(_)));
         }
     }
 
     #[test]
-    fn bytes_that_are_no_utf8_and_halves_of_surrogates_are_replaced() {
-        let latin = b"{\"eventName\":\"x\",\"userAgent\":\"caf\xe9\"}";
-        let Parsed::Record(record) = CloudTrailParser.parse(latin) else { panic!("not parsed") };
-        assert_eq!(record.fields["userAgent"], "caf\u{fffd}");
-        let half = br#"{"eventName":"x","userAgent":"a\ud83d\\ud83d\ud83d\ude00"}"#;
+    fn halves_of_surrogates_are_replaced() {
+        let half = r#"{"eventName":"x","userAgent":"a\ud83d\\ud83d\ud83d\ude00"}"#;
         let Parsed::Record(record) = CloudTrailParser.parse(half) else { panic!("not parsed") };
         assert_eq!(record.fields["userAgent"], "a\u{fffd}\\ud83d\u{1f600}");
-        let looked_up = serde_json::json!({"CloudTrailEvent": std::str::from_utf8(half).unwrap()}).to_string();
-        let Parsed::Record(inner) = CloudTrailParser.parse(looked_up.as_bytes()) else { panic!("not parsed") };
+        let looked_up = serde_json::json!({"CloudTrailEvent": half}).to_string();
+        let Parsed::Record(inner) = CloudTrailParser.parse(&looked_up) else { panic!("not parsed") };
         assert_eq!(inner.fields, record.fields, "in an envelope too");
     }
 

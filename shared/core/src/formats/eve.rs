@@ -87,10 +87,9 @@ impl Parser for EveParser {
         Box::new(self.clone())
     }
 
-    fn parse_if<'a>(&mut self, frame: &'a [u8], gate: &mut dyn Gate) -> Parsed<'a> {
-        let raw = json::text(frame);
-        match json::heads::<Self, _>(&raw).and_then(|heads| self.known(&heads, &raw, gate)) {
-            Ok(Some(known)) => event(known, raw),
+    fn parse_if<'a>(&mut self, frame: &'a str, gate: &mut dyn Gate) -> Parsed<'a> {
+        match json::heads::<Self, _>(frame).and_then(|heads| self.known(&heads, frame, gate)) {
+            Ok(Some(known)) => event(known, Cow::Borrowed(frame)),
             Ok(None) => Parsed::Unwatched,
             Err(reason) => Parsed::Unparsed(reason),
         }
@@ -140,21 +139,21 @@ fn event((log_source, time): Known, raw: Cow<'_, str>) -> Parsed<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::formats::trial::{context, no_bytes_make_it_panic};
+    use crate::formats::trial::{context, lines, no_bytes_make_it_panic};
 
     const BASIC: &[u8] = include_bytes!("fixtures/eve/basic.ndjson");
 
     #[test]
     fn an_alert_and_another_event() {
-        let mut lines = BASIC.split(|byte| *byte == b'\n');
+        let lines: Vec<String> = lines(BASIC).collect();
         let mut parser = Eve.parser(&context());
-        let Parsed::Record(alert) = parser.parse(lines.next().unwrap()) else { panic!("not parsed") };
+        let Parsed::Record(alert) = parser.parse(&lines[0]) else { panic!("not parsed") };
         assert_eq!(alert.time.unwrap().to_string(), "2026-03-01T10:00:00.221126Z");
         assert_eq!(alert.fields["alert"]["signature"], "EXAMPLE SCAN many connections");
         assert_eq!(alert.log_source, &ALERTS);
         assert_eq!(Eve.facts(&alert).source_address.as_deref(), Some("203.0.113.9"));
         assert_eq!(Eve.facts(&alert).resources, ["192.0.2.10"]);
-        let Parsed::Record(flow) = parser.parse(lines.next().unwrap()) else { panic!("not parsed") };
+        let Parsed::Record(flow) = parser.parse(&lines[1]) else { panic!("not parsed") };
         assert_eq!((flow.time.unwrap().to_string().as_str(), flow.log_source), ("2026-03-01T10:00:01Z", &OTHERS));
         assert!(Eve.recognises(BASIC));
     }
@@ -163,7 +162,7 @@ mod tests {
     fn what_is_no_event_is_unparsed() {
         let mut parser = Eve.parser(&context());
         for frame in include_str!("fixtures/eve/malformed.ndjson").lines() {
-            assert!(matches!(parser.parse(frame.as_bytes()), Parsed::Unparsed(_)), "{frame}");
+            assert!(matches!(parser.parse(frame), Parsed::Unparsed(_)), "{frame}");
         }
         assert!(!Eve.recognises(include_bytes!("fixtures/eve/malformed.ndjson")));
         assert!(!Eve.recognises(include_bytes!("fixtures/inventory/basic.ndjson")));
@@ -175,10 +174,7 @@ mod tests {
         let mut parser = Eve.parser(&context());
         for time in [r#""2026-02-31T10:00:00Z""#, r#""now""#, "7", "null"] {
             let frame = format!(r#"{{"event_type":"alert","timestamp":{time}}}"#);
-            assert!(
-                matches!(parser.parse(frame.as_bytes()), Parsed::Record(record) if record.time.is_none()),
-                "{time}"
-            );
+            assert!(matches!(parser.parse(&frame), Parsed::Record(record) if record.time.is_none()), "{time}");
         }
     }
 

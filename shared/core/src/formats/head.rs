@@ -3,7 +3,7 @@
 use memchr::{memchr, memmem};
 use serde_json::{Map, Value};
 
-use super::{Framing, object_frame};
+use super::{Framing, members};
 use crate::framing::{Frame, Framer};
 
 const BOM: &[u8] = b"\xef\xbb\xbf";
@@ -47,8 +47,8 @@ pub(super) fn most_objects(head: &[u8], keys: &[&str], is_record: impl Fn(&Map<S
     framer.push(head, &mut |_: u64, frame: Frame<'_>| {
         if seen < VOTERS {
             seen += 1;
-            if let Frame::Whole(bytes) = frame {
-                accepted += usize::from(object_frame(bytes).is_ok_and(|(_, fields)| is_record(&fields)));
+            if let Frame::Whole(text) = frame {
+                accepted += usize::from(members(text).is_ok_and(|fields| is_record(&fields)));
             }
         }
     });

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde_json::{Map, Value};
 
-use super::{Context, Format, Framing, Gate, Parsed, Parser, head, object_frame, stamp};
+use super::{Context, Format, Framing, Gate, Parsed, Parser, head, members, stamp};
 use crate::record::{FactsOf, LogSource, Record};
 
 /// The version of the shape.
@@ -130,9 +130,9 @@ impl Parser for InventoryParser {
         Box::new(self.clone())
     }
 
-    fn parse_if<'a>(&mut self, frame: &'a [u8], gate: &mut dyn Gate) -> Parsed<'a> {
-        let (raw, fields) = match object_frame(frame) {
-            Ok(parsed) => parsed,
+    fn parse_if<'a>(&mut self, frame: &'a str, gate: &mut dyn Gate) -> Parsed<'a> {
+        let fields = match members(frame) {
+            Ok(fields) => fields,
             Err(reason) => return Parsed::Unparsed(reason),
         };
         match fields.get(SCHEMA) {
@@ -144,7 +144,7 @@ impl Parser for InventoryParser {
         let (Some(service), Some(_), Some(resource)) = (text(SERVICE), text(TYPE), text(RESOURCE)) else {
             return Parsed::Unparsed("no service, type or resource");
         };
-        if !gate.admits(log_source(service), &[], &raw) {
+        if !gate.admits(log_source(service), &[], frame) {
             return Parsed::Unwatched;
         }
         let since = text(SINCE);
@@ -156,7 +156,7 @@ impl Parser for InventoryParser {
             fields: fields.into(),
             derived: Map::new(),
             occurrences: 1,
-            raw,
+            raw: Cow::Borrowed(frame),
         })
     }
 }
@@ -164,17 +164,15 @@ impl Parser for InventoryParser {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::formats::trial::{context, no_bytes_make_it_panic};
+    use crate::formats::trial::{context, lines, no_bytes_make_it_panic};
 
     const BASIC: &[u8] = include_bytes!("fixtures/inventory/basic.ndjson");
 
     #[test]
     fn each_service_has_its_log_source() {
         let mut parser = Inventory.parser(&context());
-        let services: Vec<&str> = BASIC
-            .split(|byte| *byte == b'\n')
-            .filter(|line| !line.is_empty())
-            .map(|line| match parser.parse(line) {
+        let services: Vec<&str> = lines(BASIC)
+            .map(|line| match parser.parse(&line) {
                 Parsed::Record(record) => {
                     assert!(record.time.is_some());
                     record.log_source.services[0]
@@ -191,7 +189,7 @@ mod tests {
         let state = |since: &str| {
             let frame =
                 format!(r#"{{"schema":1,"service":"s3","type":"bucket","resource":"arn:b","since":"{since}"}}"#);
-            match Inventory.parser(&context()).parse(frame.as_bytes()) {
+            match Inventory.parser(&context()).parse(&frame) {
                 Parsed::Record(record) => record.id,
                 other => panic!("{other:?}"),
             }
@@ -202,10 +200,8 @@ mod tests {
 
     #[test]
     fn who_and_where() {
-        let Parsed::Record(record) = Inventory.parser(&context()).parse(BASIC.split(|b| *b == b'\n').next().unwrap())
-        else {
-            panic!("not parsed")
-        };
+        let line = lines(BASIC).next().unwrap();
+        let Parsed::Record(record) = Inventory.parser(&context()).parse(&line) else { panic!("not parsed") };
         let facts = Inventory.facts(&record);
         assert_eq!((facts.account.as_deref(), facts.region.as_deref()), (Some("123456789012"), Some("eu-central-1")));
         assert_eq!(facts.resources, ["arn:aws:ec2:eu-central-1:123456789012:security-group/sg-0123"]);
@@ -215,9 +211,9 @@ mod tests {
     fn malformed_and_unknown_versions_are_unparsed() {
         let mut parser = Inventory.parser(&context());
         for frame in include_str!("fixtures/inventory/malformed.ndjson").lines() {
-            assert!(matches!(parser.parse(frame.as_bytes()), Parsed::Unparsed(_)), "{frame}");
+            assert!(matches!(parser.parse(frame), Parsed::Unparsed(_)), "{frame}");
         }
-        let newer = include_bytes!("fixtures/inventory/unknown_version.ndjson");
+        let newer = include_str!("fixtures/inventory/unknown_version.ndjson");
         assert!(matches!(parser.parse(newer), Parsed::Unparsed("unknown version")));
         assert!(!Inventory.recognises(include_bytes!("fixtures/eve/basic.ndjson")));
         assert!(!Inventory.recognises(include_bytes!("fixtures/unrelated.txt")));

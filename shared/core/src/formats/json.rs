@@ -18,23 +18,17 @@ use crate::framing::{self, Kind, Marks, Scanner, Word};
 /// How deep a tree is built where the quick way failed. No log nests as deep.
 const MAX_DEPTH: usize = 100;
 
-/// A frame's text. Invalid UTF-8 is replaced.
-pub(super) fn text(frame: &[u8]) -> Cow<'_, str> {
-    std::str::from_utf8(frame).map_or_else(|_| String::from_utf8_lossy(frame), Cow::Borrowed)
-}
-
 /// The fields of an object's text.
 pub(super) fn fields(text: Cow<'_, str>) -> Fields<'_> {
     Fields::json(text, tree)
 }
 
-/// A JSON object's text and fields. Invalid UTF-8 is replaced, and so are halves of surrogate pairs, which JSON's
-/// grammar allows and an attacker may place in any field that he controls.
-pub(super) fn object_frame(frame: &[u8]) -> Result<(Cow<'_, str>, Map<String, Value>), &'static str> {
-    let raw = text(frame);
-    heads::<Nothing, 0>(&raw)?;
-    match tree(&raw) {
-        Value::Object(fields) => Ok((raw, fields)),
+/// The members of a text that is a JSON object. Halves of surrogate pairs are replaced, which JSON's grammar allows and an
+/// attacker may place in any field that he controls.
+pub(super) fn members(text: &str) -> Result<Map<String, Value>, &'static str> {
+    heads::<Nothing, 0>(text)?;
+    match tree(text) {
+        Value::Object(fields) => Ok(fields),
         _ => Err(NO_OBJECT),
     }
 }

@@ -20,7 +20,7 @@ use serde_json::{Map, Value};
 
 use self::header::{Header, LastStamp};
 use super::bytes::last_of;
-use super::{Context, Format, Framing, Gate, Key, Parsed, Parser, by_line, head};
+use super::{Context, Format, Framing, Gate, Key, Parsed, Parser, head};
 use crate::fields::{Fields, Flat, Line};
 use crate::record::{FactsOf, LogSource, Record};
 
@@ -222,13 +222,7 @@ impl Parser for SyslogParser {
         Box::new(self.clone())
     }
 
-    fn parse_if<'a>(&mut self, frame: &'a [u8], gate: &mut dyn Gate) -> Parsed<'a> {
-        by_line(frame, |line| self.line(line, gate))
-    }
-}
-
-impl SyslogParser {
-    fn line<'a>(&mut self, raw: &'a str, gate: &mut dyn Gate) -> Parsed<'a> {
+    fn parse_if<'a>(&mut self, raw: &'a str, gate: &mut dyn Gate) -> Parsed<'a> {
         let ends = matches!(raw.as_bytes().last(), Some(b'\r' | b'\n'));
         let line = if ends { raw.trim_end_matches(['\r', '\n']) } else { raw };
         let header = match Header::read(line, &mut self.last) {

@@ -15,7 +15,7 @@ use jiff::Timestamp;
 use serde_json::{Map, Value};
 
 use super::bytes::{count_if_even, first_of, last_of};
-use super::{Context, Format, Framing, Gate, Key, Parsed, Parser, by_line, head};
+use super::{Context, Format, Framing, Gate, Key, Parsed, Parser, head};
 use crate::fields::{Fields, Flat, Line};
 use crate::record::{FactsOf, LogSource, Record};
 
@@ -87,7 +87,10 @@ impl Format for VpcFlow {
     fn recognises(&self, head: &[u8]) -> bool {
         let lines = head::lines(head);
         let mut parser = VpcFlowParser::default();
-        let known = lines.iter().filter(|line| !matches!(parser.parse(line), Parsed::Unparsed(_))).count();
+        let known = lines
+            .iter()
+            .filter(|line| !matches!(parser.parse(&String::from_utf8_lossy(line)), Parsed::Unparsed(_)))
+            .count();
         known * 2 > lines.len()
     }
 
@@ -164,13 +167,7 @@ impl Parser for VpcFlowParser {
         Box::new(self.clone())
     }
 
-    fn parse_if<'a>(&mut self, frame: &'a [u8], gate: &mut dyn Gate) -> Parsed<'a> {
-        by_line(frame, |line| self.line(line, gate))
-    }
-}
-
-impl VpcFlowParser {
-    fn line<'a>(&mut self, raw: &'a str, gate: &mut dyn Gate) -> Parsed<'a> {
+    fn parse_if<'a>(&mut self, raw: &'a str, gate: &mut dyn Gate) -> Parsed<'a> {
         if is_header(raw) {
             let names: Vec<&str> = raw.split_ascii_whitespace().collect();
             self.0 = Arc::new(Order::new(&names, false));
@@ -346,7 +343,7 @@ mod tests {
     fn the_default_order() {
         let mut parser = VpcFlow.parser(&context());
         let line =
-            b"2 123456789012 eni-0a1b2c3d 203.0.113.9 192.0.2.10 40000 22 6 20 4249 1772359200 1772359260 REJECT OK";
+            "2 123456789012 eni-0a1b2c3d 203.0.113.9 192.0.2.10 40000 22 6 20 4249 1772359200 1772359260 REJECT OK";
         let Parsed::Record(record) = parser.parse(line) else { panic!("not parsed") };
         assert_eq!(record.time.unwrap().to_string(), "2026-03-01T10:00:00Z");
         assert_eq!(
@@ -367,7 +364,7 @@ mod tests {
         let mut parser = VpcFlow.parser(&context());
         for status in ["NODATA", "SKIPDATA"] {
             let line = format!("2 123456789012 eni-0a1b2c3d - - - - - - - 1772359200 1772359260 - {status}");
-            let Parsed::Record(record) = parser.parse(line.as_bytes()) else { panic!("not parsed") };
+            let Parsed::Record(record) = parser.parse(&line) else { panic!("not parsed") };
             assert_eq!((record.fields.get("srcaddr"), &record.fields["log-status"]), (None, &Value::from(status)));
         }
     }
@@ -375,7 +372,7 @@ mod tests {
     #[test]
     fn a_header_sets_another_order() {
         let mut parser = VpcFlow.parser(&context());
-        let parsed: Vec<Parsed<'_>> = CUSTOM.lines().map(|line| parser.parse(line.as_bytes())).collect();
+        let parsed: Vec<Parsed<'_>> = CUSTOM.lines().map(|line| parser.parse(line)).collect();
         assert!(matches!(parsed[0], Parsed::Skipped));
         let Parsed::Record(record) = &parsed[1] else { panic!("not parsed") };
         assert_eq!((&record.fields["version"], &record.fields["dst_port"]), (&Value::from(5), &Value::from(443)));
@@ -387,7 +384,7 @@ mod tests {
     fn what_is_no_flow_is_unparsed() {
         for line in include_str!("fixtures/vpcflow/malformed.log").lines() {
             let mut parser = VpcFlow.parser(&context());
-            assert!(matches!(parser.parse(line.as_bytes()), Parsed::Unparsed(_)), "{line}");
+            assert!(matches!(parser.parse(line), Parsed::Unparsed(_)), "{line}");
         }
         assert!(!VpcFlow.recognises(include_bytes!("fixtures/vpcflow/malformed.log")));
         assert!(!VpcFlow.recognises(include_bytes!("fixtures/unrelated.txt")));
@@ -395,7 +392,7 @@ mod tests {
 
     #[test]
     fn an_unknown_version_is_unparsed() {
-        let line = include_bytes!("fixtures/vpcflow/unknown_version.log");
+        let line = include_str!("fixtures/vpcflow/unknown_version.log");
         let parsed = VpcFlow.parser(&context()).parse(line);
         assert!(matches!(parsed, Parsed::Unparsed(reason) if reason.contains("unknown version")));
     }

@@ -186,11 +186,11 @@ impl JsonFramer {
     /// See [`super::Framer::finish`].
     pub fn finish(mut self, sink: &mut Sink<'_>) {
         if let State::Value(value) = &self.state {
-            let end = self.buffer.len();
+            let text = String::from_utf8_lossy(&self.buffer);
             let frame = if value.too_long {
                 Frame::TooLong
             } else if value.scalar && self.array.is_none() && is_scalar(&self.buffer) {
-                Frame::Whole(&self.buffer[..end])
+                Frame::Whole(&text)
             } else {
                 Frame::Broken
             };
@@ -334,7 +334,7 @@ impl JsonFramer {
                         return;
                     } else {
                         self.number += 1;
-                        sink.frame(self.number, Frame::Whole(bytes));
+                        sink.frame(self.number, Frame::Whole(&String::from_utf8_lossy(bytes)));
                     }
                     *done = self.at;
                     self.state = State::Between;

@@ -1,12 +1,14 @@
 //! Lines, ended by `\n` or `\r\n`; the last one may lack its end. Blank lines are numbered and not handed over.
 
-use memchr::memchr;
+use memchr::{memchr, memchr_iter, memrchr};
 
 use super::{Frame, MAX_FRAME, Sink};
 
 const BOM: &[u8] = b"\xef\xbb\xbf";
 /// The longest line before its byte order mark and its `\r` are taken off, which do not count.
 const MAX_CARRY: usize = MAX_FRAME + BOM.len() + 1;
+/// How many bytes of lines are known to be UTF-8 at once: they are still near when their lines are read.
+const STRETCH: usize = 32 * 1024;
 
 /// Cuts bytes into lines.
 #[derive(Debug, Default)]
@@ -34,17 +36,31 @@ impl LineFramer {
 
     /// See [`super::Framer::push`].
     pub fn push(&mut self, mut bytes: &[u8], sink: &mut Sink<'_>) {
-        while let Some(end) = memchr(b'\n', bytes) {
-            let (line, rest) = (&bytes[..end], &bytes[end + 1..]);
+        if (self.skipping || !self.carry.is_empty())
+            && let Some(end) = memchr(b'\n', bytes)
+        {
+            self.extend(&bytes[..end]);
+            self.end_carried(sink);
+            bytes = &bytes[end + 1..];
+        }
+        while let Some(end) = last_end(bytes) {
+            let (lines, rest) = bytes.split_at(end + 1);
             bytes = rest;
-            if self.carry.is_empty() && !self.skipping {
-                self.hand_over(line, sink);
-            } else {
-                self.extend(line);
-                self.end_carried(sink);
+            match simdutf8::basic::from_utf8(lines) {
+                Ok(lines) if lines.len() <= STRETCH => self.stretch(lines, sink),
+                _ => lines.split_inclusive(|byte| *byte == b'\n').for_each(|line| self.end(line, sink)),
             }
         }
         self.extend(bytes);
+    }
+
+    /// Takes lines, all of which have an end, and none of which is too long.
+    fn stretch(&mut self, lines: &str, sink: &mut Sink<'_>) {
+        let mut start = 0;
+        for end in memchr_iter(b'\n', lines.as_bytes()) {
+            self.hand_over(&lines[start..end], sink);
+            start = end + 1;
+        }
     }
 
     /// See [`super::Framer::finish`].
@@ -73,23 +89,42 @@ impl LineFramer {
             sink.frame(self.number, Frame::TooLong);
         } else {
             let mut line = std::mem::take(&mut self.carry);
-            self.hand_over(&line, sink);
+            self.end(&line, sink);
             line.clear();
             self.carry = line;
         }
     }
 
-    fn hand_over(&mut self, line: &[u8], sink: &mut Sink<'_>) {
-        self.number += 1;
-        let line = if self.started { line } else { line.strip_prefix(BOM).unwrap_or(line) };
-        self.started = true;
-        let line = line.strip_suffix(b"\r").unwrap_or(line);
-        if line.len() > MAX_FRAME {
+    /// Takes a line of any length and of whatever bytes, perhaps with its `\n`.
+    fn end(&mut self, line: &[u8], sink: &mut Sink<'_>) {
+        let line = line.strip_suffix(b"\n").unwrap_or(line);
+        let marked = if self.started { 0 } else { usize::from(line.starts_with(BOM)) * BOM.len() };
+        if line.len() - marked - usize::from(line.ends_with(b"\r")) > MAX_FRAME {
+            self.number += 1;
+            self.started = true;
             sink.frame(self.number, Frame::TooLong);
-        } else if !line.trim_ascii().is_empty() {
+        } else {
+            self.hand_over(&String::from_utf8_lossy(line), sink);
+        }
+    }
+
+    #[inline]
+    fn hand_over(&mut self, line: &str, sink: &mut Sink<'_>) {
+        self.number += 1;
+        let line = if self.started { line } else { line.strip_prefix('\u{feff}').unwrap_or(line) };
+        self.started = true;
+        let line = line.strip_suffix('\r').unwrap_or(line);
+        // Mostly the first letter shows that a line is not blank.
+        let is_blank = line.as_bytes().first().is_none_or(|first| *first <= b' ') && line.trim_ascii().is_empty();
+        if !is_blank {
             sink.frame(self.number, Frame::Whole(line));
         }
     }
+}
+
+/// Where the last line ends that does so within a stretch, or else the first one.
+fn last_end(bytes: &[u8]) -> Option<usize> {
+    memrchr(b'\n', &bytes[..bytes.len().min(STRETCH)]).or_else(|| memchr(b'\n', bytes))
 }
 
 #[cfg(test)]
@@ -105,7 +140,7 @@ mod tests {
         let mut framer = LineFramer::default();
         let mut found = Vec::new();
         let mut sink = |number: u64, frame: Frame<'_>| match frame {
-            Frame::Whole(line) => found.push((number, Some(line.to_vec()))),
+            Frame::Whole(line) => found.push((number, Some(line.as_bytes().to_vec()))),
             Frame::TooLong => found.push((number, None)),
             Frame::Broken => panic!("a line is never broken"),
         };
@@ -137,6 +172,16 @@ mod tests {
         assert_eq!(lines(b"\xef\xbb\xbfa\r\nb\rc\n"), numbered(&[(1, "a"), (2, "b\rc")]));
         assert_eq!(lines(b"\xef\xbb\xbf\r\na"), numbered(&[(2, "a")]));
         assert_eq!(lines("a\n\u{feff}b".as_bytes()), numbered(&[(1, "a"), (2, "\u{feff}b")]));
+    }
+
+    #[test]
+    fn what_is_not_utf8_is_replaced_in_its_line_alone() {
+        let around = "caf\u{e9} ".repeat(9000);
+        for end in ["", "\n"] {
+            let text = [around.as_bytes(), b"\nlatin caf\xe9\r\n", around.as_bytes(), end.as_bytes()].concat();
+            let expected = numbered(&[(1, &around), (2, "latin caf\u{fffd}"), (3, &around)]);
+            assert_eq!(lines(&text), expected);
+        }
     }
 
     #[test]

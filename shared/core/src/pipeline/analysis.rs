@@ -91,7 +91,8 @@ impl<'c> Analysis<'c> {
                     Framing::Lines => without_line_end(entry.bytes),
                     Framing::Json => entry.bytes,
                 };
-                matcher.frame(*format, parser.as_mut(), number, Frame::Whole(frame), Some(entry));
+                let text = String::from_utf8_lossy(frame);
+                matcher.frame(*format, parser.as_mut(), number, Frame::Whole(&text), Some(entry));
             } else {
                 matcher.stats.records_in += 1;
                 matcher.stats.unparsed += 1;
@@ -205,7 +206,7 @@ impl<'f, 'c> Feed<'f, 'c> {
     }
 
     /// Takes a frame that was found before, whole.
-    pub(super) fn again(&mut self, number: u64, frame: &[u8]) {
+    pub(super) fn again(&mut self, number: u64, frame: &str) {
         self.matcher.frame(self.format, self.parser, number, Frame::Whole(frame), None);
     }
 }

@@ -167,9 +167,7 @@ impl<'c> Matcher<'c> {
         });
         self.options.matches = false;
         self.contributions.allow_beyond(self.catalogue.rules().len());
-        if let Parsed::Record(record) =
-            Inventory.parser(&self.options.context()).parse_if(line.as_bytes(), &mut self.selector)
-        {
+        if let Parsed::Record(record) = Inventory.parser(&self.options.context()).parse_if(&line, &mut self.selector) {
             self.record(&Inventory, record, 0, None);
         }
     }
@@ -183,7 +181,7 @@ impl<'c> Matcher<'c> {
         entry: Option<Entry<'_>>,
     ) {
         let parsed = match frame {
-            Frame::Whole(bytes) => parser.parse_if(bytes, &mut self.selector),
+            Frame::Whole(text) => parser.parse_if(text, &mut self.selector),
             Frame::TooLong => Parsed::Unparsed("too long"),
             Frame::Broken => Parsed::Unparsed("broken"),
         };

@@ -63,8 +63,16 @@ pub(super) struct Screened {
     pub parsed: u64,
     /// Records that are not of the format.
     pub unparsed: u64,
-    /// What is to be looked at again, by its number in the section, from 1, and where it is.
-    pub noted: Vec<(u64, Range<usize>)>,
+    /// What is to be looked at again, by its number in the section, from 1.
+    pub noted: Vec<(u64, Noted)>,
+}
+
+/// A frame that is to be looked at again.
+pub(super) enum Noted {
+    /// It stands there in the section.
+    At(Range<usize>),
+    /// It does not stand in the section as it was handed over.
+    Text(String),
 }
 
 /// How long sections usually are, in bytes.
@@ -207,14 +215,17 @@ struct Screen<'s, 'c> {
 }
 
 impl Screen<'_, '_> {
-    fn note(&mut self, number: u64, frame: &[u8], parsed: &Parsed<'_>, admitted: bool) {
+    fn note(&mut self, number: u64, frame: &str, parsed: &Parsed<'_>, admitted: bool) {
         match parsed {
             Parsed::Unparsed(_) => self.screened.unparsed += 1,
             Parsed::Unwatched | Parsed::Record(_) if !admitted => self.screened.parsed += 1,
             // A header may be among those that are skipped, which the next records are read by.
             Parsed::Unwatched | Parsed::Record(_) | Parsed::Skipped => {
                 let start = (frame.as_ptr() as usize).wrapping_sub(self.bytes.as_ptr() as usize);
-                self.screened.noted.push((number, start..start.wrapping_add(frame.len())));
+                let place = start..start.wrapping_add(frame.len());
+                let is_there = self.bytes.get(place.clone()).is_some();
+                let noted = if is_there { Noted::At(place) } else { Noted::Text(frame.to_owned()) };
+                self.screened.noted.push((number, noted));
             }
         }
     }
@@ -222,21 +233,21 @@ impl Screen<'_, '_> {
 
 impl FrameSink for Screen<'_, '_> {
     fn frame(&mut self, number: u64, frame: Frame<'_>) {
-        let Frame::Whole(bytes) = frame else {
+        let Frame::Whole(text) = frame else {
             self.screened.unparsed += 1;
             return;
         };
         let mut gate = Noting { selector: self.selector, admitted: false };
-        let parsed = self.parser.parse_if(bytes, &mut gate);
+        let parsed = self.parser.parse_if(text, &mut gate);
         let admitted = gate.admitted;
-        self.note(number, bytes, &parsed, admitted);
+        self.note(number, text, &parsed, admitted);
     }
 
     fn object(&mut self, number: u64, text: &str, may_be_envelope: bool) -> Option<usize> {
         let mut gate = Noting { selector: self.selector, admitted: false };
         let (length, parsed) = self.parser.parse_object_if(text, may_be_envelope, &mut gate)?;
         let admitted = gate.admitted;
-        self.note(number, &text.as_bytes()[..length], &parsed, admitted);
+        self.note(number, &text[..length], &parsed, admitted);
         Some(length)
     }
 }

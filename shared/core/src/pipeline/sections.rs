@@ -6,7 +6,7 @@ use std::sync::Arc;
 use memchr::{memchr, memmem, memrchr};
 
 use super::analysis::Feed;
-use super::screening::{Screened, Screening, Section};
+use super::screening::{Noted, Screened, Screening, Section};
 use crate::framing::{Boundary, Frame, FrameSink, Framer};
 
 /// How many sections' length what waits to be cut may grow to.
@@ -127,7 +127,9 @@ impl<'s> Sections<'s> {
         let is_right = |screened: &Screened| {
             is_current && self.start.is_some() && framer.boundary() == self.start && screened.end == self.start
         };
-        if !screened.filter(is_right).is_some_and(|screened| hand_over(&screened, &bytes, framer, feed)) {
+        if let Some(screened) = screened.filter(is_right) {
+            hand_over(&screened, &bytes, framer, feed);
+        } else {
             self.misses += u32::from(is_current);
             framer.push(&bytes, feed);
         }
@@ -136,19 +138,18 @@ impl<'s> Sections<'s> {
     }
 }
 
-/// Hands over what was noted; `false`: nothing was, for it is not all in the section.
-fn hand_over(screened: &Screened, bytes: &[u8], framer: &mut Framer, feed: &mut Feed<'_, '_>) -> bool {
+/// Hands over what was noted.
+fn hand_over(screened: &Screened, bytes: &[u8], framer: &mut Framer, feed: &mut Feed<'_, '_>) {
     let Screened { count, parsed, unparsed, noted, .. } = screened;
-    if noted.iter().any(|(_, place)| bytes.get(place.clone()).is_none()) {
-        return false;
-    }
     feed.matcher.screened(*parsed, *unparsed);
     let before = framer.number();
-    for (number, place) in noted {
-        feed.again(before + number, &bytes[place.clone()]);
+    for (number, noted) in noted {
+        match noted {
+            Noted::At(place) => feed.again(before + number, &String::from_utf8_lossy(&bytes[place.clone()])),
+            Noted::Text(text) => feed.again(before + number, text),
+        }
     }
     framer.pass(*count);
-    true
 }
 
 impl Drop for Sections<'_> {

@@ -227,11 +227,7 @@ fn json_is_matched_as_rsigma_matches_its_tree() {
                 .iter()
                 .map(|event| {
                     let tree: Value = crate::formats::tree_of(event);
-                    let keys = match by_name("cloudtrail")
-                        .unwrap()
-                        .parser(&Options::default().context())
-                        .parse(event.as_bytes())
-                    {
+                    let keys = match by_name("cloudtrail").unwrap().parser(&Options::default().context()).parse(event) {
                         Parsed::Record(record) => record.log_source.keys,
                         _ => &[],
                     };
@@ -260,7 +256,7 @@ fn json_is_matched_as_rsigma_matches_its_tree() {
 /// Every rule evaluated on every record, as if there were no index.
 fn unindexed(catalogue: &Catalogue, format: &'static dyn Format, entries: &[String]) -> Vec<Vec<String>> {
     let mut parser = format.parser(&Options::default().context());
-    let matches = |entry: &String| match parser.parse_if(entry.as_bytes(), &mut Open) {
+    let matches = |entry: &String| match parser.parse_if(entry, &mut Open) {
         Parsed::Record(mut record) => {
             enrich(&mut record, &OwnResources::default(), |_| true);
             let candidates = catalogue.candidates(record.log_source);
@@ -405,7 +401,7 @@ fn lines_are_matched(seed: u8, fields: &'static [&'static str]) {
 #[test]
 fn a_rule_whose_regular_expressions_are_still_to_be_compiled_has_the_same_paths() {
     let mut parser = by_name("cloudtrail").unwrap().parser(&Options::default().context());
-    let Parsed::Record(record) = parser.parse(b"{}") else { panic!("every object is a record") };
+    let Parsed::Record(record) = parser.parse("{}") else { panic!("every object is a record") };
     let shown = |rule: &CompiledRule| {
         let paths = paths(rule, record.log_source);
         // Selections come in no order.

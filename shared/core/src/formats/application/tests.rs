@@ -4,7 +4,7 @@ use crate::formats::trial::{context, no_bytes_make_it_panic};
 const BASIC: &[u8] = include_bytes!("../fixtures/application/basic.log");
 
 fn parsed(line: &str) -> (Option<String>, Value) {
-    match Application.parser(&context()).parse(line.as_bytes()) {
+    match Application.parser(&context()).parse(line) {
         Parsed::Record(record) => (record.time.map(|time| time.to_string()), record.fields.tree().clone()),
         other => panic!("{other:?}"),
     }

@@ -10,7 +10,7 @@ fn frames_in_pieces(pieces: &[&[u8]]) -> Vec<String> {
     let mut sink = |number: u64, frame: Frame<'_>| {
         assert_eq!(number, found.len() as u64 + 1, "frames are numbered without a gap");
         found.push(match frame {
-            Frame::Whole(bytes) => String::from_utf8_lossy(bytes).into_owned(),
+            Frame::Whole(text) => text.to_owned(),
             Frame::TooLong => "~".to_owned(),
             Frame::Broken => "!".to_owned(),
         });
