@@ -12,7 +12,7 @@ use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
 use cloudvigil_core::ports::{Chunks, Failure, Object, ObjectId, ObjectStore, PortError, PortResult};
 use jiff::Timestamp;
-use walkdir::WalkDir;
+use walkdir::{DirEntry, WalkDir};
 
 use crate::digest::hex_prefix;
 use crate::failure::{io_failure, shown, shown_path};
@@ -91,10 +91,11 @@ fn object_id(source: String, key: String) -> ObjectId {
 fn list_folder(root: &Path) -> (Vec<ObjectId>, Vec<PortError>) {
     let mut objects = Vec::new();
     let mut errors = Vec::new();
+    let mut folder = Folder::default();
     for entry in WalkDir::new(root).follow_links(true).sort_by_file_name() {
         match entry {
             Ok(entry) if entry.file_type().is_dir() => {}
-            Ok(entry) if entry.file_type().is_file() => match key_of(entry.path()) {
+            Ok(entry) if entry.file_type().is_file() => match folder.key_of(&entry) {
                 Ok(key) => objects.push(object_id(relative(entry.path(), root), key)),
                 Err(error) => errors.push(io_failure(format!("read {}", shown_path(entry.path())), error)),
             },
@@ -112,6 +113,23 @@ fn list_folder(root: &Path) -> (Vec<ObjectId>, Vec<PortError>) {
     }
     objects.sort_unstable();
     (objects, errors)
+}
+
+/// The folder of the last file, and its canonical path, which those of its other files begin with: to ask the system for
+/// that of every file takes longer than to read a small one.
+#[derive(Default)]
+struct Folder(Option<(PathBuf, PathBuf)>);
+
+impl Folder {
+    /// See [`key_of`].
+    fn key_of(&mut self, file: &DirEntry) -> io::Result<String> {
+        let Some(folder) = file.path().parent().filter(|_| !file.path_is_symlink()) else { return key_of(file.path()) };
+        let canonical = match &self.0 {
+            Some((known, canonical)) if known == folder => canonical,
+            _ => &self.0.insert((folder.to_owned(), folder.canonicalize()?)).1,
+        };
+        Ok(key_of_canonical(&canonical.join(file.file_name())))
+    }
 }
 
 fn relative(path: &Path, root: &Path) -> String {
@@ -151,11 +169,11 @@ fn is_open_descriptor(path: &Path) -> bool {
 
 /// The canonical path, as a string that leads back to it.
 fn key_of(path: &Path) -> io::Result<String> {
-    let path = path.canonicalize()?;
-    Ok(match path.to_str() {
-        Some(path) => path.to_owned(),
-        None => raw_key(&path),
-    })
+    Ok(key_of_canonical(&path.canonicalize()?))
+}
+
+fn key_of_canonical(path: &Path) -> String {
+    path.to_str().map_or_else(|| raw_key(path), str::to_owned)
 }
 
 #[cfg(unix)]

@@ -14,6 +14,7 @@ mod scanner;
 
 use memchr::memchr;
 use serde::de::IgnoredAny;
+use simdutf8::compat;
 
 pub(crate) use self::scanner::{Kind, Marks, Scanner, Word};
 use super::{Boundary, Frame, MAX_FRAME, Sink};
@@ -506,7 +507,7 @@ impl<'b> Stretch<'b> {
         let known = at.checked_sub(self.start).and_then(|offset| self.text.get(offset..));
         known.filter(|text| !text.is_empty()).unwrap_or_else(|| {
             let rest = &buffer[at..];
-            let text = std::str::from_utf8(rest).or_else(|error| std::str::from_utf8(&rest[..error.valid_up_to()]));
+            let text = compat::from_utf8(rest).or_else(|error| compat::from_utf8(&rest[..error.valid_up_to()]));
             *self = Self { start: at, text: text.unwrap_or_default() };
             self.text
         })

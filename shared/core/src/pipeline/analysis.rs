@@ -142,12 +142,18 @@ impl Stage<'_> {
         self.too_large |= fits < bytes.len();
         let bytes = &bytes[..fits];
         self.matcher.stats.bytes += bytes.len() as u64;
+        let is_enough = |head: &[u8]| self.matcher.options.format.is_some() || head.len() >= HEAD;
         match &mut self.reader {
             Reader::Unknown => {}
             Reader::Known { .. } => self.feed(bytes),
+            // As it is: for a small object, a copy is no small part of the work.
+            Reader::Undecided if self.head.is_empty() && is_enough(bytes) => {
+                self.decide_by(bytes);
+                self.feed(bytes);
+            }
             Reader::Undecided => {
                 self.head.extend_from_slice(bytes);
-                if self.matcher.options.format.is_some() || self.head.len() >= HEAD {
+                if is_enough(&self.head) {
                     self.recognise();
                 }
             }
@@ -156,10 +162,15 @@ impl Stage<'_> {
 
     fn recognise(&mut self) {
         let head = std::mem::take(&mut self.head);
-        let looked_at = &head[..head.len().min(HEAD)];
-        let format = self.matcher.options.format.or_else(|| formats::recognise(looked_at));
-        self.decide(format);
+        self.decide_by(&head);
         self.feed(&head);
+    }
+
+    /// Decides how an object that begins like this is read.
+    fn decide_by(&mut self, beginning: &[u8]) {
+        let head = &beginning[..beginning.len().min(HEAD)];
+        let format = self.matcher.options.format.or_else(|| formats::recognise(head));
+        self.decide(format);
     }
 
     fn decide(&mut self, format: Option<&'static dyn Format>) {
