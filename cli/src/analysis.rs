@@ -1,5 +1,6 @@
 //! Sources through the pipeline: read by several threads, taken up in order, settled at the end.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -18,10 +19,12 @@ use tokio::runtime::Handle;
 
 use crate::ending::Ending;
 use crate::sources::{Input, Source};
-use crate::terminal;
+use crate::{parallel, terminal};
 
 /// How far workers may be ahead of what has been taken up, for each of them: results wait in memory.
 const AHEAD: usize = 16;
+/// How many partitions a thread computes findings of at a time.
+const PARTITIONS: usize = 64;
 
 /// Analyses sources with `jobs` threads and hands over each result in the sources' order. `Break` ends it early. Threads
 /// that find no more sources help with those that others still read.
@@ -136,6 +139,7 @@ pub struct Run<'a> {
     errors: Vec<String>,
     keeps_findings: bool,
     suppressions: Option<&'a Suppressions>,
+    jobs: usize,
 }
 
 /// Where contributions are kept until everything is read.
@@ -168,7 +172,14 @@ impl<'a> Run<'a> {
             errors: Vec::new(),
             keeps_findings,
             suppressions: None,
+            jobs: 1,
         }
+    }
+
+    /// With findings computed by so many threads.
+    #[must_use]
+    pub fn by(self, jobs: usize) -> Self {
+        Self { jobs, ..self }
     }
 
     /// With these findings held back.
@@ -210,7 +221,13 @@ impl<'a> Run<'a> {
         let (none, collected) = (Suppressions::default(), Collected::new());
         let sink = Suppressing::new(&collected, self.suppressions.unwrap_or(&none), self.clock);
         let held: Vec<Message> = match &self.contributed {
-            Contributed::Memory(held) => held.messages(self.catalogue, |finding| sink.holds_back(finding)).collect(),
+            Contributed::Memory(held) => {
+                let message = |partition: &Cow<'_, Partition>| {
+                    held.message(self.catalogue, partition, |finding| sink.holds_back(finding))
+                };
+                let messages = |block: &[_]| block.iter().filter_map(message).collect::<Vec<_>>();
+                parallel::blocks(self.jobs, &held.partitions(self.catalogue), PARTITIONS, messages).flatten().collect()
+            }
             Contributed::State(state, touched) => {
                 let settler = settler(self.catalogue, *state, &sink, self.clock);
                 let settled = self.runtime.block_on(settler.settle(touched));
@@ -225,6 +242,8 @@ impl<'a> Run<'a> {
         messages.sort_by(|one, other| sort_key(&one.finding).cmp(&sort_key(&other.finding)));
         let mut stats: Stats = self.sources.into_iter().collect();
         stats.total.errors += self.errors.len() as u64;
+        // The process is about to end: to give all of this back piece by piece takes as long as some of the reading.
+        std::mem::forget(self.contributed);
         Finished { messages, stats, errors: self.errors, suppressed }
     }
 }

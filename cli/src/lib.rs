@@ -6,6 +6,7 @@ mod commands;
 mod destination;
 mod ending;
 mod output;
+mod parallel;
 mod rules;
 mod sources;
 mod terminal;

@@ -11,18 +11,19 @@ use cloudvigil_core::finding::Message;
 use crate::arguments::FindingsOutput;
 use crate::destination::Destination;
 
-/// Writes findings. `complete`: everything could be read. `false`: nobody reads any more.
+/// Writes findings, by as many as `jobs` threads. `complete`: everything could be read. `false`: nobody reads any more.
 pub fn findings(
     kind: FindingsOutput,
     messages: &[Message],
     complete: bool,
     catalogue: &Catalogue,
+    jobs: usize,
     to: &mut Destination,
 ) -> Result<bool> {
     let shown = to.is_shown();
     let written = match kind {
         FindingsOutput::Table => to.write(|writer| table::findings(messages, complete, shown, writer))?,
-        FindingsOutput::Json => to.write(|writer| json::findings(messages, writer))?,
+        FindingsOutput::Json => to.write(|writer| json::findings(messages, jobs, writer))?,
         FindingsOutput::Ocsf => to.write(|writer| json::ocsf(messages, catalogue, writer))?,
         FindingsOutput::Csv => to.write(|writer| csv::findings(messages, writer))?,
     };

@@ -26,7 +26,7 @@ use crate::arguments::{Demo, FindingsOutput};
 use crate::destination::Destination;
 use crate::ending::Ending;
 use crate::sources::{Input, Source};
-use crate::{output, terminal};
+use crate::{output, parallel, terminal};
 use std::ops::ControlFlow;
 
 const SAMPLES: [(&str, &[u8]); 7] = [
@@ -71,9 +71,9 @@ pub fn run(arguments: &Demo) -> Result<Ending> {
         .into_iter()
         .map(|id| Source { name: id.source.clone(), input: Input::Object(store.clone(), id) })
         .collect();
-    let mut run = Run::new(&catalogue, None, clock.as_ref(), runtime.handle(), true);
+    let jobs = parallel::processors();
+    let mut run = Run::new(&catalogue, None, clock.as_ref(), runtime.handle(), true).by(jobs);
     let pipeline = Pipeline::new(&catalogue, Options { modified: clock.now(), ..Options::default() });
-    let jobs = std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get);
     analysis::in_order(&sources, &pipeline, jobs, runtime.handle(), |outcome| {
         run.take(outcome);
         ControlFlow::Continue(())
@@ -82,7 +82,7 @@ pub fn run(arguments: &Demo) -> Result<Ending> {
 
     let mut to = Destination::open(None)?;
     let read =
-        output::findings(FindingsOutput::Table, &finished.messages, finished.is_complete(), &catalogue, &mut to)?;
+        output::findings(FindingsOutput::Table, &finished.messages, finished.is_complete(), &catalogue, jobs, &mut to)?;
     let outbox = folder.join("outbox");
     let written = remove_earlier(&outbox)
         .and_then(|()| mail(&finished.messages, &outbox, &state, &clock, runtime.handle()))

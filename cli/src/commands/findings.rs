@@ -15,7 +15,7 @@ use cloudvigil_local::EmbeddedState;
 use crate::arguments::{Findings, FindingsOutput};
 use crate::destination::{self, Destination};
 use crate::ending::Ending;
-use crate::{output, terminal};
+use crate::{output, parallel, terminal};
 
 /// What the keys of partitions begin with in which contributions and findings lie.
 const PARTITIONS: &str = "c#";
@@ -76,7 +76,9 @@ pub fn run(arguments: &Findings) -> Result<Ending> {
         let people = to.is_shown() && std::io::stdout().is_terminal();
         if people { FindingsOutput::Table } else { FindingsOutput::Json }
     });
-    if let Err(error) = output::findings(kind, &messages, ending == Ending::Done, &catalogue, &mut to) {
+    if let Err(error) =
+        output::findings(kind, &messages, ending == Ending::Done, &catalogue, parallel::processors(), &mut to)
+    {
         terminal::error(&format!("{error:#}"));
         ending = Ending::Incomplete;
     }

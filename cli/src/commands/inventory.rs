@@ -15,7 +15,7 @@ use crate::analysis::{self, Run};
 use crate::arguments::Inventory;
 use crate::destination::{self, Destination};
 use crate::ending::Ending;
-use crate::{output, rules};
+use crate::{output, parallel, rules};
 
 /// Runs it.
 pub fn run(arguments: &Inventory) -> Result<Ending> {
@@ -67,7 +67,14 @@ pub fn run(arguments: &Inventory) -> Result<Ending> {
         let written = file.write(|writer| writer.write_all(&inventory.ndjson())).and_then(|_| file.flush());
         written.map_or_else(|error| finished.fail(&error), drop);
     }
-    let written = output::findings(arguments.output, &finished.messages, finished.is_complete(), catalogue, &mut to);
+    let written = output::findings(
+        arguments.output,
+        &finished.messages,
+        finished.is_complete(),
+        catalogue,
+        parallel::processors(),
+        &mut to,
+    );
     written.map_or_else(|error| finished.fail(&error), drop);
     finished.tell();
     Ok(finished.ending(arguments.fail_on))

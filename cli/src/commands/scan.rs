@@ -19,7 +19,7 @@ use crate::arguments::{FindingsOutput, Scan, ScanOutput};
 use crate::destination::{self, Destination};
 use crate::ending::Ending;
 use crate::sources::{self, OwnFiles};
-use crate::{output, rules, terminal, times};
+use crate::{output, parallel, rules, terminal, times};
 
 /// Runs it.
 pub fn run(arguments: &Scan) -> Result<Ending> {
@@ -50,12 +50,13 @@ pub fn run(arguments: &Scan) -> Result<Ending> {
     // Matches alone need no findings.
     let keeps_findings = !matches || fired.is_some() || report.fail_on.is_some() || arguments.state.is_some();
     let kept = state.as_ref().map(|state| state as &dyn StateStore);
+    let jobs = arguments.jobs.map_or_else(parallel::processors, NonZeroUsize::get);
     let mut run = Run::new(catalogue, kept, clock.as_ref(), runtime.handle(), keeps_findings)
-        .suppressing(rules.suppressions(clock.as_ref()));
+        .suppressing(rules.suppressions(clock.as_ref()))
+        .by(jobs);
     let mut nobody_reads = false;
     let mut write_error = None;
     let pipeline = Pipeline::new(catalogue, rules.options(options));
-    let jobs = arguments.jobs.or_else(|| std::thread::available_parallelism().ok()).map_or(1, NonZeroUsize::get);
     analysis::in_order(&all, &pipeline, jobs, runtime.handle(), |outcome| {
         if matches && let Ok(found) = &outcome {
             match to.write(|writer| output::json::matches(found, catalogue, report.min_level, writer)) {
@@ -85,7 +86,9 @@ pub fn run(arguments: &Scan) -> Result<Ending> {
     };
     let written = match (write_error, kind) {
         (Some(error), _) => Err(error),
-        (None, Some(kind)) => output::findings(kind, &finished.messages, finished.is_complete(), catalogue, &mut to),
+        (None, Some(kind)) => {
+            output::findings(kind, &finished.messages, finished.is_complete(), catalogue, jobs, &mut to)
+        }
         (None, None) => to.flush(),
     };
     written.map_or_else(|error| finished.fail(&error), drop);
@@ -96,7 +99,10 @@ pub fn run(arguments: &Scan) -> Result<Ending> {
         fired.tell(&finished.messages);
     }
     finished.tell();
-    Ok(finished.ending(report.fail_on))
+    let ending = finished.ending(report.fail_on);
+    // As in Run::finish.
+    std::mem::forget(finished);
+    Ok(ending)
 }
 
 /// How often each rule matched.

@@ -28,7 +28,7 @@ use crate::analysis::{self, Finished, Run};
 use crate::arguments::{FindingsOutput, TextOutput, Trail, TrailCommand};
 use crate::destination::Destination;
 use crate::ending::Ending;
-use crate::{output, rules};
+use crate::{output, parallel, rules};
 
 use self::history::{History, histories, tells_of_events};
 
@@ -221,8 +221,8 @@ fn write_table(
         }
         health::heading("FINDINGS ABOUT THE TRAILS", writer)
     })?;
-    going = going && output::findings(FindingsOutput::Table, &states, complete, catalogue, to)?;
+    going = going && output::findings(FindingsOutput::Table, &states, complete, catalogue, parallel::processors(), to)?;
     let last = if days == 1 { "THE LAST DAY".to_owned() } else { format!("THE LAST {days} DAYS") };
     going = going && to.write(|writer| health::heading(&format!("\nTAMPERING WITH LOGGING, {last}"), writer))?;
-    Ok(going && output::findings(FindingsOutput::Table, &events, complete, catalogue, to)?)
+    Ok(going && output::findings(FindingsOutput::Table, &events, complete, catalogue, parallel::processors(), to)?)
 }

@@ -35,7 +35,9 @@ fn held(catalogue: &Catalogue, (objects, schedule): &(Vec<Vec<String>>, Vec<Work
     for Work { object, .. } in schedule {
         held.take(catalogue, report(catalogue, *object, &objects[*object]).contributions);
     }
-    held.messages(catalogue, |_| false).map(|message| compared(message.finding)).collect()
+    let partitions = held.partitions(catalogue);
+    let messages = partitions.iter().filter_map(|partition| held.message(catalogue, partition, |_| false));
+    messages.map(|message| compared(message.finding)).collect()
 }
 
 /// What a state holds at the end; findings are settled after each `batch` objects of a worker.

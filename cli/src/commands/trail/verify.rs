@@ -25,7 +25,7 @@ use crate::arguments::{FindingsOutput, TextOutput, TrailVerify};
 use crate::destination::Destination;
 use crate::ending::Ending;
 use crate::terminal::{self, Sheet};
-use crate::{output, rules, times};
+use crate::{output, parallel, rules, times};
 
 /// What an address in S3 begins with.
 const S3: &str = "s3://";
@@ -88,8 +88,16 @@ pub fn run(arguments: &TrailVerify) -> Result<Ending> {
         TextOutput::Json => write_json(&finished, &summaries, &mut to),
         TextOutput::Table => {
             let (shown, complete) = (to.is_shown(), finished.is_complete());
-            to.write(|writer| checked(&summaries, shown, writer))
-                .and_then(|_| output::findings(FindingsOutput::Table, &finished.messages, complete, catalogue, &mut to))
+            to.write(|writer| checked(&summaries, shown, writer)).and_then(|_| {
+                output::findings(
+                    FindingsOutput::Table,
+                    &finished.messages,
+                    complete,
+                    catalogue,
+                    parallel::processors(),
+                    &mut to,
+                )
+            })
         }
     };
     written.map_or_else(|error| finished.fail(&error), drop);

@@ -1,5 +1,7 @@
 //! The contributions of a run that keeps no state, held in memory: the same findings as by way of the state.
 
+use std::borrow::Cow;
+
 use foldhash::quality::RandomState;
 use hashbrown::HashMap;
 use hashbrown::hash_map::Entry;
@@ -26,24 +28,27 @@ impl Held {
         }
     }
 
-    /// The findings' messages, in any order, without those that are held back; nothing holds back tampering with
-    /// cloudvigil's own resources.
-    pub fn messages<'h>(
-        &'h self,
-        catalogue: &'h Catalogue,
-        holds_back: impl Fn(&Finding) -> bool + 'h,
-    ) -> impl Iterator<Item = Message> + 'h {
+    /// The partitions that may have a finding, each once, in any order.
+    pub fn partitions<'h>(&'h self, catalogue: &Catalogue) -> Vec<Cow<'h, Partition>> {
         // A window that starts in the bucket before may hold nothing but what is in this one.
         let before = self.0.keys().filter(|partition| !catalogue.rule(partition.rule).plan.is_monotone());
         let before = before.filter_map(|partition| previous_bucket(catalogue, partition));
-        let before = before.filter(|partition| !self.0.contains_key(partition));
-        let own = self.0.iter().map(|(partition, stored)| (partition.clone(), Some(stored)));
-        own.chain(before.map(|partition| (partition, None))).filter_map(move |(partition, stored)| {
-            let next = next_bucket(catalogue, &partition).and_then(|next| self.0.get(&next));
-            let stored: Vec<_> = stored.into_iter().chain(next).collect();
-            let Folded { finding, own, .. } = folded(catalogue, &partition, &stored, Micros::MAX);
-            let told = finding.filter(|finding| own || !holds_back(finding))?;
-            Some(catalogue.rule(partition.rule).message(told))
-        })
+        let before = before.filter(|partition| !self.0.contains_key(partition)).map(Cow::Owned);
+        self.0.keys().map(Cow::Borrowed).chain(before).collect()
+    }
+
+    /// The message of a partition's finding, if there is one and it is not held back; nothing holds back tampering with
+    /// cloudvigil's own resources.
+    pub fn message(
+        &self,
+        catalogue: &Catalogue,
+        partition: &Partition,
+        holds_back: impl Fn(&Finding) -> bool,
+    ) -> Option<Message> {
+        let next = next_bucket(catalogue, partition).and_then(|next| self.0.get(&next));
+        let stored: Vec<_> = self.0.get(partition).into_iter().chain(next).collect();
+        let Folded { finding, own, .. } = folded(catalogue, partition, &stored, Micros::MAX);
+        let told = finding.filter(|finding| own || !holds_back(finding))?;
+        Some(catalogue.rule(partition.rule).message(told))
     }
 }
