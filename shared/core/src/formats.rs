@@ -18,6 +18,8 @@ pub mod syslog;
 mod trial;
 pub mod vpcflow;
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use json::members;
@@ -104,8 +106,11 @@ pub trait Parser: Send {
         Some((length, self.parse_if(&text[..length], gate)))
     }
 
-    /// A parser that reads the next frames as this one would.
-    fn fork(&self) -> Box<dyn Parser>;
+    /// The header line that the next frames are read by: a new parser that is given it first reads them as this one
+    /// would. `None`: it reads them as a new one does.
+    fn header(&self) -> Option<&Arc<str>> {
+        None
+    }
 
     /// Takes one frame apart.
     fn parse<'a>(&mut self, frame: &'a str) -> Parsed<'a> {

@@ -23,8 +23,6 @@ use crate::enrich::OwnResources;
 use crate::formats::{Context, Format};
 use crate::ports::{ObjectId, ObjectStore, PortError};
 
-use matcher::Selector;
-
 /// What a run asks for beyond its rules.
 #[derive(Clone)]
 pub struct Options {
@@ -166,10 +164,6 @@ impl<'c> Pipeline<'c> {
         'c: 's,
     {
         Pipeline { screening: Some(screening), ..self.clone() }
-    }
-
-    fn selector(&self) -> Selector<'c> {
-        Selector::new(self.catalogue, &self.options)
     }
 
     /// The rules.

@@ -36,7 +36,16 @@ impl<'r> BorrowedGroup<'r> {
         Self::Many(values)
     }
 
-    fn values(&self) -> &[Named<'r>] {
+    /// Of names that are in order, each there once.
+    pub(crate) fn of_sorted(mut values: impl ExactSizeIterator<Item = Named<'r>>) -> Self {
+        match values.len() {
+            1 => values.next().map_or_else(|| Self::Many(Vec::new()), Self::One),
+            _ => Self::Many(values.collect()),
+        }
+    }
+
+    /// The names and values, by name.
+    pub(crate) fn values(&self) -> &[Named<'r>] {
         match self {
             Self::One(value) => std::slice::from_ref(value),
             Self::Many(values) => values,

@@ -98,7 +98,6 @@ impl Format for Access {
     }
 }
 
-#[derive(Clone)]
 struct AccessParser {
     clock: Clock,
     start: Start,
@@ -110,10 +109,6 @@ struct AccessParser {
 }
 
 impl Parser for AccessParser {
-    fn fork(&self) -> Box<dyn Parser> {
-        Box::new(self.clone())
-    }
-
     fn parse_if<'a>(&mut self, raw: &'a str, gate: &mut dyn Gate) -> Parsed<'a> {
         let line = match Line::read(raw, &mut self.start) {
             Ok(line) => line,
@@ -237,7 +232,7 @@ static IN_ADDRESS: [bool; 256] = {
 
 /// What stands before a request: ` - - [01/Mar/2026:10:00:00 +0000] "`. Of lines that were written within a second it is
 /// mostly the same.
-#[derive(Clone, Default)]
+#[derive(Default)]
 struct Start {
     /// That of the last line, from after its address.
     last: String,

@@ -107,16 +107,11 @@ impl Format for Application {
     }
 }
 
-#[derive(Clone)]
 struct ApplicationParser {
     timezone: TimeZone,
 }
 
 impl Parser for ApplicationParser {
-    fn fork(&self) -> Box<dyn Parser> {
-        Box::new(self.clone())
-    }
-
     fn parse_if<'a>(&mut self, raw: &'a str, gate: &mut dyn Gate) -> Parsed<'a> {
         if raw.starts_with('{')
             && let Ok(mut fields) = members(raw)

@@ -131,14 +131,9 @@ fn target(fields: &Value) -> Option<String> {
     })
 }
 
-#[derive(Clone)]
 struct CloudTrailParser;
 
 impl Parser for CloudTrailParser {
-    fn fork(&self) -> Box<dyn Parser> {
-        Box::new(self.clone())
-    }
-
     fn parse_if<'a>(&mut self, frame: &'a str, gate: &mut dyn Gate) -> Parsed<'a> {
         match json::heads::<Self, _>(frame) {
             Ok(heads) if is_event(&heads) => {

@@ -77,16 +77,11 @@ impl Format for Eve {
     }
 }
 
-#[derive(Clone)]
 struct EveParser {
     timezone: TimeZone,
 }
 
 impl Parser for EveParser {
-    fn fork(&self) -> Box<dyn Parser> {
-        Box::new(self.clone())
-    }
-
     fn parse_if<'a>(&mut self, frame: &'a str, gate: &mut dyn Gate) -> Parsed<'a> {
         match json::heads::<Self, _>(frame).and_then(|heads| self.known(&heads, frame, gate)) {
             Ok(Some(known)) => event(known, Cow::Borrowed(frame)),

@@ -122,14 +122,9 @@ pub(crate) fn line(seen: &Seen<'_>) -> String {
     Value::Object(line).to_string()
 }
 
-#[derive(Clone)]
 struct InventoryParser;
 
 impl Parser for InventoryParser {
-    fn fork(&self) -> Box<dyn Parser> {
-        Box::new(self.clone())
-    }
-
     fn parse_if<'a>(&mut self, frame: &'a str, gate: &mut dyn Gate) -> Parsed<'a> {
         let fields = match members(frame) {
             Ok(fields) => fields,

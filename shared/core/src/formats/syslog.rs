@@ -208,7 +208,6 @@ impl Format for Syslog {
     }
 }
 
-#[derive(Clone)]
 struct SyslogParser {
     /// Of stamps that name none.
     zone: TimeZone,
@@ -218,10 +217,6 @@ struct SyslogParser {
 }
 
 impl Parser for SyslogParser {
-    fn fork(&self) -> Box<dyn Parser> {
-        Box::new(self.clone())
-    }
-
     fn parse_if<'a>(&mut self, raw: &'a str, gate: &mut dyn Gate) -> Parsed<'a> {
         let ends = matches!(raw.as_bytes().last(), Some(b'\r' | b'\n'));
         let line = if ends { raw.trim_end_matches(['\r', '\n']) } else { raw };

@@ -114,12 +114,11 @@ impl Format for VpcFlow {
     }
 }
 
-#[derive(Clone)]
 struct VpcFlowParser(Arc<Order>);
 
 impl Default for VpcFlowParser {
     fn default() -> Self {
-        Self(Arc::new(Order::new(&DEFAULT_FIELDS, true)))
+        Self(Arc::new(Order::new(&DEFAULT_FIELDS, None)))
     }
 }
 
@@ -132,8 +131,8 @@ struct Order {
     version: Option<usize>,
     action: Option<usize>,
     start: Option<usize>,
-    /// No header line has set it: only version 2 has this order.
-    is_default: bool,
+    /// The header line that has set it; without one, only version 2 has this order.
+    header: Option<Arc<str>>,
 }
 
 #[derive(Debug)]
@@ -144,7 +143,7 @@ struct Column {
 }
 
 impl Order {
-    fn new(names: &[&str], is_default: bool) -> Self {
+    fn new(names: &[&str], header: Option<Arc<str>>) -> Self {
         let column = |name: &&str| Column {
             name: (*name).to_owned(),
             firewall_name: FIREWALL_NAMES.iter().find(|(own, _)| own == name).map(|(_, other)| *other),
@@ -158,19 +157,19 @@ impl Order {
             }
         }
         let at = |wanted: &str| names.iter().position(|name| *name == wanted);
-        Self { version: at(VERSION), action: at(ACTION), start: at(START), columns, by_name, is_default }
+        Self { version: at(VERSION), action: at(ACTION), start: at(START), columns, by_name, header }
     }
 }
 
 impl Parser for VpcFlowParser {
-    fn fork(&self) -> Box<dyn Parser> {
-        Box::new(self.clone())
+    fn header(&self) -> Option<&Arc<str>> {
+        self.0.header.as_ref()
     }
 
     fn parse_if<'a>(&mut self, raw: &'a str, gate: &mut dyn Gate) -> Parsed<'a> {
         if is_header(raw) {
             let names: Vec<&str> = raw.split_ascii_whitespace().collect();
-            self.0 = Arc::new(Order::new(&names, false));
+            self.0 = Arc::new(Order::new(&names, Some(raw.into())));
             return Parsed::Skipped;
         }
         let (order, values) = (&self.0, Values::of(raw));
@@ -203,7 +202,7 @@ impl Order {
     /// Whether a line has as many values as the order has columns, and a version that can be read.
     fn check(&self, values: &Values<'_>) -> Result<(), &'static str> {
         let version = self.version.and_then(|column| values.get(column));
-        if self.is_default && version.and_then(number) != Some(DEFAULT_VERSION) {
+        if self.header.is_none() && version.and_then(number) != Some(DEFAULT_VERSION) {
             return Err(match version.and_then(number) {
                 None => "no version at the start",
                 Some(_) => "unknown version: only version 2 can be read without a header line",

@@ -1,6 +1,6 @@
 //! One object on its way through decoding, recognition, framing and parsing; [`super::matcher`] does the rest.
 
-use super::matcher::Matcher;
+use super::matcher::{Judged, Matcher};
 use super::screening::Screening;
 use super::sections::Sections;
 use super::{Damage, Entry, Options, Report};
@@ -44,6 +44,8 @@ impl<'c> Analysis<'c> {
     }
 
     pub(super) fn screened_by(mut self, screening: Option<&'c Screening>) -> Self {
+        // What is kept whole is kept by whoever reads it.
+        let screening = screening.filter(|_| self.stage.matcher.options.whole.is_none());
         self.stage.sections = screening.map(Sections::new);
         self
     }
@@ -206,7 +208,7 @@ impl Stage<'_> {
 
 /// Frames, on their way to the matcher.
 pub(super) struct Feed<'f, 'c> {
-    format: &'static dyn Format,
+    pub(super) format: &'static dyn Format,
     pub(super) parser: &'f mut dyn Parser,
     pub(super) matcher: &'f mut Matcher<'c>,
 }
@@ -216,9 +218,9 @@ impl<'f, 'c> Feed<'f, 'c> {
         Self { format, parser, matcher }
     }
 
-    /// Takes a frame that was found before, whole.
-    pub(super) fn again(&mut self, number: u64, frame: &str) {
-        self.matcher.frame(self.format, self.parser, number, Frame::Whole(frame), None);
+    /// Takes up what came of a section, the frame before which has the number `before`: see [`Matcher::take_up`].
+    pub(super) fn take_up(&mut self, judged: Judged, section: &[u8], before: u64) {
+        self.matcher.take_up(judged, section, before, self.format, self.parser);
     }
 }
 

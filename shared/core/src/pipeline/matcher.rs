@@ -1,5 +1,7 @@
 //! What follows framing: parse, enrich, match, contribute, and count every step.
 
+mod journal;
+
 use std::borrow::Cow;
 use std::sync::Arc;
 
@@ -19,7 +21,10 @@ use crate::formats::{Format, Framing, Gate, Key, Parsed, Parser};
 use crate::framing::Frame;
 use crate::record::{LogSource, Record};
 
-/// The records of one object, met by the rules.
+use journal::Journal;
+pub(super) use journal::{Judged, Place};
+
+/// The records of one object, or of a section of it, met by the rules.
 pub(super) struct Matcher<'c> {
     catalogue: &'c Catalogue,
     pub(super) options: Options,
@@ -32,8 +37,16 @@ pub(super) struct Matcher<'c> {
     refused: u64,
     matches: Vec<Match>,
     whole: Whole,
-    contributions: Contributions,
+    contributed: Contributed,
     selector: Selector<'c>,
+}
+
+/// What the records contribute.
+enum Contributed {
+    /// Those of an object.
+    Object(Contributions),
+    /// Those of a section, to be taken up with what is known of the object.
+    Section(Journal),
 }
 
 /// Entries that are kept whole.
@@ -53,7 +66,7 @@ impl Whole {
 }
 
 /// Decides which rules a record is evaluated against, before it is taken apart.
-pub(super) struct Selector<'c> {
+struct Selector<'c> {
     catalogue: &'c Catalogue,
     /// The indexes of the log sources met; a format has a handful of them.
     indexes: Vec<(&'static LogSource, Arc<Index>)>,
@@ -66,7 +79,7 @@ pub(super) struct Selector<'c> {
 }
 
 impl<'c> Selector<'c> {
-    pub(super) fn new(catalogue: &'c Catalogue, options: &Options) -> Self {
+    fn new(catalogue: &'c Catalogue, options: &Options) -> Self {
         let own = options.own_roles.iter().map(|role| Finder::new(role).into_owned()).collect();
         let by_time = options.since.is_some() || options.until.is_some();
         Self { catalogue, indexes: Vec::new(), own, by_time, found: Found::default() }
@@ -114,21 +127,14 @@ impl<'c> Matcher<'c> {
             refused: 0,
             matches: Vec::new(),
             whole: Whole::default(),
-            contributions: Contributions::default(),
+            contributed: Contributed::Object(Contributions::default()),
             selector,
         }
     }
 
-    /// What decides which rules a record is evaluated against.
-    pub(super) fn selector(&mut self) -> &mut Selector<'c> {
-        &mut self.selector
-    }
-
-    /// Counts records that no rule can match, and records that are not of the format.
-    pub(super) fn screened(&mut self, parsed: u64, unparsed: u64) {
-        self.stats.records_in += parsed + unparsed;
-        self.stats.parsed += parsed;
-        self.stats.unparsed += unparsed;
+    /// The rules.
+    pub(super) fn catalogue(&self) -> &'c Catalogue {
+        self.catalogue
     }
 
     pub(super) fn report(mut self, damage: Vec<Damage>) -> Report {
@@ -143,16 +149,21 @@ impl<'c> Matcher<'c> {
             damage,
             matches: self.matches,
             whole: self.whole.entries,
-            contributions: self.contributions,
+            contributions: match self.contributed {
+                Contributed::Object(contributions) => contributions,
+                Contributed::Section(_) => Contributions::default(),
+            },
         }
     }
 
     /// What the object contributed beyond its budget is a record like any other, so that a rule can say so.
     fn tell_what_was_given_up(&mut self) {
-        let given_up: Vec<_> = self.contributions.given_up().collect();
+        let Contributed::Object(contributions) = &mut self.contributed else { return };
+        let given_up: Vec<_> = contributions.given_up().collect();
         if given_up.is_empty() {
             return;
         }
+        contributions.allow_beyond(self.catalogue.rules().len());
         let rules: Vec<_> = given_up.iter().map(|(rule, _)| self.catalogue.rule(*rule).title.as_str()).collect();
         let line = inventory::line(&inventory::Seen {
             service: "cloudvigil",
@@ -166,7 +177,6 @@ impl<'c> Matcher<'c> {
             }),
         });
         self.options.matches = false;
-        self.contributions.allow_beyond(self.catalogue.rules().len());
         if let Parsed::Record(record) = Inventory.parser(&self.options.context()).parse_if(&line, &mut self.selector) {
             self.record(&Inventory, record, 0, None);
         }
@@ -264,10 +274,10 @@ impl<'c> Matcher<'c> {
         entry_key: Option<&str>,
         hits: &[usize],
     ) {
-        let key = match (&record.id, entry_key) {
-            (Some(id), _) => RecordKey::of(&["id", id]),
-            (None, Some(key)) => RecordKey::of(&["entry", key]),
-            (None, None) => self.positions.at(number),
+        let (key, is_position) = match (&record.id, entry_key) {
+            (Some(id), _) => (RecordKey::of(&["id", id]), false),
+            (None, Some(key)) => (RecordKey::of(&["entry", key]), false),
+            (None, None) => (self.positions.at(number), true),
         };
         let source = &self.source;
         let teller =
@@ -277,14 +287,20 @@ impl<'c> Matcher<'c> {
         let tampers = || hits.iter().any(|hit| catalogue.rule(*hit).is_about_tampering());
         let own = is_about_own(record, &self.options.own_resources) && tampers();
         let deploying = is_by(record, &self.options.deploying_roles) && tampers();
-        let contributions = &mut self.contributions;
+        if let Contributed::Section(journal) = &mut self.contributed {
+            journal.begin(number, record.time);
+        }
+        let contributed = &mut self.contributed;
         let (time, weight, failed) =
             (record.time.map(Timestamp::as_microsecond), record.occurrences, is_failed_call(record));
         let mut contribute = |number: usize, leaf: usize, group: &BorrowedGroup<'_>, value: Option<i128>| {
             let rule = catalogue.rule(number);
             let bucket = bucket_of(time, rule.plan.timespan());
             let new = Contribution { time, key, leaf, weight, failed, own, deploying, value };
-            contributions.add((number, rule), group, bucket, new, &teller);
+            match contributed {
+                Contributed::Object(contributions) => contributions.add((number, rule), group, bucket, new, &teller),
+                Contributed::Section(journal) => journal.add(number, group, bucket, new, is_position),
+            }
         };
         for hit in hits {
             let rule = catalogue.rule(*hit);

@@ -1,26 +1,25 @@
-//! Screening: sections of one large object, looked through by threads that have nothing else to do.
+//! Sections of one large object, judged by threads that have nothing else to do.
 //!
-//! Nearly every record is one that no rule can match. A section of an object is framed and validated by whichever thread
-//! is free, which notes the few that a rule may match; those are then parsed and matched where the object is read, in
-//! their order. So what comes of an object is the same, whoever looked through it.
+//! A section is framed, parsed and matched by whichever thread is free, which notes what its records contribute. That is
+//! taken up where the object is read, in the order of the sections: so what comes of an object is the same, whoever judged
+//! it.
 //!
-//! Where a section begins is a guess: whoever reads the object knows whether it was right as soon as the section before
-//! it has been looked through, and reads it itself if it was not.
+//! Where a section begins is a guess, and so is the header line that it is read by: whoever reads the object knows whether
+//! both were right as soon as the section before it has been taken up, and reads it itself if they were not.
 
 use std::collections::BTreeMap;
-use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
-use super::Pipeline;
-use super::matcher::Selector;
-use crate::formats::{Gate, Key, Parsed, Parser};
+use super::matcher::{Judged, Matcher, Place};
+use super::{Options, Pipeline};
+use crate::detect::Catalogue;
+use crate::formats::{Context, Format, Parser};
 use crate::framing::{Boundary, Frame, FrameSink, Framer};
-use crate::record::LogSource;
 
-/// Sections that wait for a thread, or for whoever reads their object.
+/// Sections that wait for a thread, and what came of others, which waits for whoever reads their object.
 pub struct Screening {
     /// How long a section is, in bytes, if that is long enough for a frame.
     section: usize,
@@ -34,45 +33,35 @@ struct Sections {
     by_number: BTreeMap<u64, Stage>,
     /// How many there were.
     count: u64,
+    /// How many objects there were.
+    objects: u64,
     closed: bool,
 }
 
 enum Stage {
     Waiting(Section),
     UnderWay,
-    Done(Option<Screened>),
+    Done(Option<SectionJudged>),
 }
 
 /// A part of an object that seems to begin and end between two frames.
 pub(super) struct Section {
+    /// The object's number, by [`Screening::object`].
+    pub object: u64,
+    pub format: &'static dyn Format,
+    pub context: Context,
     pub bytes: Arc<Vec<u8>>,
     /// Where it is taken to begin.
     pub start: Boundary,
-    /// As it is at the section's start.
-    pub parser: Box<dyn Parser>,
+    /// The header line that it is taken to be read by.
+    pub header: Option<Arc<str>>,
 }
 
-/// A section that was looked through.
-#[derive(Default)]
-pub(super) struct Screened {
+/// A section that was judged.
+pub(super) struct SectionJudged {
     /// Where it ends; `None`: within a frame.
     pub end: Option<Boundary>,
-    /// How many numbers of frames it takes.
-    pub count: u64,
-    /// Records that no rule can match.
-    pub parsed: u64,
-    /// Records that are not of the format.
-    pub unparsed: u64,
-    /// What is to be looked at again, by its number in the section, from 1.
-    pub noted: Vec<(u64, Noted)>,
-}
-
-/// A frame that is to be looked at again.
-pub(super) enum Noted {
-    /// It stands there in the section.
-    At(Range<usize>),
-    /// It does not stand in the section as it was handed over.
-    Text(String),
+    pub judged: Judged,
 }
 
 /// How long sections usually are, in bytes.
@@ -103,11 +92,18 @@ impl Screening {
     /// Helps until [`Self::close`], with the rules and options of this pipeline.
     pub fn help(&self, pipeline: &Pipeline<'_>) {
         self.threads.fetch_add(1, Ordering::Relaxed);
-        let mut selector = pipeline.selector();
+        let mut judge = Judge::new(pipeline.catalogue, pipeline.options.clone());
         let mut sections = self.lock();
         while !sections.closed {
-            sections = self.work_or_wait(sections, &mut selector);
+            sections = self.work_or_wait(sections, &mut judge);
         }
+    }
+
+    /// A number for an object.
+    pub(super) fn object(&self) -> u64 {
+        let mut sections = self.lock();
+        sections.objects += 1;
+        sections.objects
     }
 
     /// Sends the threads that help away: nothing more will come.
@@ -131,20 +127,20 @@ impl Screening {
         number
     }
 
-    /// Takes up what is known of a section. While nothing is, the caller looks through sections, too. `None`: nothing is
-    /// known, by a defect.
-    pub(super) fn take(&self, number: u64, selector: &mut Selector<'_>) -> Option<Screened> {
+    /// Takes what came of a section. While nothing has, the caller judges sections, too. `None`: nothing will, by a
+    /// defect.
+    pub(super) fn take(&self, number: u64, judge: &mut Judge<'_>) -> Option<SectionJudged> {
         let mut sections = self.lock();
         loop {
             match sections.by_number.remove(&number)? {
-                Stage::Done(screened) => return screened,
+                Stage::Done(judged) => return judged,
                 stage => drop(sections.by_number.insert(number, stage)),
             }
-            sections = self.work_or_wait(sections, selector);
+            sections = self.work_or_wait(sections, judge);
         }
     }
 
-    /// Whether a section was looked through, or nobody will.
+    /// Whether a section was judged, or nobody will.
     pub(super) fn is_done(&self, number: u64) -> bool {
         matches!(self.lock().by_number.get(&number), None | Some(Stage::Done(_)))
     }
@@ -163,22 +159,25 @@ impl Screening {
         self.sections.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Looks through a section that waits, or waits until something changes.
+    /// Judges a section that waits, or waits until something changes.
     fn work_or_wait<'s>(
         &'s self,
         mut sections: MutexGuard<'s, Sections>,
-        selector: &mut Selector<'_>,
+        judge: &mut Judge<'_>,
     ) -> MutexGuard<'s, Sections> {
         let Some((number, section)) = sections.take_waiting() else {
             return self.changed.wait(sections).unwrap_or_else(PoisonError::into_inner);
         };
         drop(sections);
         // A defect shows again, and is told, where the object is read.
-        let screened = catch_unwind(AssertUnwindSafe(|| section.screen(selector))).ok();
+        let judged = catch_unwind(AssertUnwindSafe(|| judge.section(section))).ok();
+        if judged.is_none() {
+            judge.start_anew();
+        }
         let mut sections = self.lock();
         // Unless nobody wants it any more.
         if let Some(stage) = sections.by_number.get_mut(&number) {
-            *stage = Stage::Done(screened);
+            *stage = Stage::Done(judged);
         }
         self.changed.notify_all();
         sections
@@ -195,72 +194,82 @@ impl Sections {
     }
 }
 
-impl Section {
-    /// Looks through it.
-    fn screen(self, selector: &mut Selector<'_>) -> Screened {
-        let Self { bytes, start, mut parser } = self;
+/// What a thread judges sections with.
+pub(super) struct Judge<'c> {
+    catalogue: &'c Catalogue,
+    options: Options,
+    matcher: Matcher<'c>,
+    /// The parser of the last section, and the object that it was of: what it has learned of one, it knows of the next.
+    parser: Option<(u64, Box<dyn Parser>)>,
+}
+
+impl<'c> Judge<'c> {
+    pub(super) fn new(catalogue: &'c Catalogue, options: Options) -> Self {
+        let matcher = Matcher::of_sections(catalogue, options.clone());
+        Self { catalogue, options, matcher, parser: None }
+    }
+
+    /// Forgets everything: it may be half done.
+    fn start_anew(&mut self) {
+        *self = Self::new(self.catalogue, self.options.clone());
+    }
+
+    fn section(&mut self, section: Section) -> SectionJudged {
+        let Section { object, format, context, bytes, start, header } = section;
+        let known = self.parser.take().filter(|(of, parser)| *of == object && parser.header() == header.as_ref());
+        let mut parser = known.map_or_else(|| new_parser(format, &context, header.as_deref()), |(_, parser)| parser);
         let mut framer = Framer::at(start);
-        let mut screened = Screened::default();
-        framer.push(&bytes, &mut Screen { bytes: &bytes, parser: parser.as_mut(), selector, screened: &mut screened });
-        Screened { end: framer.boundary(), count: framer.number(), ..screened }
+        let (header, matcher) = (parser.header().cloned(), &mut self.matcher);
+        let mut sink = Noting { bytes: &bytes, format, parser: parser.as_mut(), matcher, header };
+        framer.push(&bytes, &mut sink);
+        self.parser = Some((object, parser));
+        SectionJudged { end: framer.boundary(), judged: self.matcher.judged(framer.number()) }
     }
 }
 
-/// Validates frames, and notes those that a rule may match.
-struct Screen<'s, 'c> {
+fn new_parser(format: &dyn Format, context: &Context, header: Option<&str>) -> Box<dyn Parser> {
+    let mut parser = format.parser(context);
+    if let Some(header) = header {
+        parser.parse(header);
+    }
+    parser
+}
+
+/// Frames on their way to a matcher that is told where each of them is.
+struct Noting<'s, 'c> {
     bytes: &'s [u8],
+    format: &'static dyn Format,
     parser: &'s mut dyn Parser,
-    selector: &'s mut Selector<'c>,
-    screened: &'s mut Screened,
+    matcher: &'s mut Matcher<'c>,
+    /// What the last frame was read by.
+    header: Option<Arc<str>>,
 }
 
-impl Screen<'_, '_> {
-    fn note(&mut self, number: u64, frame: &str, parsed: &Parsed<'_>, admitted: bool) {
-        match parsed {
-            Parsed::Unparsed(_) => self.screened.unparsed += 1,
-            Parsed::Unwatched | Parsed::Record(_) if !admitted => self.screened.parsed += 1,
-            // A header may be among those that are skipped, which the next records are read by.
-            Parsed::Unwatched | Parsed::Record(_) | Parsed::Skipped => {
-                let start = (frame.as_ptr() as usize).wrapping_sub(self.bytes.as_ptr() as usize);
-                let place = start..start.wrapping_add(frame.len());
-                let is_there = self.bytes.get(place.clone()).is_some();
-                let noted = if is_there { Noted::At(place) } else { Noted::Text(frame.to_owned()) };
-                self.screened.noted.push((number, noted));
-            }
+impl Noting<'_, '_> {
+    fn was(&mut self, frame: &str) {
+        let is_header = self.parser.header() != self.header.as_ref();
+        if is_header {
+            self.header = self.parser.header().cloned();
         }
+        let start = (frame.as_ptr() as usize).wrapping_sub(self.bytes.as_ptr() as usize);
+        let place = start..start.wrapping_add(frame.len());
+        // What is not UTF-8 was replaced elsewhere.
+        let is_there = self.bytes.get(place.clone()).is_some();
+        self.matcher.frame_was(|| if is_there { Place::At(place) } else { Place::Text(frame.to_owned()) }, is_header);
     }
 }
 
-impl FrameSink for Screen<'_, '_> {
+impl FrameSink for Noting<'_, '_> {
     fn frame(&mut self, number: u64, frame: Frame<'_>) {
-        let Frame::Whole(text) = frame else {
-            self.screened.unparsed += 1;
-            return;
-        };
-        let mut gate = Noting { selector: self.selector, admitted: false };
-        let parsed = self.parser.parse_if(text, &mut gate);
-        let admitted = gate.admitted;
-        self.note(number, text, &parsed, admitted);
+        self.matcher.frame(self.format, self.parser, number, frame, None);
+        if let Frame::Whole(text) = frame {
+            self.was(text);
+        }
     }
 
     fn object(&mut self, number: u64, text: &str, may_be_envelope: bool) -> Option<usize> {
-        let mut gate = Noting { selector: self.selector, admitted: false };
-        let (length, parsed) = self.parser.parse_object_if(text, may_be_envelope, &mut gate)?;
-        let admitted = gate.admitted;
-        self.note(number, &text[..length], &parsed, admitted);
+        let length = self.matcher.object(self.format, self.parser, number, text, may_be_envelope)?;
+        self.was(&text[..length]);
         Some(length)
-    }
-}
-
-/// Notes what the selector admits, and has nothing taken apart.
-struct Noting<'s, 'c> {
-    selector: &'s mut Selector<'c>,
-    admitted: bool,
-}
-
-impl Gate for Noting<'_, '_> {
-    fn admits(&mut self, source: &'static LogSource, keys: &[Key<'_>], text: &str) -> bool {
-        self.admitted |= self.selector.admits(source, keys, text);
-        false
     }
 }

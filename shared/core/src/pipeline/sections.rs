@@ -6,7 +6,7 @@ use std::sync::Arc;
 use memchr::{memchr, memmem, memrchr};
 
 use super::analysis::Feed;
-use super::screening::{Noted, Screened, Screening, Section};
+use super::screening::{Judge, Screening, Section, SectionJudged};
 use crate::framing::{Boundary, Frame, FrameSink, Framer};
 
 /// How many sections' length what waits to be cut may grow to.
@@ -30,15 +30,19 @@ pub(super) struct Sections<'s> {
     /// How the first JSON object began, up to its first key.
     opening: Option<Vec<u8>>,
     misses: u32,
-    /// How often the parser may have changed.
-    changes: u64,
+    /// The object's number.
+    object: u64,
+    /// What the thread that reads judges sections with, when it comes to that.
+    judge: Option<Judge<'s>>,
+    /// The room of the last section that was taken up.
+    room: Vec<u8>,
 }
 
 struct UnderWay {
     number: u64,
     bytes: Arc<Vec<u8>>,
-    /// What [`Sections::changes`] was when it was put up.
-    changes: u64,
+    /// The header line that it is taken to be read by.
+    header: Option<Arc<str>>,
 }
 
 impl<'s> Sections<'s> {
@@ -50,12 +54,14 @@ impl<'s> Sections<'s> {
             start: None,
             opening: None,
             misses: 0,
-            changes: 0,
+            object: screening.object(),
+            judge: None,
+            room: Vec::new(),
         }
     }
 
     /// Takes the next bytes of the object.
-    pub(super) fn push(&mut self, bytes: &[u8], framer: &mut Framer, feed: &mut Feed<'_, '_>) {
+    pub(super) fn push(&mut self, bytes: &[u8], framer: &mut Framer, feed: &mut Feed<'_, 's>) {
         if self.start.is_none() {
             let threads = self.screening.threads();
             let cut = if threads == 0 || self.misses >= MAX_MISSES { None } else { self.cut(bytes, framer) };
@@ -93,7 +99,7 @@ impl<'s> Sections<'s> {
     }
 
     /// Takes up everything that is under way.
-    pub(super) fn end(&mut self, framer: &mut Framer, feed: &mut Feed<'_, '_>) {
+    pub(super) fn end(&mut self, framer: &mut Framer, feed: &mut Feed<'_, 's>) {
         while !self.under_way.is_empty() {
             self.take_up(framer, feed);
         }
@@ -112,44 +118,45 @@ impl<'s> Sections<'s> {
 
     fn put(&mut self, cut: usize, feed: &Feed<'_, '_>) {
         let Some(start) = self.start else { return };
-        let rest = self.waiting.split_off(cut);
-        let bytes = Arc::new(std::mem::replace(&mut self.waiting, rest));
-        let number = self.screening.put(Section { bytes: Arc::clone(&bytes), start, parser: feed.parser.fork() });
-        self.under_way.push_back(UnderWay { number, bytes, changes: self.changes });
+        let mut next = std::mem::take(&mut self.room);
+        next.extend_from_slice(&self.waiting[cut..]);
+        self.waiting.truncate(cut);
+        let bytes = Arc::new(std::mem::replace(&mut self.waiting, next));
+        let header = feed.parser.header().cloned();
+        let number = self.screening.put(Section {
+            object: self.object,
+            format: feed.format,
+            context: feed.matcher.options.context(),
+            bytes: Arc::clone(&bytes),
+            start,
+            header: header.clone(),
+        });
+        self.under_way.push_back(UnderWay { number, bytes, header });
     }
 
     /// Takes up the first section that is under way.
-    fn take_up(&mut self, framer: &mut Framer, feed: &mut Feed<'_, '_>) {
-        let Some(UnderWay { number, bytes, changes }) = self.under_way.pop_front() else { return };
-        let screened = self.screening.take(number, feed.matcher.selector());
-        let skipped = feed.matcher.stats.skipped;
-        let is_current = changes == self.changes;
-        let is_right = |screened: &Screened| {
-            is_current && self.start.is_some() && framer.boundary() == self.start && screened.end == self.start
+    fn take_up(&mut self, framer: &mut Framer, feed: &mut Feed<'_, 's>) {
+        let Some(UnderWay { number, bytes, header }) = self.under_way.pop_front() else { return };
+        let judge =
+            self.judge.get_or_insert_with(|| Judge::new(feed.matcher.catalogue(), feed.matcher.options.clone()));
+        let judged = self.screening.take(number, judge);
+        let is_current = feed.parser.header() == header.as_ref();
+        let is_right = |judged: &SectionJudged| {
+            is_current && self.start.is_some() && framer.boundary() == self.start && judged.end == self.start
         };
-        if let Some(screened) = screened.filter(is_right) {
-            hand_over(&screened, &bytes, framer, feed);
+        if let Some(SectionJudged { judged, .. }) = judged.filter(is_right) {
+            let numbers = judged.numbers;
+            feed.take_up(judged, &bytes, framer.number());
+            framer.pass(numbers);
         } else {
             self.misses += u32::from(is_current);
             framer.push(&bytes, feed);
         }
-        // A record that was put aside may be a header, by which those after it are read.
-        self.changes += u64::from(feed.matcher.stats.skipped != skipped);
-    }
-}
-
-/// Hands over what was noted.
-fn hand_over(screened: &Screened, bytes: &[u8], framer: &mut Framer, feed: &mut Feed<'_, '_>) {
-    let Screened { count, parsed, unparsed, noted, .. } = screened;
-    feed.matcher.screened(*parsed, *unparsed);
-    let before = framer.number();
-    for (number, noted) in noted {
-        match noted {
-            Noted::At(place) => feed.again(before + number, &String::from_utf8_lossy(&bytes[place.clone()])),
-            Noted::Text(text) => feed.again(before + number, text),
+        if let Some(mut room) = Arc::into_inner(bytes) {
+            room.clear();
+            self.room = room;
         }
     }
-    framer.pass(*count);
 }
 
 impl Drop for Sections<'_> {

@@ -1,0 +1,234 @@
+//! What the records of a section come to, noted by whichever thread had time for them, and taken up in the order of the
+//! object: only then is it known which numbers the records have, what is left of the budget, and what is kept to be shown.
+
+use std::borrow::Cow;
+use std::cell::RefCell;
+use std::ops::Range;
+
+use jiff::Timestamp;
+
+use super::{Matcher, Options};
+use crate::correlate::{BorrowedGroup, Bucket, Contribution, Teller, Told};
+use crate::detect::Catalogue;
+use crate::formats::{Format, Parsed, Parser};
+use crate::pipeline::{Match, SourceStats};
+use crate::record::FactsOf;
+
+/// What the records of a section come to, in their order.
+#[derive(Default)]
+pub(in crate::pipeline) struct Judged {
+    /// How many numbers of frames they take.
+    pub numbers: u64,
+    /// Their counters, the source's name left out.
+    pub stats: SourceStats,
+    refused: u64,
+    /// By number in the section.
+    matches: Vec<Match>,
+    journal: Journal,
+}
+
+/// What is contributed.
+#[derive(Default)]
+pub(in crate::pipeline) struct Journal {
+    notes: Vec<Note>,
+    contributed: Vec<Contributed>,
+    /// Where each group's names and values are, one group after the other.
+    named: Vec<Named>,
+    texts: String,
+}
+
+/// What stands at one place of a section.
+enum Note {
+    /// A header line, by which those after it are read.
+    Header(Place),
+    /// A record that contributes.
+    Record(Noted),
+}
+
+/// Where a frame is.
+pub(in crate::pipeline) enum Place {
+    /// There in the section.
+    At(Range<usize>),
+    /// Not in the section as it was handed over.
+    Text(String),
+}
+
+impl Place {
+    fn text<'p>(&'p self, section: &'p [u8]) -> Cow<'p, str> {
+        match self {
+            Self::At(place) => String::from_utf8_lossy(section.get(place.clone()).unwrap_or_default()),
+            Self::Text(text) => Cow::Borrowed(text),
+        }
+    }
+}
+
+struct Noted {
+    /// Its number in the section, from 1.
+    number: u64,
+    /// Where its frame is, once that is known.
+    frame: Option<Place>,
+    time: Option<Timestamp>,
+    /// How many of [`Journal::contributed`] there were after it.
+    end: usize,
+}
+
+struct Contributed {
+    rule: usize,
+    bucket: Bucket,
+    group: Range<usize>,
+    new: Contribution,
+    /// The key counts from the start of the section.
+    is_position: bool,
+}
+
+/// A name and its value, in [`Journal::texts`].
+struct Named {
+    name: Range<usize>,
+    value: Option<Range<usize>>,
+}
+
+impl Journal {
+    /// Begins the record of this number in the section.
+    pub(super) fn begin(&mut self, number: u64, time: Option<Timestamp>) {
+        let end = self.contributed.len();
+        self.notes.push(Note::Record(Noted { number, frame: None, time, end }));
+    }
+
+    /// Notes what the record contributes to the partition of a rule.
+    pub(super) fn add(
+        &mut self,
+        rule: usize,
+        group: &BorrowedGroup<'_>,
+        bucket: Bucket,
+        new: Contribution,
+        is_position: bool,
+    ) {
+        let group = self.group(group);
+        self.contributed.push(Contributed { rule, bucket, group, new, is_position });
+        if let Some(Note::Record(noted)) = self.notes.last_mut() {
+            noted.end = self.contributed.len();
+        }
+    }
+
+    /// Puts a group down, unless it is the one that was put down last: a record's are mostly the same.
+    fn group(&mut self, group: &BorrowedGroup<'_>) -> Range<usize> {
+        let values = group.values();
+        if let Some(Contributed { group: last, .. }) = self.contributed.last()
+            && last.len() == values.len()
+            && self.named[last.clone()].iter().zip(values).all(|(known, (name, value))| {
+                self.texts[known.name.clone()] == **name
+                    && known.value.as_ref().map(|value| &self.texts[value.clone()]) == value.as_deref()
+            })
+        {
+            return last.clone();
+        }
+        let start = self.named.len();
+        for (name, value) in values {
+            let name = self.put(name);
+            let value = value.as_deref().map(|value| self.put(value));
+            self.named.push(Named { name, value });
+        }
+        start..self.named.len()
+    }
+
+    fn put(&mut self, text: &str) -> Range<usize> {
+        let start = self.texts.len();
+        self.texts.push_str(text);
+        start..self.texts.len()
+    }
+
+    fn borrowed(&self, group: Range<usize>) -> BorrowedGroup<'_> {
+        let text = |range: &Range<usize>| &self.texts[range.clone()];
+        BorrowedGroup::of_sorted(self.named[group].iter().map(|Named { name, value }| {
+            let value = value.as_ref().map(|value| Cow::Borrowed(text(value)));
+            (text(name), value)
+        }))
+    }
+}
+
+impl<'c> Matcher<'c> {
+    /// One that notes what records come to, section by section. It keeps no entries whole.
+    pub(in crate::pipeline) fn of_sections(catalogue: &'c Catalogue, options: Options) -> Self {
+        let mut matcher = Self::new(catalogue, options, "", String::new());
+        matcher.contributed = super::Contributed::Section(Journal::default());
+        matcher
+    }
+
+    /// Notes where the last frame is, if what it came to was noted; `is_header`: those after it are read by it.
+    pub(in crate::pipeline) fn frame_was(&mut self, place: impl FnOnce() -> Place, is_header: bool) {
+        let super::Contributed::Section(journal) = &mut self.contributed else { return };
+        if is_header {
+            journal.notes.push(Note::Header(place()));
+        } else if let Some(Note::Record(noted)) = journal.notes.last_mut()
+            && noted.frame.is_none()
+        {
+            noted.frame = Some(place());
+        }
+    }
+
+    /// What the records since the last time came to, whose frames took so many numbers.
+    pub(in crate::pipeline) fn judged(&mut self, numbers: u64) -> Judged {
+        Judged {
+            numbers,
+            stats: std::mem::take(&mut self.stats),
+            refused: std::mem::take(&mut self.refused),
+            matches: std::mem::take(&mut self.matches),
+            journal: match &mut self.contributed {
+                super::Contributed::Section(journal) => std::mem::take(journal),
+                super::Contributed::Object(_) => Journal::default(),
+            },
+        }
+    }
+
+    /// Takes up what the records of a section came to, the frame before which has the number `before`.
+    pub(in crate::pipeline) fn take_up(
+        &mut self,
+        judged: Judged,
+        section: &[u8],
+        before: u64,
+        format: &dyn Format,
+        parser: &mut dyn Parser,
+    ) {
+        let Judged { stats, refused, matches, journal, .. } = judged;
+        let super::Contributed::Object(contributions) = &mut self.contributed else { return };
+        self.stats.records_in += stats.records_in;
+        self.stats.parsed += stats.parsed;
+        self.stats.unparsed += stats.unparsed;
+        self.stats.skipped += stats.skipped;
+        self.refused += refused;
+        self.matches.extend(matches.into_iter().map(|hit| Match { record: before + hit.record, ..hit }));
+        let (source, positions) = (&self.source, self.positions);
+        let parser = RefCell::new(parser);
+        let mut contributed = journal.contributed.iter();
+        let mut taken = 0;
+        for note in &journal.notes {
+            let noted = match note {
+                Note::Record(noted) => noted,
+                Note::Header(place) => {
+                    parser.borrow_mut().parse(&place.text(section));
+                    continue;
+                }
+            };
+            let number = before + noted.number;
+            let teller = Teller::new(noted.time, || {
+                // What is told of a record is asked for of the fewest: these are read once more.
+                let frame = noted.frame.as_ref().map(|place| place.text(section)).unwrap_or_default();
+                match parser.borrow_mut().parse(&frame) {
+                    Parsed::Record(record) => {
+                        Told::new(noted.time, source, number, &record.raw, &format.facts(&record))
+                    }
+                    Parsed::Unwatched | Parsed::Skipped | Parsed::Unparsed(_) => {
+                        Told::new(noted.time, source, number, &frame, &FactsOf::default())
+                    }
+                }
+            });
+            for Contributed { rule, bucket, group, new, is_position } in contributed.by_ref().take(noted.end - taken) {
+                let key = if *is_position { positions.at(number) } else { new.key };
+                let of = (*rule, self.catalogue.rule(*rule));
+                let group = journal.borrowed(group.clone());
+                contributions.add(of, &group, *bucket, Contribution { key, ..*new }, &teller);
+            }
+            taken = noted.end;
+        }
+    }
+}
