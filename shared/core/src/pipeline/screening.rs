@@ -33,6 +33,8 @@ struct Sections {
     by_number: BTreeMap<u64, Stage>,
     /// How many there were.
     count: u64,
+    /// Of how many it holds what came of them.
+    taken_up: u64,
     /// How many objects there were.
     objects: u64,
     closed: bool,
@@ -150,9 +152,15 @@ impl Screening {
         self.lock().by_number.remove(&number);
     }
 
+    /// Notes that what came of a section holds.
+    pub(super) fn taken_up(&self) {
+        self.lock().taken_up += 1;
+    }
+
     #[cfg(test)]
-    pub(super) fn sections_put(&self) -> u64 {
-        self.lock().count
+    pub(super) fn sections_put_and_taken_up(&self) -> (u64, u64) {
+        let sections = self.lock();
+        (sections.count, sections.taken_up)
     }
 
     fn lock(&self) -> MutexGuard<'_, Sections> {

@@ -148,6 +148,7 @@ impl<'s> Sections<'s> {
             let numbers = judged.numbers;
             feed.take_up(judged, &bytes, framer.number());
             framer.pass(numbers);
+            self.screening.taken_up();
         } else {
             self.misses += u32::from(is_current);
             framer.push(&bytes, feed);

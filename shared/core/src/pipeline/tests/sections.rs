@@ -1,11 +1,12 @@
-//! What comes of an object does not depend on who looked through its sections.
+//! What comes of an object does not depend on who judged its sections.
 
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::time::{Duration, Instant};
 
 use super::*;
 
 /// What a generated object consists of, by format: ordinary records, ones that rules look for, and what disturbs.
-const PARTS: [(&str, &[&str], [&str; 3]); 4] = [
+const PARTS: [(&str, &[&str], [&str; 3]); 5] = [
     (
         "access",
         &[
@@ -15,6 +16,18 @@ const PARTS: [(&str, &[&str], [&str; 3]); 4] = [
             "no request",
             "",
             " \r",
+        ],
+        ["", "\n", "\n"],
+    ),
+    (
+        "syslog",
+        &[
+            FAILED,
+            "Mar  1 10:00:07 host-1 sshd[7]: Failed password for invalid user b from 203.0.113.10 port 4712 ssh2",
+            "Mar  1 10:00:08 host-1 sshd[8]: Accepted password for root from 203.0.113.9 port 4711 ssh2",
+            "Mar  1 10:00:09 host-1 sshd[8]: message repeated 5 times: [ Failed password for root from 203.0.113.9 port 4711 ssh2]",
+            "<86>Mar  1 10:00:10 host-1 sudo:    alice : TTY=pts/0 ; PWD=/ ; USER=root ; COMMAND=/bin/sh",
+            "Failed",
         ],
         ["", "\n", "\n"],
     ),
@@ -56,55 +69,156 @@ const PARTS: [(&str, &[&str], [&str; 3]); 4] = [
     ),
 ];
 
+/// Rules of every kind: with groups of one value and of several, correlations of several rules, counted values.
+const CORRELATIONS: &str = "
+title: Attempt
+id: attempt
+logsource: {product: linux, service: sshd}
+detection: {selection: {event: failed_password}, condition: selection}
+---
+title: Login
+id: login
+logsource: {product: linux, service: sshd}
+detection: {selection: {event: accepted}, condition: selection}
+---
+title: Guessed
+id: guessed
+correlation: {type: temporal, rules: [attempt, login], group-by: [src_ip, user], timespan: 10m}
+---
+title: Many users
+id: users
+correlation: {type: value_count, rules: [attempt], group-by: [src_ip], timespan: 10m, condition: {gte: 2, field: user}}
+---
+title: Rejected
+id: rejected
+level: low
+logsource: {category: firewall}
+detection: {selection: {action: REJECT}, condition: selection}
+---
+title: Scan
+id: scan
+correlation: {type: value_count, rules: [rejected], group-by: [src_ip], timespan: 1h, condition: {gte: 2, field: dst_ip}}
+---
+title: Rarely
+id: rarely
+correlation: {type: event_count, rules: [rejected], group-by: [src_ip], timespan: 1h, condition: {lt: 3}}
+";
+
 fn reports_are_equal(one: &Report, other: &Report) -> bool {
     one.stats == other.stats
         && one.matches == other.matches
         && one.refused == other.refused
         && one.contributions.iter().eq(other.contributions.iter())
+        && one.contributions.given_up().eq(other.contributions.given_up())
 }
 
-#[test]
-fn sections_looked_through_elsewhere_come_to_the_same() {
-    let catalogue = catalogue();
-    let screening = Screening::with_sections_of(400);
-    let alone = Pipeline::new(&catalogue, Options { matches: true, ..Options::default() });
-    let helped = alone.screened_by(&screening);
+/// Runs with two threads that help.
+fn helped<T>(screening: &Screening, pipeline: &Pipeline<'_>, run: impl FnOnce() -> T) -> T {
     std::thread::scope(|scope| {
         for _ in 0..2 {
-            scope.spawn(|| screening.help(&helped));
+            scope.spawn(|| screening.help(pipeline));
         }
         let started = Instant::now();
         while screening.threads() < 2 && started.elapsed() < Duration::from_mins(1) {
             std::thread::yield_now();
         }
-        let config = Config { cases: 1_000, failure_persistence: None, ..Config::default() };
-        let mut runner = TestRunner::new_with_rng(config, TestRng::from_seed(RngAlgorithm::ChaCha, &[17; 32]));
-        // The first parts are the most of a log, the last ones rare.
-        let part = prop_oneof![60 => 0..3_usize, 2 => 3..6_usize];
-        let object = prop::collection::vec(part, 0..120);
-        let input = (0..PARTS.len(), prop::collection::vec(object, 1..4), prop::collection::vec(1..900_usize, 1..20));
-        let outcome = runner.run(&input, |(kind, objects, sizes)| {
-            let (format, parts, [before, between, after]) = PARTS[kind];
-            let texts = objects.iter().map(|object| {
-                let records: Vec<&str> = object.iter().map(|part| parts[*part]).collect();
-                format!("{before}{}{after}", records.join(between))
-            });
-            let text = texts.collect::<Vec<_>>().join("\n");
-            let read = |pipeline: &Pipeline<'_>| {
-                let options = Options { format: formats::by_name(format), ..pipeline.options.clone() };
-                let pipeline = Pipeline { options, ..pipeline.clone() };
-                let mut analysis = pipeline.analysis("test", "object".to_owned(), None);
-                for piece in in_pieces(text.as_bytes(), &sizes) {
-                    analysis.push(piece);
-                }
-                analysis.finish()
-            };
-            let (one, other) = (read(&alone), read(&helped));
-            prop_assert!(reports_are_equal(&one, &other), "{:?}\n{:?}\n{}", one, other, text);
-            Ok(())
-        });
+        let outcome = catch_unwind(AssertUnwindSafe(run));
         screening.close();
-        outcome.unwrap();
+        outcome.unwrap_or_else(|panic| resume_unwind(panic))
+    })
+}
+
+#[test]
+fn sections_judged_elsewhere_come_to_the_same() {
+    let rules = [RULES, CORRELATIONS].map(|rules| RuleFile::new("rules.yml", rules));
+    let (catalogue, problems) = Catalogue::load(rules.into());
+    assert!(problems.is_empty(), "{problems:?}");
+    for since in [None, "2026-03-01T10:00:01Z".parse().ok()] {
+        let modified = "2026-03-02T00:00:00Z".parse().unwrap();
+        let options = Options { matches: true, since, modified, ..Options::default() };
+        let screening = Screening::with_sections_of(400);
+        let alone = Pipeline::new(&catalogue, options);
+        let by_several = alone.screened_by(&screening);
+        helped(&screening, &by_several, || objects_read_alike(&alone, &by_several));
+        let (put, taken_up) = screening.sections_put_and_taken_up();
+        assert!(put > 1_000 && taken_up * 2 > put, "{taken_up} of {put} sections");
+    }
+}
+
+/// A thousand objects of all kinds come to the same by both.
+fn objects_read_alike(one: &Pipeline<'_>, other: &Pipeline<'_>) {
+    let config = Config { cases: 1_000, failure_persistence: None, ..Config::default() };
+    let mut runner = TestRunner::new_with_rng(config, TestRng::from_seed(RngAlgorithm::ChaCha, &[17; 32]));
+    // The first parts are the most of a log, the last ones rare.
+    let part = prop_oneof![60 => 0..3_usize, 2 => 3..6_usize];
+    let object = prop::collection::vec(part, 0..120);
+    let input = (0..PARTS.len(), prop::collection::vec(object, 1..4), prop::collection::vec(1..900_usize, 1..20));
+    let outcome = runner.run(&input, |(kind, objects, sizes)| {
+        let (format, parts, [before, between, after]) = PARTS[kind];
+        let texts = objects.iter().map(|object| {
+            let records: Vec<&str> = object.iter().map(|part| parts[*part]).collect();
+            format!("{before}{}{after}", records.join(between))
+        });
+        let text = texts.collect::<Vec<_>>().join("\n");
+        let read = |pipeline: &Pipeline<'_>| {
+            let options = Options { format: formats::by_name(format), ..pipeline.options.clone() };
+            let pipeline = Pipeline { options, ..pipeline.clone() };
+            let mut analysis = pipeline.analysis("test", "object".to_owned(), None);
+            for piece in in_pieces(text.as_bytes(), &sizes) {
+                analysis.push(piece);
+            }
+            analysis.finish()
+        };
+        let (one, other) = (read(one), read(other));
+        prop_assert!(reports_are_equal(&one, &other), "{:?}\n{:?}\n{}", one.stats, other.stats, text);
+        Ok(())
     });
-    assert!(screening.sections_put() > 1_000, "{} sections", screening.sections_put());
+    outcome.unwrap();
+}
+
+/// More evidence and more partitions than are kept: what gives way depends on everything that came before.
+#[test]
+fn what_is_beyond_the_budget_is_the_same_whoever_judged_it() {
+    let (catalogue, problems) = Catalogue::load(vec![RuleFile::new("x.yml", BY_ADDRESS)]);
+    assert!(problems.is_empty(), "{problems:?}");
+    let budget = u32::try_from(crate::correlate::MAX_PARTITIONS).unwrap();
+    let log: String = (0..3 * budget).fold(String::new(), |mut log, number| {
+        let [_, a, b, c] = (number.wrapping_mul(7_919) % (2 * budget)).to_be_bytes();
+        let (method, status) = [("GET", 404), ("GET", 403), ("DEBUG", 200)][number as usize % 5 % 3];
+        let _ = writeln!(log, "10.{a}.{b}.{c} - - [01/Mar/2026:10:00:00 +0000] \"{method} / HTTP/1.1\" {status} 1");
+        log
+    });
+    let screening = Screening::with_sections_of(20_000);
+    let alone = Pipeline::new(&catalogue, read_as("access"));
+    let by_several = alone.screened_by(&screening);
+    let read = |pipeline: &Pipeline<'_>| {
+        let mut analysis = pipeline.analysis("test", "object".to_owned(), None);
+        log.as_bytes().chunks(9_000).for_each(|piece| assert!(analysis.push(piece)));
+        analysis.finish()
+    };
+    let (one, other) = (read(&alone), helped(&screening, &by_several, || read(&by_several)));
+    assert!(one.contributions.given_up().count() > 0);
+    assert!(reports_are_equal(&one, &other));
+    let (put, taken_up) = screening.sections_put_and_taken_up();
+    assert!(put > 100 && taken_up == put, "{taken_up} of {put} sections");
+}
+
+/// Files of one flow log that were put together: each begins with the header that the one before had.
+#[test]
+fn a_header_like_the_one_before_spoils_no_section() {
+    let catalogue = catalogue();
+    let header = "version account-id srcaddr dstaddr action start log-status";
+    let flow = "5 123456789012 192.0.2.1 10.0.0.5 REJECT 1772359200 OK\n";
+    let text = format!("{header}\n{}", flow.repeat(50)).repeat(40);
+    let screening = Screening::with_sections_of(1_000);
+    let pipeline = Pipeline::new(&catalogue, read_as("vpcflow"));
+    let by_several = pipeline.screened_by(&screening);
+    let report = helped(&screening, &by_several, || {
+        let mut analysis = by_several.analysis("test", "object".to_owned(), None);
+        text.as_bytes().chunks(700).for_each(|piece| assert!(analysis.push(piece)));
+        analysis.finish()
+    });
+    assert_eq!(counts(&report), (2_040, 2_000, 0, 40));
+    let (put, taken_up) = screening.sections_put_and_taken_up();
+    assert!(put > 50 && taken_up == put, "{taken_up} of {put} sections");
 }
