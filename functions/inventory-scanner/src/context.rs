@@ -2,9 +2,6 @@
 
 use cloudvigil_lambda::{Detector, Environment, EnvironmentError};
 
-/// The name under which this function counts.
-pub const FUNCTION: &str = "inventory-scanner";
-
 /// The function's ports and configuration.
 pub struct Context {
     /// AWS, rules, state and findings.

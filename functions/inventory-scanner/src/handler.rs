@@ -18,7 +18,7 @@ use cloudvigil_lambda::metrics::Counters;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::context::{Context, FUNCTION};
+use crate::context::Context;
 use crate::flow_logs;
 
 /// What a scan came to: the invocation's result.
@@ -54,7 +54,7 @@ pub async fn handle(event: Value, context: &Context) -> Result<Outcome> {
         ),
         Err(_) => counters.errors += 1,
     }
-    counters.emit(FUNCTION, context.detector.clock.as_ref());
+    counters.emit(&context.detector.function, context.detector.clock.as_ref());
     outcome
 }
 

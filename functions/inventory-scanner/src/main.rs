@@ -21,7 +21,7 @@ async fn main() -> anyhow::Result<()> {
     let invoked = service_fn(|event: LambdaEvent<Value>| async move {
         // Lambda gives a process one event at a time, so nobody waits here.
         let mut context = context.lock().await;
-        context.detector.refresh(context::FUNCTION).await;
+        context.detector.refresh().await;
         handler::handle(event.payload, &context)
             .await
             .map_err(|error| Diagnostic { error_type: "InventoryScan".to_owned(), error_message: format!("{error:#}") })

@@ -9,8 +9,6 @@ use cloudvigil_lambda::{Detector, Environment, EnvironmentError};
 
 use crate::refused::Refused;
 
-/// The name under which this function counts.
-pub const FUNCTION: &str = "log-analyzer";
 const MIB: u64 = 1024 * 1024;
 
 /// The function's ports and configuration.

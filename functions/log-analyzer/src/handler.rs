@@ -15,7 +15,7 @@ use cloudvigil_lambda::Counters;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use crate::context::{Context, FUNCTION};
+use crate::context::Context;
 use crate::message::{self, NotAnEvent};
 use crate::subscription::{self, Delivery};
 
@@ -65,7 +65,7 @@ pub async fn handle(event: Value, context: &Context) -> Result<Value, Failed> {
             "cloudvigil is fed with what it writes itself; end that subscription"
         );
     }
-    counters.emit(FUNCTION, context.detector.clock.as_ref());
+    counters.emit(&context.detector.function, context.detector.clock.as_ref());
     result
 }
 

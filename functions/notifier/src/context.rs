@@ -19,13 +19,12 @@ use cloudvigil_lambda::{Configuration, Counters, DynamoState, Environment, Envir
 use cloudvigil_notify::channels::email::{Email, Envelope};
 use cloudvigil_notify::{Deliverer, Limits};
 
-/// The name under which this function counts.
-pub const FUNCTION: &str = "notifier";
-
 /// The function's ports and configuration.
 pub struct Context {
     /// Decides what becomes of a finding, and sends it.
     pub deliverer: Deliverer,
+    /// The name under which the function counts.
+    pub function: String,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// The limits of the environment.
@@ -44,6 +43,8 @@ pub struct Config {
     pub ses_region: Option<String>,
     /// How many mails go out in an hour.
     pub limits: Limits,
+    /// The name under which the function counts.
+    pub function: String,
     /// This worker's name in leases.
     pub owner: String,
 }
@@ -84,7 +85,11 @@ impl Config {
             envelope: Envelope { sender, recipients },
             ses_region: environment.optional("SES_REGION").map(str::to_owned),
             limits: Limits { per_rule, total, kept_for_critical },
-            owner: environment.optional("AWS_LAMBDA_LOG_STREAM_NAME").unwrap_or(FUNCTION).to_owned(),
+            function: environment.function_name().to_owned(),
+            owner: environment
+                .optional("AWS_LAMBDA_LOG_STREAM_NAME")
+                .unwrap_or_else(|| environment.function_name())
+                .to_owned(),
         })
     }
 }
@@ -119,7 +124,7 @@ impl Context {
         if !failures.is_empty() {
             let mut counters = Counters::default();
             counters.count(PROBLEMS, failures.len() as u64);
-            counters.emit(FUNCTION, self.clock.as_ref());
+            counters.emit(&self.function, self.clock.as_ref());
         }
     }
 
@@ -127,7 +132,7 @@ impl Context {
     pub fn new(config: Config, state: Arc<dyn StateStore>, mailer: Arc<dyn Mailer>, clock: Arc<dyn Clock>) -> Self {
         let channel = Arc::new(Email::new(mailer, config.envelope));
         let deliverer = Deliverer::new(state, channel, Arc::clone(&clock), config.limits, config.owner);
-        Self { deliverer, clock, limits: config.limits, configuration: None }
+        Self { deliverer, function: config.function, clock, limits: config.limits, configuration: None }
     }
 }
 

@@ -11,7 +11,7 @@ use cloudvigil_notify::{Outcome, TaskReport};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::context::{Context, FUNCTION};
+use crate::context::Context;
 
 /// Why an invocation, or a part of it, failed. No text of a message's body stands in it.
 #[derive(Debug, thiserror::Error)]
@@ -40,7 +40,7 @@ pub async fn handle(event: Value, context: &Context) -> Result<Value, Failed> {
     let mut counters = Counters::default();
     let result = dispatch(event, context, &mut counters).await;
     counters.errors += u64::from(result.is_err());
-    counters.emit(FUNCTION, context.clock.as_ref());
+    counters.emit(&context.function, context.clock.as_ref());
     result
 }
 

@@ -9,8 +9,6 @@ use cloudvigil_core::silence::Ears;
 use cloudvigil_lambda::{Detector, Environment, EnvironmentError};
 use jiff::SignedDuration;
 
-/// The name under which this function counts.
-pub const FUNCTION: &str = "trail-detector";
 /// How far back `LookupEvents` can look, in days.
 pub const HISTORY_DAYS: u32 = 90;
 /// How often the event history of a region is asked: the quota of two calls a second is shared with people who respond.

@@ -17,7 +17,7 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use crate::aftermath;
-use crate::context::{Context, FUNCTION};
+use crate::context::Context;
 use crate::{delivery, integrity, silence, sweep, trail_status, watched_services};
 
 /// What is kept of the invocation's time to settle what was read and to end in order.
@@ -48,7 +48,7 @@ pub async fn handle(event: Value, left: Duration, context: &Context) -> Result<(
     let mut counters = Counters::default();
     let result = dispatch(&event, left, context, &mut counters).await;
     counters.errors += u64::from(result.is_err());
-    counters.emit(FUNCTION, context.detector.clock.as_ref());
+    counters.emit(&context.detector.function, context.detector.clock.as_ref());
     result
 }
 

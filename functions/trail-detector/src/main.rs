@@ -29,7 +29,7 @@ async fn main() -> Result<(), Error> {
     run(service_fn(async move |event: LambdaEvent<serde_json::Value>| {
         // Lambda gives a process one event at a time, so nobody waits here.
         let mut context = context.lock().await;
-        context.detector.refresh(context::FUNCTION).await;
+        context.detector.refresh().await;
         let left = event.context.deadline().duration_since(SystemTime::now()).unwrap_or(Duration::ZERO);
         handler::handle(event.payload, left, &context).await.map_err(Error::from)
     }))

@@ -20,6 +20,8 @@ use crate::{Counters, DynamoState, Environment, EnvironmentError, SnsFindings, c
 /// The ports, the rules and the configuration of a function that makes findings. Making it asks nothing of AWS and
 /// compiles nothing: that waits for the first event.
 pub struct Detector {
+    /// The name under which the function counts.
+    pub function: String,
     /// AWS.
     pub clients: Arc<Clients>,
     /// Contributions, marks, watermarks, snapshots.
@@ -69,6 +71,7 @@ impl Detector {
         let sink = Arc::new(SnsFindings::new(Arc::clone(&clients), topic));
         let objects = Arc::new(S3Objects::new(Arc::clone(&clients)));
         let mut detector = Self::new(clients, state, sink, clock);
+        environment.function_name().clone_into(&mut detector.function);
         detector.options.own_roles = environment.list("OWN_ROLES");
         detector.stack = Own { resources, deploying_roles };
         Ok(detector.configured(Configuration::from_environment(environment, objects)))
@@ -82,6 +85,7 @@ impl Detector {
         clock: Arc<dyn Clock>,
     ) -> Self {
         Self {
+            function: crate::metrics::NAMESPACE.to_owned(),
             clients,
             state,
             sink,
@@ -111,9 +115,8 @@ impl Detector {
     }
 
     /// Reads the configuration again, if it is time to; to be called before an event is looked at, and at no other time:
-    /// what was made with one catalogue is settled with it. What fails changes nothing, is told, and counted under the
-    /// function's name.
-    pub async fn refresh(&mut self, function: &str) {
+    /// what was made with one catalogue is settled with it. What fails changes nothing, is told, and counted.
+    pub async fn refresh(&mut self) {
         let now = self.clock.now();
         let Some(configuration) = &mut self.configuration else { return };
         let Some(news) = configuration.read(now).await else { return };
@@ -140,7 +143,7 @@ impl Detector {
         if problems > 0 {
             let mut counters = Counters::default();
             counters.count(PROBLEMS, problems as u64);
-            counters.emit(function, self.clock.as_ref());
+            counters.emit(&self.function, self.clock.as_ref());
         }
     }
 

@@ -50,6 +50,12 @@ impl Environment {
             .filter_map(|key| Some((key.as_str(), self.optional(key)?)))
     }
 
+    /// The function's name in its account and region, under which it counts. Lambda sets it; outside of Lambda, the
+    /// product's.
+    pub fn function_name(&self) -> &str {
+        self.optional("AWS_LAMBDA_FUNCTION_NAME").unwrap_or(crate::metrics::NAMESPACE)
+    }
+
     /// A variable that must be set.
     pub fn required(&self, name: &'static str, expects: &'static str) -> Result<&str, EnvironmentError> {
         self.optional(name).ok_or(EnvironmentError::Missing { name, expects })

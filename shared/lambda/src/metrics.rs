@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 
 /// The metrics' namespace.
 pub const NAMESPACE: &str = "cloudvigil";
-/// Their one dimension: the function's name.
+/// Their one dimension: the function's name, which says of which stack it is, too.
 pub const DIMENSION: &str = "Function";
 /// The most metrics of one line, by the specification.
 const MAX_METRICS: usize = 100;

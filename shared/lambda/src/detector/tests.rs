@@ -89,7 +89,7 @@ async fn rules_of_the_bucket_run_beside_the_built_in_ones_and_a_bad_one_hides_no
     let mut stage = Stage::new("[placeholders]\nours = [\"1\"]\n", RULE);
     stage.bucket.put("rules/bad.yml", "title: x\ndetection: {selection: {a|nonsense: 1}, condition: selection}\n");
     let built_in = stage.detector.catalogue().rules().len();
-    stage.detector.refresh("test").await;
+    stage.detector.refresh().await;
     assert_eq!(stage.detector.catalogue().rules().len(), built_in + 1);
     let own: Vec<_> =
         stage.detector.catalogue().rules().iter().filter(|rule| !stage.detector.is_built_in(rule)).collect();
@@ -104,11 +104,11 @@ async fn rules_of_the_bucket_run_beside_the_built_in_ones_and_a_bad_one_hides_no
 #[tokio::test]
 async fn a_configuration_that_is_lost_leaves_what_there_was() {
     let mut stage = Stage::new("[own]\nresources = [\"company\"]\n[placeholders]\nours = [\"1\"]\n", RULE);
-    stage.detector.refresh("test").await;
+    stage.detector.refresh().await;
     let rules = stage.detector.catalogue().rules().len();
     stage.bucket.close();
     stage.clock.forward(10);
-    stage.detector.refresh("test").await;
+    stage.detector.refresh().await;
     assert_eq!(stage.detector.catalogue().rules().len(), rules);
     stage.stop("1", "company").await;
     assert_eq!(stage.published(), [pair("Stopped", "critical")]);
@@ -116,7 +116,7 @@ async fn a_configuration_that_is_lost_leaves_what_there_was() {
     // Where there was nothing yet, the built-in rules run.
     let mut stage = Stage::new("", RULE);
     stage.bucket.close();
-    stage.detector.refresh("test").await;
+    stage.detector.refresh().await;
     assert_eq!(stage.detector.catalogue().rules().len(), rules - 1);
 }
 
@@ -124,16 +124,16 @@ async fn a_configuration_that_is_lost_leaves_what_there_was() {
 async fn a_suppressed_finding_is_counted_and_told_once_it_is_seen_again_after_the_expiry() {
     let suppression = "[[suppressions]]\nrule = \"stopped\"\nowner = \"o\"\nreason = \"r\"\nexpires = 2026-03-31\n";
     let mut stage = Stage::new(&format!("[placeholders]\nours = [\"1\"]\n{suppression}"), RULE);
-    stage.detector.refresh("test").await;
+    stage.detector.refresh().await;
     let counters = stage.stop("1", "company").await;
     assert_eq!((counters.other.get("Suppressed"), stage.published().len()), (Some(&1), 0));
     stage.stop("2", "secmon-trail").await;
     assert_eq!(stage.published(), [pair("Stopped", "critical")], "the stack's own trail");
     stage.clock.forward(12 * 60);
-    stage.detector.refresh("test").await;
+    stage.detector.refresh().await;
     assert_eq!(stage.detector.told.len(), 1, "that it has expired is told");
     stage.clock.forward(5);
-    stage.detector.refresh("test").await;
+    stage.detector.refresh().await;
     assert_eq!(stage.detector.told.len(), 1, "once");
     stage.stop("1", "company").await;
     assert_eq!(stage.published().len(), 2);
