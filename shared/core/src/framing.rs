@@ -32,8 +32,8 @@ pub enum Frame<'a> {
 pub(crate) enum Boundary {
     /// After the end of a line.
     Lines,
-    /// Between two JSON values, in the array whose elements are frames, if one is open.
-    Json(Option<json::Array>),
+    /// Between two JSON values of this kind, in the array whose elements are frames, if one is open.
+    Json(Option<json::Values>, Option<json::Array>),
 }
 
 /// Takes frames.
@@ -104,7 +104,7 @@ impl Framer {
     pub(crate) fn at(boundary: Boundary) -> Self {
         match boundary {
             Boundary::Lines => Self::Lines(LineFramer::after_a_line()),
-            Boundary::Json(array) => Self::Json(JsonFramer::at(array)),
+            Boundary::Json(values, array) => Self::Json(JsonFramer::at(values, array)),
         }
     }
 

@@ -1,5 +1,8 @@
 //! JSON values: one after the other (NDJSON, pretty-printed or not), in an array, or in an envelope's array.
 //!
+//! The elements of an array are frames where the first value is an array. Among objects one after the other an array is
+//! a value like any other, and one frame.
+//!
 //! Two envelopes are opened while they stream, so that their size does not matter: `{"Records": [...]}` (a `CloudTrail`
 //! file) and `{"Events": [{"CloudTrailEvent": "..."}]}` (a `LookupEvents` answer). Every other object is one frame.
 //!
@@ -35,8 +38,19 @@ pub struct JsonFramer {
     state: State,
     /// The array whose elements are frames, if one is open.
     array: Option<Array>,
+    /// What the values are; `None`: none was seen yet.
+    values: Option<Values>,
     /// Something was handed over or opened: a byte order mark may no longer come.
     started: bool,
+}
+
+/// What stands at the top, as the first value tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Values {
+    /// Arrays of records.
+    Arrays,
+    /// Records one after the other, and envelopes.
+    Records,
 }
 
 #[derive(Debug, Default)]
@@ -62,14 +76,14 @@ pub(crate) struct Array {
 
 impl JsonFramer {
     /// See [`super::Framer::at`].
-    pub(super) fn at(array: Option<Array>) -> Self {
-        Self { array, started: true, ..Self::default() }
+    pub(super) fn at(values: Option<Values>, array: Option<Array>) -> Self {
+        Self { values, array, started: true, ..Self::default() }
     }
 
     /// See [`super::Framer::boundary`].
     pub(super) fn boundary(&self) -> Option<Boundary> {
         let is_between = self.started && matches!(self.state, State::Between) && self.buffer.is_empty();
-        is_between.then_some(Boundary::Json(self.array))
+        is_between.then_some(Boundary::Json(self.values, self.array))
     }
 
     /// See [`super::Framer::push`].
@@ -175,13 +189,15 @@ impl JsonFramer {
                     self.state = State::EnvelopeRest { rest, at_line_start: false };
                 }
             }
-            b'[' if self.array.is_none() => {
+            b'[' if self.array.is_none() && self.values != Some(Values::Records) => {
                 self.started = true;
+                self.values = Some(Values::Arrays);
                 self.at += 1;
                 self.array = Some(Array { enveloped: false, spans_lines: false });
             }
             b'{' if let Some(length) = sink.object(self.number + 1, text.from(buffer, start), self.array.is_none()) => {
                 self.started = true;
+                self.values.get_or_insert(Values::Records);
                 self.number += 1;
                 self.at += length;
                 if let Some(array) = &mut self.array
@@ -192,6 +208,7 @@ impl JsonFramer {
             }
             b'{' | b'[' | b'"' | b'-' | b'0'..=b'9' | b't' | b'f' | b'n' => {
                 self.started = true;
+                self.values.get_or_insert(Values::Records);
                 self.state = State::Value(Box::default());
                 *done = start;
                 return;

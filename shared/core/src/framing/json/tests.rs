@@ -40,6 +40,18 @@ fn an_array_and_its_scalars_count() {
 }
 
 #[test]
+fn an_array_among_objects_is_one_value() {
+    assert_eq!(
+        frames("{\"a\":1}\n[]\n[{\"b\":2},\n3]\n{\"c\":3}"),
+        ["{\"a\":1}", "[]", "[{\"b\":2},\n3]", "{\"c\":3}"]
+    );
+    assert_eq!(frames("7\n[1,2]\n{\"a\":1}"), ["7", "[1,2]", "{\"a\":1}"]);
+    assert_eq!(frames("{\"Records\":[{\"a\":1}]}\n[2]\n{\"c\":3}"), ["{\"a\":1}", "[2]", "{\"c\":3}"]);
+    assert_eq!(frames("{\"a\":1}\n[1,\n{\"b\":2}\n{\"c\":3}\n"), ["{\"a\":1}", "!", "{\"c\":3}"]);
+    assert_eq!(frames("[{\"a\":1}]\n[{\"b\":2},3]\n"), ["{\"a\":1}", "{\"b\":2}", "3"], "pages of a result");
+}
+
+#[test]
 fn a_records_envelope_is_opened_whatever_stands_around_it() {
     assert_eq!(frames(r#"{"Records":[{"a":1},{"b":"Records"}]}"#), [r#"{"a":1}"#, r#"{"b":"Records"}"#]);
     let around = r#"{"x":{"Records":[1]},"y":["Records"], "Records" : [ {"a":1} , 5 ], "z":[{"q":"]}"}]} {"b":2}"#;
