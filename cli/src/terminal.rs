@@ -12,8 +12,10 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 /// How wide tables are where nobody looks at a terminal.
 const WIDTH: u16 = 140;
+/// Narrower than this, a table of many columns puts some of them into one.
+const ROOMY: u16 = 110;
 /// Narrower than this a table cannot be read: its lines are broken by the terminal instead.
-const NARROWEST: u16 = 90;
+const NARROWEST: u16 = 76;
 /// The longest text on one line, in characters.
 const LONGEST: usize = 4096;
 
@@ -92,6 +94,18 @@ fn colours() -> bool {
     anstream::AutoStream::choice(&std::io::stdout()) != anstream::ColorChoice::Never
 }
 
+/// How wide a table is, in characters.
+fn width(shown: bool) -> u16 {
+    // Some terminals do not know how wide they are.
+    let known = if shown && std::io::stdout().is_terminal() { Table::new().width().unwrap_or_default() } else { 0 };
+    if known == 0 { WIDTH } else { known.max(NARROWEST) }
+}
+
+/// Whether there is little room for columns. `shown`: on the standard output, not in a file.
+pub fn is_narrow(shown: bool) -> bool {
+    width(shown) < ROOMY
+}
+
 /// A table as wide as the terminal. Its cells must be safe to show.
 pub struct Sheet {
     table: Table,
@@ -106,9 +120,7 @@ impl Sheet {
             .load_style(NOTHING.header_separator(LineStyle::none().fill('─').junction('─')))
             .set_content_arrangement(ContentArrangement::Dynamic);
         table.set_header(headings.iter().map(|heading| Cell::new(heading).add_attribute(Attribute::Bold)));
-        // Some terminals do not know how wide they are.
-        let width = if shown && std::io::stdout().is_terminal() { table.width().unwrap_or_default() } else { 0 };
-        table.set_width(if width == 0 { WIDTH } else { width.max(NARROWEST) });
+        table.set_width(width(shown));
         let colours = shown && colours();
         if colours {
             table.enforce_styling();

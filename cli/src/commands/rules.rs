@@ -40,17 +40,24 @@ fn list(catalogue: &Catalogue, output: TextOutput) -> Result<Ending> {
     let mut to = Destination::open(None)?;
     match output {
         TextOutput::Table => {
-            let mut sheet = Sheet::new(&["Level", "Title", "Id", "Log source", "One finding for each"], true);
+            let narrow = terminal::is_narrow(to.is_shown());
+            let headings: &[&str] = if narrow {
+                &["Level", "Title and id", "Log source"]
+            } else {
+                &["Level", "Title", "Id", "Log source", "One finding for each"]
+            };
+            let mut sheet = Sheet::new(headings, to.is_shown());
             for rule in &sorted {
-                sheet.row(vec![
-                    terminal::level(rule.level),
-                    Cell::new(terminal::line(&rule.title)),
-                    Cell::new(terminal::line(&rule.id)),
-                    Cell::new(terminal::line(&log_source(catalogue, rule))),
-                    Cell::new(terminal::line(&group(rule))),
-                ]);
+                let (title, id) = (terminal::line(&rule.title), terminal::line(&rule.id));
+                let source = Cell::new(terminal::line(&log_source(catalogue, rule)));
+                sheet.row(if narrow {
+                    vec![terminal::level(rule.level), Cell::new(format!("{title}\n{id}")), source]
+                } else {
+                    let group = Cell::new(terminal::line(&group(rule)));
+                    vec![terminal::level(rule.level), Cell::new(title), Cell::new(id), source, group]
+                });
             }
-            sheet.whole(&[0, 2]);
+            sheet.whole(if narrow { &[0] } else { &[0, 2] });
             to.write(|writer| writeln!(writer, "{sheet}{} rules", sorted.len()))?;
         }
         TextOutput::Json => {

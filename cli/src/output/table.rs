@@ -25,24 +25,32 @@ pub fn findings(messages: &[Message], complete: bool, shown: bool, writer: &mut 
         let why = if complete { "." } else { " in what could be read; see the errors for what could not." };
         return writeln!(writer, "No findings{why}");
     }
-    let mut sheet =
-        Sheet::new(&["Level", "First seen (UTC)", "Count", "Finding", "Who and from where", "What", "Rule"], shown);
+    let narrow = terminal::is_narrow(shown);
+    let headings: &[&str] = if narrow {
+        &["Level", "First seen (UTC)", "Count", "Finding", "Rule"]
+    } else {
+        &["Level", "First seen (UTC)", "Count", "Finding", "Who and from where", "What", "Rule"]
+    };
+    let mut sheet = Sheet::new(headings, shown);
     for Message { finding, .. } in messages {
-        sheet.row(vec![
+        let first_time =
+            finding.first_time.map_or_else(|| "no time".to_owned(), |at| at.strftime("%Y-%m-%d %H:%M:%S").to_string());
+        let mut row = vec![
             terminal::level(finding.level),
-            Cell::new(
-                finding
-                    .first_time
-                    .map_or_else(|| "no time".to_owned(), |time| time.strftime("%Y-%m-%d %H:%M:%S").to_string()),
-            ),
+            Cell::new(first_time),
             Cell::new(finding.count).set_alignment(CellAlignment::Right),
-            Cell::new(title(finding)),
-            Cell::new(who(finding)),
-            Cell::new(what(finding)),
-            Cell::new(terminal::short(&finding.rule.chars().take(RULE).collect::<String>(), RULE)),
-        ]);
+        ];
+        let texts = [title(finding), who(finding), what(finding)];
+        if narrow {
+            let said: Vec<String> = texts.into_iter().filter(|text| !text.is_empty()).collect();
+            row.push(Cell::new(said.join("\n")));
+        } else {
+            row.extend(texts.map(Cell::new));
+        }
+        row.push(Cell::new(terminal::short(&finding.rule.chars().take(RULE).collect::<String>(), RULE)));
+        sheet.row(row);
     }
-    sheet.whole(&[0, 1, 2, 6]);
+    sheet.whole(&[0, 1, 2, headings.len() - 1]);
     write!(writer, "{sheet}")?;
     writeln!(
         writer,
