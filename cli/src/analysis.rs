@@ -11,7 +11,8 @@ use anyhow::{Context as _, Result};
 use cloudvigil_core::correlate::{Closing, Held, Partition, Settler};
 use cloudvigil_core::detect::Catalogue;
 use cloudvigil_core::finding::{Finding, Level, Message};
-use cloudvigil_core::pipeline::{Pipeline, Report, Screening, SourceStats, Stats};
+use cloudvigil_core::formats::Unrecognised;
+use cloudvigil_core::pipeline::{Damage, Pipeline, Report, Screening, SourceStats, Stats};
 use cloudvigil_core::ports::{Clock, FindingSink, StateStore};
 use cloudvigil_core::suppression::{Suppressing, Suppressions};
 use cloudvigil_local::Collected;
@@ -190,10 +191,13 @@ impl<'a> Run<'a> {
 
     /// Takes up what came of a source.
     pub fn take(&mut self, outcome: Outcome) {
-        let report = match outcome {
+        let mut report = match outcome {
             Ok(report) => report,
             Err(stats) => return self.sources.push(stats),
         };
+        if let [Damage::UnknownFormat(Unrecognised::Text)] = report.damage[..] {
+            report.stats.errors.iter_mut().for_each(|error| error.push_str("; --format NAME reads it as one"));
+        }
         self.sources.push(report.stats);
         if !self.keeps_findings || report.contributions.is_empty() {
             return;
@@ -273,6 +277,13 @@ pub struct Finished {
     suppressed: Vec<String>,
 }
 
+/// How much of a source could not be parsed.
+fn unparsed(source: &SourceStats) -> String {
+    let SourceStats { source, format, records_in, unparsed, .. } = source;
+    let format = format.map(|format| format!(" as {format}")).unwrap_or_default();
+    format!("{source}: {unparsed} of {records_in} records cannot be parsed{format}")
+}
+
 /// How many findings each suppression has held back.
 fn suppressed(sink: Suppressing<'_>) -> Vec<String> {
     let mut held: BTreeMap<String, usize> = BTreeMap::new();
@@ -298,6 +309,9 @@ impl Finished {
         for source in &self.stats.sources {
             for error in &source.errors {
                 terminal::error(&format!("{}: {error}", source.source));
+            }
+            if source.unparsed > 0 {
+                terminal::warning(&unparsed(source));
             }
         }
         for error in &self.errors {

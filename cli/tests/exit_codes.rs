@@ -119,6 +119,40 @@ fn what_cannot_be_read_is_named_and_the_rest_is_done() {
 }
 
 #[test]
+fn what_cannot_be_parsed_is_told_by_source_and_is_no_error_of_its_own() {
+    let folder = Folder::new();
+    folder
+        .write("logs/good.json", stop(1))
+        .write("logs/mixed.json", format!("{}\n7\n[1]\n{}\n", stop(2), record(3, "GetTrailStatus")));
+    let ran = folder.scan(&["logs"]);
+    assert_eq!(
+        (ran.code, ran.stderr.as_str()),
+        (
+            3,
+            "warning: mixed.json: 2 of 4 records cannot be parsed as cloudtrail\n\
+             5 records, 2 unparsed, 0 skipped, 0 errors\n"
+        )
+    );
+}
+
+#[test]
+fn of_an_unknown_format_is_said_what_to_do() {
+    let folder = Folder::new();
+    folder.write("notes.txt", "lorem ipsum\n").write("a.log.xz", b"\xfd7zXZ\0\0\x04").write("w.log", b"\xff\xfeM\0a\0");
+    for (path, says) in [
+        (
+            "notes.txt",
+            "notes.txt: its format is not known: it begins like none of those that are read; --format NAME reads it as one",
+        ),
+        ("a.log.xz", "decompress it first\n"),
+        ("w.log", "convert it to UTF-8 first\n"),
+    ] {
+        let ran = folder.scan(&[path]);
+        assert!(ran.code == 3 && ran.stderr.contains(says), "{path}: {}", ran.stderr);
+    }
+}
+
+#[test]
 fn malformed_rules_are_named_by_file_line_and_reason_and_the_others_run() {
     let rule = |id: &str, detection: &str| {
         format!(

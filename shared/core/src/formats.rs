@@ -16,6 +16,7 @@ mod stamp;
 pub mod syslog;
 #[cfg(test)]
 mod trial;
+mod unrecognised;
 pub mod vpcflow;
 
 use std::sync::Arc;
@@ -23,6 +24,8 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use json::members;
+
+pub use unrecognised::Unrecognised;
 
 use crate::framing;
 use crate::record::{FactsOf, LogSource, Record};

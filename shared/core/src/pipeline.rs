@@ -20,7 +20,7 @@ use crate::correlate::{Contributions, Partition, digest};
 use crate::decode::DecodeError;
 use crate::detect::Catalogue;
 use crate::enrich::OwnResources;
-use crate::formats::{Context, Format};
+use crate::formats::{Context, Format, Unrecognised};
 use crate::ports::{ObjectId, ObjectStore, PortError};
 
 /// What a run asks for beyond its rules.
@@ -102,8 +102,8 @@ pub enum Damage {
     #[error("it has more than {0} bytes when decompressed; only those were read")]
     TooLarge(u64),
     /// No format was recognised.
-    #[error("its format is not known")]
-    UnknownFormat,
+    #[error("its format is not known: {0}")]
+    UnknownFormat(Unrecognised),
     /// There is no record in it.
     #[error("there is no record in it")]
     NoRecord,

@@ -6,7 +6,7 @@ use super::sections::Sections;
 use super::{Damage, Entry, Options, Report};
 use crate::decode::{DecodeError, Decoder};
 use crate::detect::Catalogue;
-use crate::formats::{self, Format, Framing, Parser};
+use crate::formats::{self, Format, Framing, Parser, Unrecognised};
 use crate::framing::{Frame, FrameSink, Framer};
 
 /// How much is looked at to recognise a format, in bytes.
@@ -32,7 +32,7 @@ struct Stage<'c> {
 
 enum Reader {
     Undecided,
-    Unknown,
+    Unknown(Unrecognised),
     Known { format: &'static dyn Format, framer: Framer, parser: Box<dyn Parser> },
 }
 
@@ -70,8 +70,8 @@ impl<'c> Analysis<'c> {
 
     pub(super) fn entries<'e>(&mut self, entries: impl Iterator<Item = Entry<'e>> + Clone) {
         let stage = &mut self.stage;
+        let mut head = Vec::new();
         let format = stage.matcher.options.format.or_else(|| {
-            let mut head = Vec::new();
             for entry in entries.clone() {
                 head.extend_from_slice(entry.bytes.get(..HEAD).unwrap_or(entry.bytes));
                 head.push(b'\n');
@@ -81,7 +81,7 @@ impl<'c> Analysis<'c> {
             }
             formats::recognise(&head)
         });
-        stage.decide(format);
+        stage.decide(format, &head);
         let matcher = &mut stage.matcher;
         for (number, entry) in (1..).zip(entries) {
             matcher.stats.bytes += entry.bytes.len() as u64;
@@ -126,7 +126,7 @@ impl<'c> Analysis<'c> {
                 let frame = if is_cut { Frame::Broken } else { frame };
                 matcher.frame(format, parser.as_mut(), number, frame, None);
             }),
-            Reader::Unknown => damage.push(Damage::UnknownFormat),
+            Reader::Unknown(seems) => damage.push(Damage::UnknownFormat(seems)),
             Reader::Undecided => {}
         }
         if matcher.stats.records_in == 0 && damage.is_empty() {
@@ -146,7 +146,7 @@ impl Stage<'_> {
         self.matcher.stats.bytes += bytes.len() as u64;
         let is_enough = |head: &[u8]| self.matcher.options.format.is_some() || head.len() >= HEAD;
         match &mut self.reader {
-            Reader::Unknown => {}
+            Reader::Unknown(_) => {}
             Reader::Known { .. } => self.feed(bytes),
             // As it is: for a small object, a copy is no small part of the work.
             Reader::Undecided if self.head.is_empty() && is_enough(bytes) => {
@@ -172,10 +172,11 @@ impl Stage<'_> {
     fn decide_by(&mut self, beginning: &[u8]) {
         let head = &beginning[..beginning.len().min(HEAD)];
         let format = self.matcher.options.format.or_else(|| formats::recognise(head));
-        self.decide(format);
+        self.decide(format, head);
     }
 
-    fn decide(&mut self, format: Option<&'static dyn Format>) {
+    /// `head`: what it was recognised by.
+    fn decide(&mut self, format: Option<&'static dyn Format>, head: &[u8]) {
         let format = format.or(self.matcher.options.fallback);
         self.matcher.stats.format = format.map(Format::name);
         self.reader = match format {
@@ -184,7 +185,7 @@ impl Stage<'_> {
                 framer: Framer::new(format.framing()),
                 parser: format.parser(&self.matcher.options.context()),
             },
-            None => Reader::Unknown,
+            None => Reader::Unknown(Unrecognised::of(head)),
         };
     }
 
