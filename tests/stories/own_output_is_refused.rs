@@ -1,6 +1,7 @@
 //! cloudvigil is fed with what it writes and does itself. The template refuses its own log groups; where somebody
-//! subscribes one by hand, its events are refused and counted, and nothing follows from them. So are its roles' own
-//! calls; tampering with logs in its name is still mailed.
+//! subscribes one by hand, its events are refused and counted, and nothing follows from them. So are objects under a
+//! prefix of its own in a bucket that it watches, and its roles' own calls; tampering with logs in its name is still
+//! mailed.
 
 use std::time::{Duration, Instant};
 
@@ -9,7 +10,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use serde_json::{Value, json};
 
-use super::log_lines::{failed_password, gzipped, recently};
+use super::log_lines::{access_log_with_injection, failed_password, gzipped, recently};
 use crate::harness::cloudvigil::Cloudvigil;
 use crate::harness::emulator::{ACCOUNT, Emulator, REGION};
 use crate::harness::poll::poll_until;
@@ -29,8 +30,9 @@ pub fn story(story: &Story) -> Result<()> {
     ensure!(format!("{reason:#}").contains("LogGroup1"), "the template refuses something else: {reason:#}");
 
     let emulator = Emulator::start(story, &[])?;
-    let cloudvigil = Cloudvigil::deploy(story, &emulator, &[])?;
     let root = &emulator.root;
+    root.create_event_bucket("logs")?;
+    let cloudvigil = Cloudvigil::deploy(story, &emulator, &[("LogBucket", "logs")])?;
     // Somebody subscribes it by hand, and there is an attack in it, as findings quote attacks.
     let function = root.rest("lambda", "GET", "/2015-03-31/functions/cloudvigil-log-analyzer", &Value::Null)?;
     let destination = &function["Configuration"]["FunctionArn"];
@@ -67,6 +69,20 @@ pub fn story(story: &Story) -> Result<()> {
         ensure!(invocation.error.is_none(), "a delivery failed: {} {}", invocation.payload, invocation.log);
         Ok((refusals(&cloudvigil, "log-analyzer")? > u64::from(ATTEMPTS)).then_some(()))
     })?;
+
+    // An attack lies where it would write itself, in the bucket that it watches; the template names no such place so far.
+    root.logs("DeleteSubscriptionFilter", &json!({"logGroupName": own_group, "filterName": "by-hand"}))?;
+    cloudvigil.settle()?;
+    cloudvigil.set_variable("log-analyzer", "OWN_PREFIXES", "logs/cloudvigil/")?;
+    let before = refusals(&cloudvigil, "log-analyzer")?;
+    let attack = gzipped(&access_log_with_injection("198.51.100.52", "192.0.2.10"))?;
+    root.put_object("logs", "cloudvigil/findings.log.gz", &attack)?;
+    poll_until(LIMIT, "the object of its own is counted", || {
+        Ok((refusals(&cloudvigil, "log-analyzer")? > before).then_some(()))
+    })?;
+    cloudvigil.settle()?;
+    let refused = refusals(&cloudvigil, "log-analyzer")? - before;
+    ensure!(refused == 1, "one object was refused {refused} times");
 
     // The notifier's role creates an access key, and then stops a trail.
     let role = cloudvigil.stack.id("NotifierRole")?;

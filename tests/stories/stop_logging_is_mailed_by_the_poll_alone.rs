@@ -16,7 +16,8 @@ use crate::harness::story::Story;
 const NEWER: i64 = 120;
 
 pub fn story(story: &Story) -> Result<()> {
-    let mut events = vec![call(ago(30), "stop", "StopLogging", &json!({"name": "main"}))];
+    let stopped = ago(30);
+    let mut events = vec![call(stopped, "stop", "StopLogging", &json!({"name": "main"}))];
     for number in 0..NEWER {
         events.push(call(ago(5 + number / 10), &format!("harmless-{number}"), "AddTags", &Value::Null));
     }
@@ -34,7 +35,10 @@ pub fn story(story: &Story) -> Result<()> {
     ensure!(asked.throttled > 0 && asked.further_pages > 0, "the stub was asked too little to matter: {asked:?}");
     let is_it = |mail: &crate::harness::emulator::Mail| mail.text.contains("StopLogging");
     let mail = cloudvigil.mail(Duration::from_secs(20), "StopLogging", is_it)?;
-    ensure!(mail.text.contains("mallory") && mail.text.contains(ADDRESS), "who and where:\n{}", mail.text);
+    let minute = stopped.strftime("%Y-%m-%d %H:%M").to_string();
+    for (what, expected) in [("who", "mallory"), ("where", ADDRESS), ("when", &minute), ("runbook", "start-logging")] {
+        ensure!(mail.text.contains(expected), "{what} ({expected}) is missing in the mail:\n{}", mail.text);
+    }
     cloudvigil.settle()?;
     let mails = cloudvigil.mails(is_it)?;
     ensure!(mails.len() == 1, "mailed {} times, not once: {mails:?}", mails.len());
