@@ -105,8 +105,12 @@ async fn dispatch(event: Value, context: &Context, counters: &mut Counters) -> R
 /// Analyses the objects that a message names: all of them, whatever becomes of one.
 async fn take(message: &SqsMessage, context: &Context, counters: &mut Counters) -> Result<(), Failed> {
     let mut failed = None;
-    for id in message::objects(message.body.as_deref().unwrap_or_default())? {
-        if let Err(error) = analyse(&id, context, counters).await
+    for named in message::objects(message.body.as_deref().unwrap_or_default())? {
+        let outcome = match named {
+            Ok(id) => analyse(&id, context, counters).await,
+            Err(error) => Err(error.into()),
+        };
+        if let Err(error) = outcome
             && let Some(earlier) = failed.replace(error)
         {
             tracing::error!(error = %earlier, "an object was not analysed");

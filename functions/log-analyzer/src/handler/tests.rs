@@ -211,6 +211,17 @@ async fn a_message_that_is_no_s3_event_fails_and_the_test_message_does_not() {
 }
 
 #[tokio::test]
+async fn a_record_that_names_no_object_costs_its_message_and_no_object_beside_it() {
+    let stage = stage(&[("good.gz", gzip(INJECTION))]);
+    let named = |key: &str| json!({"s3": {"bucket": {"name": "logs"}, "object": {"key": key}}});
+    let nameless = json!({"s3": {"bucket": {"name": "logs"}, "object": {"key": 7}}});
+    let body = json!({"Records": [nameless, null, named("good.gz"), named("%ff")]});
+    let event = json!({"Records": [{"messageId": "odd", "body": body.to_string()}]});
+    assert_eq!(failed(&handle(event, &stage.context).await.unwrap()), ["odd"]);
+    assert!(!stage.findings.sorted().is_empty(), "the good object was analysed");
+}
+
+#[tokio::test]
 async fn its_own_output_is_no_source() {
     let stage = stage(&[("cloudvigil/out.gz", gzip(INJECTION))]);
     let response = handle(batch(&["cloudvigil/out.gz"]), &stage.context).await.unwrap();
@@ -241,7 +252,21 @@ async fn log_events_of_a_subscription_are_counted_by_their_ids() {
 #[tokio::test]
 async fn an_event_of_another_kind_is_an_error_that_says_what_was_expected() {
     let stage = stage(&[]);
-    for event in [json!({}), json!(7), json!({"awslogs": {"data": "!"}}), json!({"Records": 7})] {
+    let data = |bytes: &[u8]| json!({"awslogs": {"data": BASE64_STANDARD.encode(bytes)}});
+    let cut = gzip(&"{\"messageType\":\"DATA_MESSAGE\"".repeat(9));
+    let events = [
+        json!({}),
+        json!(7),
+        json!({"Records": 7}),
+        json!({"Records": [null]}),
+        json!({"awslogs": null}),
+        json!({"awslogs": {"data": "!"}}),
+        data(b"no gzip"),
+        data(&cut[..cut.len() - 9]),
+        data(&gzip("no JSON")),
+        data(&gzip("{\"messageType\":7}")),
+    ];
+    for event in events {
         let error = handle(event, &stage.context).await.unwrap_err().to_string();
         assert!(error.contains("`awslogs`"), "{error}");
     }
