@@ -1,5 +1,6 @@
 //! `cloudvigil notify`.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -72,9 +73,8 @@ fn ways(mail: &MailConfig, clock: &Arc<dyn Clock>) -> Result<Vec<Way>> {
 
 /// A finding that says of itself that it is none.
 fn message(now: Timestamp) -> Message {
-    let stamp = now.as_second().to_string();
     let finding = Finding {
-        id: format!("test-{stamp}"),
+        id: format!("test-{}", now.as_second()),
         revision: 1,
         rule: "cloudvigil-notify-test".to_owned(),
         title: "Test message of cloudvigil: nothing has happened".to_owned(),
@@ -82,7 +82,7 @@ fn message(now: Timestamp) -> Message {
         count: 1,
         first_time: Some(now),
         last_time: Some(now),
-        group: [("test".to_owned(), Some(stamp))].into(),
+        group: BTreeMap::new(),
         account: None,
         region: None,
         actor: None,
