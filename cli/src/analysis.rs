@@ -300,7 +300,7 @@ fn suppressed(sink: Suppressing<'_>) -> Vec<String> {
 impl Finished {
     /// Notes what failed after everything was read.
     pub fn fail(&mut self, error: &anyhow::Error) {
-        self.errors.push(format!("{error:#}"));
+        self.errors.push(terminal::causes(error));
         self.stats.total.errors += 1;
     }
 

@@ -1,6 +1,5 @@
 //! What the command line takes.
 
-use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
@@ -119,9 +118,9 @@ pub struct Scan {
     #[arg(long, value_name = "TZ", default_value = "UTC")]
     pub timezone: String,
 
-    /// How many files are read at once [default: one for each core]
-    #[arg(long, value_name = "N")]
-    pub jobs: Option<NonZeroUsize>,
+    /// How many files are read at once, up to 256 [default: one for each core]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub jobs: Option<u16>,
 
     /// Keep what was seen in this file, so that findings span runs; safe for several processes at once. What is
     /// reported is then what is new or has grown

@@ -30,7 +30,7 @@ pub fn run(words: impl IntoIterator<Item = OsString>) -> ExitCode {
     match commands::run(arguments.command) {
         Ok(ending) => ending.into(),
         Err(error) => {
-            terminal::error(&format!("{error:#}"));
+            terminal::error(&terminal::causes(&error));
             Ending::Refused.into()
         }
     }

@@ -37,6 +37,11 @@ pub fn check(paths: &[String]) -> Result<()> {
     if paths.iter().any(String::is_empty) {
         bail!("an empty path is given");
     }
+    if let Some(path) =
+        paths.iter().find(|path| path.strip_prefix("s3://").is_some_and(|at| at.is_empty() || at.starts_with('/')))
+    {
+        bail!("{path} names no bucket: s3://bucket/prefix does");
+    }
     Ok(())
 }
 

@@ -54,6 +54,15 @@ pub fn json(text: &str) -> Cow<'_, str> {
     Cow::Owned(safe)
 }
 
+/// An error and what it comes from. Some errors tell their cause themselves: no cause is told twice.
+pub fn causes(error: &anyhow::Error) -> String {
+    error.chain().map(ToString::to_string).fold(String::new(), |told, cause| match told.ends_with(&cause) {
+        true => told,
+        false if told.is_empty() => cause,
+        false => format!("{told}: {cause}"),
+    })
+}
+
 /// One line for an error, on the standard error.
 pub fn error(text: &str) {
     say("error", Color::Red, text);
@@ -172,6 +181,8 @@ pub fn level(level: Level) -> Cell {
 
 #[cfg(test)]
 mod tests {
+    use cloudvigil_core::ports::{Failure, PortError};
+
     use super::*;
 
     #[test]
@@ -182,6 +193,16 @@ mod tests {
         }
         let back: String = serde_json::from_str(&json(&serde_json::to_string(hostile).unwrap())).unwrap();
         assert_eq!(back, hostile);
+    }
+
+    #[test]
+    fn a_cause_is_told_once() {
+        let port = PortError::new(Failure::Permanent, "open state file a", "it is none");
+        assert_eq!(
+            causes(&anyhow::Error::new(port).context("cannot begin")),
+            "cannot begin: open state file a: it is none"
+        );
+        assert_eq!(causes(&anyhow::anyhow!("b").context("a")), "a: b");
     }
 
     #[test]

@@ -23,6 +23,9 @@ fn wrong_usage_ends_with_2_before_anything_is_read_or_written() {
         &["scan", "a.json", "--since", "yesterday"],
         &["scan", "a.json", "--since", "2026-03-02", "--until", "2026-03-01"],
         &["scan", "a.json", "--jobs", "0"],
+        &["scan", "a.json", "--jobs", "100000"],
+        &["scan", "a.json", "s3://"],
+        &["scan", "a.json", "s3:///prefix"],
         &["scan", "a.json", "--output", "xml"],
         &["scan", "a.json", "--rules", "missing"],
         &["scan", "a.json", "--rules", "empty"],
@@ -206,5 +209,6 @@ fn a_reader_that_leaves_ends_it_quietly() {
         let (status, stderr) = (ended.status, String::from_utf8(ended.stderr).unwrap());
         assert_eq!(status.code(), Some(0), "{output}: {stderr}");
         assert!(!stderr.contains("panicked") && !stderr.contains("error:"), "{output}: {stderr}");
+        assert!(stderr.contains(" records, "), "{output}: the counters are told all the same: {stderr}");
     }
 }

@@ -50,7 +50,7 @@ pub fn run(arguments: &Scan) -> Result<Ending> {
     // Matches alone need no findings.
     let keeps_findings = !matches || fired.is_some() || report.fail_on.is_some() || arguments.state.is_some();
     let kept = state.as_ref().map(|state| state as &dyn StateStore);
-    let jobs = arguments.jobs.map_or_else(parallel::processors, NonZeroUsize::get);
+    let jobs = arguments.jobs.map_or_else(parallel::processors, usize::from);
     let mut run = Run::new(catalogue, kept, clock.as_ref(), runtime.handle(), keeps_findings)
         .suppressing(rules.suppressions(clock.as_ref()))
         .by(jobs);
@@ -73,9 +73,6 @@ pub fn run(arguments: &Scan) -> Result<Ending> {
         if nobody_reads || write_error.is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     });
     bar.finish_and_clear();
-    if nobody_reads {
-        return Ok(Ending::Done);
-    }
     let mut finished = run.finish(report.min_level);
     let kind = match arguments.output {
         ScanOutput::Table => Some(FindingsOutput::Table),
@@ -95,11 +92,11 @@ pub fn run(arguments: &Scan) -> Result<Ending> {
     if let Some(to) = stats_to {
         write_stats(&finished.stats, to).unwrap_or_else(|error| finished.fail(&error));
     }
-    if let Some(fired) = fired.filter(|_| finished.stats.total.records_in > 0) {
+    if let Some(fired) = fired.filter(|_| finished.stats.total.records_in > 0 && !nobody_reads) {
         fired.tell(&finished.messages);
     }
     finished.tell();
-    let ending = finished.ending(report.fail_on);
+    let ending = if nobody_reads { Ending::Done } else { finished.ending(report.fail_on) };
     // As in Run::finish.
     std::mem::forget(finished);
     Ok(ending)
