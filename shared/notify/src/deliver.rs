@@ -278,35 +278,7 @@ mod tests {
     use std::sync::atomic::Ordering;
 
     use super::*;
-    use crate::testing::{Arrived, FakeClock, MemoryStore, Wire, block_on, message, step};
-
-    struct World {
-        store: Arc<MemoryStore>,
-        wire: Arc<Wire>,
-        clock: Arc<FakeClock>,
-    }
-
-    impl World {
-        fn new() -> Self {
-            let clock = Arc::new(FakeClock::at("2026-11-22T07:15:00Z"));
-            Self { store: Arc::default(), wire: Arc::default(), clock }
-        }
-
-        fn deliverer(&self, owner: &str) -> Deliverer {
-            self.limited(owner, Limits::default())
-        }
-
-        fn limited(&self, owner: &str, limits: Limits) -> Deliverer {
-            Deliverer::new(self.store.clone(), self.wire.clone(), self.clock.clone(), limits, owner)
-        }
-    }
-
-    fn finding(id: &str, rule: &str, level: Level) -> Message {
-        let mut message = message(id);
-        message.finding.rule = rule.to_owned();
-        message.finding.level = level;
-        message
-    }
+    use crate::testing::{Arrived, World, block_on, finding, message, step};
 
     #[test]
     fn a_finding_is_mailed_once_and_its_later_revisions_not_at_all() {

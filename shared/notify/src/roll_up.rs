@@ -155,44 +155,22 @@ mod tests {
     use std::collections::{BTreeMap, BTreeSet};
     use std::future::Future;
     use std::pin::Pin;
-    use std::sync::Arc;
     use std::sync::atomic::Ordering;
 
     use cloudvigil_core::finding::{Level, Message};
 
     use super::*;
-    use crate::testing::{Arrived, Dice, FakeClock, MemoryStore, Wire, block_on, message, step};
+    use crate::testing::{Arrived, Dice, World, block_on, finding, step};
     use crate::{Limits, Outcome};
 
-    struct World {
-        store: Arc<MemoryStore>,
-        wire: Arc<Wire>,
-        clock: Arc<FakeClock>,
-    }
-
-    impl World {
-        fn new() -> Self {
-            let clock = Arc::new(FakeClock::at("2026-11-22T07:15:00Z"));
-            Self { store: Arc::default(), wire: Arc::default(), clock }
-        }
-
-        fn deliverer(&self) -> Deliverer {
-            let limits = Limits { per_rule: 1, total: 4, kept_for_critical: 1 };
-            Deliverer::new(self.store.clone(), self.wire.clone(), self.clock.clone(), limits, "worker")
-        }
-    }
-
-    fn finding(id: &str, rule: &str, level: Level) -> Message {
-        let mut message = message(id);
-        message.finding.rule = rule.to_owned();
-        message.finding.level = level;
-        message
+    fn deliverer(world: &World) -> Deliverer {
+        world.limited("worker", Limits { per_rule: 1, total: 4, kept_for_critical: 1 })
     }
 
     #[test]
     fn one_summary_for_each_rule_and_hour_after_the_hour_whatever_runs_were_missed() {
         let world = World::new();
-        let deliverer = world.deliverer();
+        let deliverer = deliverer(&world);
         for id in ["a1", "a2", "a3"] {
             block_on(deliverer.deliver(&finding(id, "a", Level::High))).unwrap();
         }
@@ -209,7 +187,7 @@ mod tests {
     #[test]
     fn one_digest_for_each_day_and_none_for_an_empty_one() {
         let world = World::new();
-        let deliverer = world.deliverer();
+        let deliverer = deliverer(&world);
         for (id, level) in [("x", Level::Medium), ("y", Level::Informational)] {
             assert_eq!(block_on(deliverer.deliver(&finding(id, "r", level))).unwrap(), Outcome::InDigest);
         }
@@ -224,7 +202,7 @@ mod tests {
     #[test]
     fn a_summary_that_could_not_be_sent_is_sent_by_the_next_run() {
         let world = World::new();
-        let deliverer = world.deliverer();
+        let deliverer = deliverer(&world);
         for id in ["a1", "a2"] {
             block_on(deliverer.deliver(&finding(id, "a", Level::High))).unwrap();
         }
@@ -253,7 +231,7 @@ mod tests {
         let mut late = 0;
         for seed in 1..=400 {
             let world = World::new();
-            let deliverer = world.deliverer();
+            let deliverer = deliverer(&world);
             let mut dice = Dice(0x9E37_79B9_7F4A_7C15_u64.wrapping_mul(seed));
             let mut waiting: Vec<Message> = (0..24)
                 .map(|n| {

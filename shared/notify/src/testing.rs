@@ -4,8 +4,8 @@
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::{Pin, pin};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 
 use async_trait::async_trait;
@@ -13,8 +13,8 @@ use cloudvigil_core::finding::{Evidence, Finding, Guidance, Level, Message, SCHE
 use cloudvigil_core::ports::{Clock, Failure, Item, Mail, Mailer, PortError, PortResult, StateStore};
 use jiff::{SignedDuration, Timestamp};
 
-use crate::Error;
 use crate::channels::{Channel, Notice};
+use crate::{Deliverer, Error, Limits};
 
 /// Runs a future whose fakes never wait for anything outside.
 pub fn block_on<F: Future>(future: F) -> F::Output {
@@ -257,6 +257,36 @@ pub fn message(id: &str) -> Message {
             references: vec!["https://docs.aws.amazon.com/awscloudtrail/latest/APIReference/API_StopLogging.html".to_owned()],
             tags: vec!["attack.t1685.002".to_owned(), "attack.t1562.008".to_owned()],
         },
+    }
+}
+
+/// The same of another rule and level.
+pub fn finding(id: &str, rule: &str, level: Level) -> Message {
+    let mut message = message(id);
+    message.finding.rule = rule.to_owned();
+    message.finding.level = level;
+    message
+}
+
+/// What deliverers share.
+pub struct World {
+    pub store: Arc<MemoryStore>,
+    pub wire: Arc<Wire>,
+    pub clock: Arc<FakeClock>,
+}
+
+impl World {
+    pub fn new() -> Self {
+        let clock = Arc::new(FakeClock::at("2026-11-22T07:15:00Z"));
+        Self { store: Arc::default(), wire: Arc::default(), clock }
+    }
+
+    pub fn deliverer(&self, owner: &str) -> Deliverer {
+        self.limited(owner, Limits::default())
+    }
+
+    pub fn limited(&self, owner: &str, limits: Limits) -> Deliverer {
+        Deliverer::new(self.store.clone(), self.wire.clone(), self.clock.clone(), limits, owner)
     }
 }
 

@@ -1,10 +1,10 @@
-use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
-use cloudvigil_core::ports::{Clock, Failure, Item, Mail, Mailer, PortError, PortResult, StateStore};
+use cloudvigil_core::ports::{Clock, Failure, Mail, Mailer, PortError, PortResult};
 use cloudvigil_lambda::Environment;
+use cloudvigil_local::EmbeddedState;
 use jiff::{SignedDuration, Timestamp};
 
 use super::*;
@@ -12,52 +12,12 @@ use crate::context::Config;
 
 #[derive(Default)]
 struct World {
-    items: Mutex<BTreeMap<(String, String), Item>>,
     mails: Mutex<Vec<Mail>>,
     throttled: AtomicBool,
     hours: Mutex<i64>,
 }
 
 struct Ports(Arc<World>);
-
-#[async_trait]
-impl StateStore for Ports {
-    async fn get(&self, partition: &str, sort: &str) -> PortResult<Option<Item>> {
-        Ok(self.0.items.lock().unwrap().get(&(partition.to_owned(), sort.to_owned())).cloned())
-    }
-
-    async fn query(&self, partition: &str) -> PortResult<Vec<(String, Item)>> {
-        let items = self.0.items.lock().unwrap();
-        Ok(items.iter().filter(|((p, _), _)| p == partition).map(|((_, s), item)| (s.clone(), item.clone())).collect())
-    }
-
-    async fn put(&self, partition: &str, sort: &str, body: Vec<u8>, expires: Timestamp) -> PortResult<()> {
-        let version = self.get(partition, sort).await?.map(|item| item.version);
-        self.put_if(partition, sort, body, expires, version).await.map(|_| ())
-    }
-
-    async fn put_if(
-        &self,
-        partition: &str,
-        sort: &str,
-        body: Vec<u8>,
-        _expires: Timestamp,
-        expected: Option<u64>,
-    ) -> PortResult<bool> {
-        let mut items = self.0.items.lock().unwrap();
-        let key = (partition.to_owned(), sort.to_owned());
-        let version = items.get(&key).map(|item| item.version);
-        if version == expected {
-            items.insert(key, Item { body, version: version.unwrap_or(0) + 1 });
-        }
-        Ok(version == expected)
-    }
-
-    async fn delete(&self, partition: &str, sort: &str) -> PortResult<()> {
-        self.0.items.lock().unwrap().remove(&(partition.to_owned(), sort.to_owned()));
-        Ok(())
-    }
-}
 
 #[async_trait]
 impl Mailer for Ports {
@@ -85,7 +45,8 @@ fn context(world: &Arc<World>) -> Context {
         ("MAILS_PER_RULE_PER_HOUR", "1"),
     ]);
     let ports = || Arc::new(Ports(Arc::clone(world)));
-    Context::new(Config::read(&environment).unwrap(), ports(), ports(), ports())
+    let state = Arc::new(EmbeddedState::in_memory(ports()).unwrap());
+    Context::new(Config::read(&environment).unwrap(), state, ports(), ports())
 }
 
 fn finding(id: &str, level: &str) -> String {
