@@ -2,10 +2,11 @@
 
 use std::path::PathBuf;
 
-use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::builder::{OsStringValueParser, PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use cloudvigil_core::finding::Level;
 use cloudvigil_core::formats::FORMATS;
+use cloudvigil_local::Files;
 
 /// Finds tampering, exposures and attacks in the logs of AWS accounts and servers.
 #[derive(Debug, Parser)]
@@ -99,7 +100,7 @@ pub struct ReportOptions {
     zcat access.log.gz | cloudvigil scan - --format access --output json")]
 pub struct Scan {
     /// Files and folders, `-` for the standard input, `s3://bucket/prefix`
-    #[arg(required = true, value_name = "PATH")]
+    #[arg(required = true, value_name = "PATH", value_parser = path())]
     pub paths: Vec<String>,
 
     /// Read everything as this format, instead of recognising it
@@ -367,6 +368,11 @@ pub enum Notify {
         #[arg(long, value_name = "FILE", default_value = "cloudvigil.toml")]
         config: PathBuf,
     },
+}
+
+/// A path, which need not be UTF-8: what lies in a folder is named by whoever writes there.
+fn path() -> impl TypedValueParser<Value = String> {
+    OsStringValueParser::new().map(|path| Files::root(&path))
 }
 
 fn level() -> impl TypedValueParser<Value = Level> {

@@ -54,7 +54,7 @@ pub fn create(path: &Path) -> Result<File> {
 }
 
 /// Refuses outputs that would overwrite an input, or one another.
-pub fn check(outputs: &[Option<&Path>], inputs: &[String]) -> Result<()> {
+pub fn check(outputs: &[Option<&Path>], inputs: &[PathBuf]) -> Result<()> {
     let regular = |path: &Path| fs::metadata(path).is_ok_and(|metadata| metadata.is_file());
     let mut taken: Vec<PathBuf> = Vec::new();
     for path in outputs.iter().copied().flatten() {
@@ -67,7 +67,7 @@ pub fn check(outputs: &[Option<&Path>], inputs: &[String]) -> Result<()> {
         if taken.contains(&known) {
             bail!("{} is named for two outputs", path.display());
         }
-        if inputs.iter().any(|input| Path::new(input).canonicalize().is_ok_and(|input| input == known)) {
+        if inputs.iter().any(|input| input.canonicalize().is_ok_and(|input| input == known)) {
             bail!("{} is an input: writing into it would destroy it", path.display());
         }
         taken.push(known);

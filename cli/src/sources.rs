@@ -74,7 +74,8 @@ pub fn list(paths: &[String], own: &OwnFiles, runtime: &Handle) -> Vec<Source> {
             Err(error) => missing.push(error.source.to_string()),
         }
         if !missing.is_empty() {
-            sources.push(Source { name: path.clone(), input: Input::Missing(missing) });
+            let name = Files::path(path).to_string_lossy().into_owned();
+            sources.push(Source { name, input: Input::Missing(missing) });
         }
     }
     sources.sort_by(|one, other| one.name.cmp(&other.name));
@@ -102,6 +103,7 @@ impl OwnFiles {
     }
 
     fn contain(&self, key: &str) -> bool {
-        self.0.iter().any(|own| own.as_path() == Path::new(key))
+        let path = Files::path(key);
+        self.0.contains(&path)
     }
 }

@@ -121,6 +121,28 @@ fn what_cannot_be_read_is_named_and_the_rest_is_done() {
     }
 }
 
+/// `scan *` passes on whatever lies in a folder, and whoever writes there chooses the names.
+#[cfg(unix)]
+#[test]
+fn a_path_that_is_not_utf8_is_read_like_any_other() {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt as _;
+
+    let folder = Folder::new();
+    folder.write("a.json", stop(1));
+    let (odd, gone) = (OsStr::from_bytes(b"odd\xff.json"), OsStr::from_bytes(b"gone\xff.json"));
+    std::fs::write(folder.root().join(odd), stop(2)).unwrap();
+    let mut command = folder.command(&["scan", "--output", "matches", "a.json"]);
+    let ended = command.args([odd, gone]).output().unwrap();
+    let (stdout, stderr) = (String::from_utf8(ended.stdout).unwrap(), String::from_utf8(ended.stderr).unwrap());
+    assert_eq!((ended.status.code(), stdout.lines().count()), (Some(3), 2), "{stdout}{stderr}");
+    assert!(stdout.contains("\"source\":\"odd\u{fffd}.json\""), "{stdout}");
+    assert!(stderr.starts_with("error: gone\u{fffd}.json: No such file"), "{stderr}");
+    let mut command = folder.command(&["scan", "-o"]);
+    let ended = command.args([odd, odd]).output().unwrap();
+    assert_eq!(ended.status.code(), Some(2), "an input is not written into");
+}
+
 #[test]
 fn what_cannot_be_parsed_is_told_by_source_and_is_no_error_of_its_own() {
     let folder = Folder::new();

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashSet};
 use std::num::NonZeroUsize;
 use std::ops::ControlFlow;
-use std::path::Path;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result, bail};
@@ -12,7 +12,7 @@ use cloudvigil_core::finding::Message;
 use cloudvigil_core::formats;
 use cloudvigil_core::pipeline::{Options, Pipeline, Report, Stats};
 use cloudvigil_core::ports::{Clock, StateStore, SystemClock};
-use cloudvigil_local::EmbeddedState;
+use cloudvigil_local::{EmbeddedState, Files};
 
 use crate::analysis::{self, Run};
 use crate::arguments::{FindingsOutput, Scan, ScanOutput};
@@ -178,10 +178,10 @@ fn options(arguments: &Scan, clock: &dyn Clock) -> Result<Options> {
 }
 
 /// The paths that are files of this host.
-fn inputs(arguments: &Scan) -> Vec<String> {
+fn inputs(arguments: &Scan) -> Vec<PathBuf> {
     let is_path = |path: &&String| !path.starts_with("s3://") && *path != sources::STANDARD_INPUT;
     // A folder is no file that could be overwritten.
-    arguments.paths.iter().filter(is_path).filter(|path| Path::new(path).is_file()).cloned().collect()
+    arguments.paths.iter().filter(is_path).map(|path| Files::path(path)).filter(|path| path.is_file()).collect()
 }
 
 fn write_stats(stats: &Stats, mut to: Destination) -> Result<()> {

@@ -4,6 +4,7 @@
 mod tests;
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -41,31 +42,47 @@ const RAW_PATH: &str = "raw:";
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Files;
 
+impl Files {
+    /// A path of this host as a root to list: as it is, if it is UTF-8.
+    pub fn root(path: &OsStr) -> String {
+        match path.to_str() {
+            Some(path) if !path.starts_with(RAW_PATH) => path.to_owned(),
+            _ => raw_key(Path::new(path)),
+        }
+    }
+
+    /// The path that a root or a key stands for.
+    pub fn path(root: &str) -> PathBuf {
+        root.strip_prefix(RAW_PATH).and_then(raw_path).unwrap_or_else(|| PathBuf::from(root))
+    }
+}
+
 #[async_trait]
 impl ObjectStore for Files {
     async fn list(&self, root: &str) -> PortResult<(Vec<ObjectId>, Vec<PortError>)> {
         if root == STANDARD_INPUT {
             return Ok((vec![object_id(root.to_owned(), root.to_owned())], Vec::new()));
         }
-        let path = Path::new(root);
-        let what = || format!("read {}", shown(root));
+        let path = &Self::path(root);
+        let source = || path.to_string_lossy().into_owned();
+        let what = || format!("read {}", shown_path(path));
         let metadata = fs::metadata(path).map_err(|error| io_failure(what(), error))?;
         if metadata.is_dir() {
             return Ok(list_folder(path));
         }
         if is_open_descriptor(path) {
-            return Ok((vec![object_id(root.to_owned(), root.to_owned())], Vec::new()));
+            return Ok((vec![object_id(source(), root.to_owned())], Vec::new()));
         }
         if !metadata.is_file() {
             return Err(not_regular(what(), metadata.file_type()));
         }
         let key = key_of(path).map_err(|error| io_failure(what(), error))?;
-        Ok((vec![object_id(root.to_owned(), key)], Vec::new()))
+        Ok((vec![object_id(source(), key)], Vec::new()))
     }
 
     async fn open(&self, id: &ObjectId) -> PortResult<Object> {
         let what = format!("read {}", shown(&id.source));
-        let path = path_of(&id.key);
+        let path = Self::path(&id.key);
         if id.key == STANDARD_INPUT {
             return opened(what, Box::new(io::stdin()), None, id);
         }
@@ -191,10 +208,6 @@ fn raw_key(path: &Path) -> String {
 #[cfg(not(unix))]
 fn raw_key(path: &Path) -> String {
     path.to_string_lossy().into_owned()
-}
-
-fn path_of(key: &str) -> PathBuf {
-    key.strip_prefix(RAW_PATH).and_then(raw_path).unwrap_or_else(|| PathBuf::from(key))
 }
 
 #[cfg(unix)]
