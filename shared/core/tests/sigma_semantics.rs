@@ -204,6 +204,17 @@ fn fields_may_have_to_exist_or_be_like_others() {
         ),
         meaning("s: {f|fieldref|endswith: g}", vec![json!({"f": "xa", "g": "a"})], vec![json!({"f": "ax", "g": "a"})]),
         meaning("s: {f|fieldref|neq: g}", vec![json!({"f": "a", "g": "b"})], vec![json!({"f": "a", "g": "a"})]),
+        // Null is no value: it is not equal to another field's, no more than a field that is not there.
+        meaning(
+            "s: {f|fieldref: g}",
+            vec![json!({"f": 1, "g": 1}), json!({"f": "", "g": ""})],
+            vec![json!({"f": null, "g": null}), json!({"f": null}), json!({"g": null}), json!({"g": 1}), json!({})],
+        ),
+        meaning(
+            "s: {f.a|fieldref: g.b.c}",
+            vec![json!({"f": {"a": "x"}, "g": {"b": {"c": "X"}}}), json!({"f.a": "x", "g": {"b.c": "x"}})],
+            vec![json!({"f": {"a": null}, "g": {"b": {"c": null}}}), json!({"f": {"a": "x"}, "g": {"b": null}})],
+        ),
     ]);
 }
 
@@ -275,7 +286,8 @@ fn a_dot_leads_into_an_object_or_is_part_of_a_name() {
 }
 
 #[test]
-fn what_is_looked_for_in_an_object_is_looked_for_in_all_of_it() {
+fn a_word_is_looked_for_in_all_of_an_object() {
+    let within = |value: &str| f(json!({"g": [{"h": value}]}));
     check(vec![
         meaning(
             "s: {f|contains: Suspended}",
@@ -287,9 +299,51 @@ fn what_is_looked_for_in_an_object_is_looked_for_in_all_of_it() {
             vec![f(json!({"name": "x", "document": r#"{"Effect": "Allow", "Action": "s3:Get"}"#}))],
             vec![f(json!({"document": r#"{"Effect": "Allow"}"#}))],
         ),
+        meaning("s: {f: '*word*'}", vec![within("a WORD b"), f("word")], vec![within("a wor d")]),
+        meaning("s: {f: '*a?c*'}", vec![within("xabcx")], vec![within("xacx")]),
+        meaning("s: {f|contains: 'a*c'}", vec![within("xabbcx")], vec![within("cabb")]),
+        meaning("s: {f|contains|cased: Word}", vec![within("aWordb")], vec![within("aword")]),
+        meaning("s: {f|base64|contains: foo}", vec![within("xxZm9v")], vec![within("foo")]),
         meaning("s: {f: '*'}", vec![f(json!({"g": "x"}))], vec![json!({"g": 1})]),
+        meaning("s: {f|contains: '*'}", vec![f(json!({"g": "x"}))], vec![json!({"g": 1})]),
         meaning("s: {f: null}", vec![f(Value::Null)], vec![f(json!({})), f(json!({"g": null}))]),
         meaning("s: {f|exists: true}", vec![f(json!({}))], vec![json!({"g": {}})]),
+        // The name of a call is one of the fields that are looked at first.
+        meaning(
+            "s: {eventName|contains: logging}",
+            vec![json!({"eventName": {"x": "StopLogging"}}), json!({"eventName": ["StopLogging"]})],
+            vec![json!({"eventName": {"StopLogging": "x"}})],
+        ),
+    ]);
+}
+
+#[test]
+fn an_object_is_equal_to_no_text() {
+    let object = || f(json!({"x": "Success"}));
+    check(vec![
+        meaning(
+            "s: {f: Success}",
+            vec![f("success"), f(json!(["Success"]))],
+            vec![object(), f(json!([{"x": "Success"}]))],
+        ),
+        meaning("s: {f: [Success, Failure]}", vec![f("Failure")], vec![object()]),
+        meaning("s: {f: 'Succ*'}", vec![f("Success")], vec![object()]),
+        meaning("s: {f|endswith: cess}", vec![f("Success")], vec![object()]),
+        meaning("s: {f|re: Success}", vec![f("Success")], vec![object()]),
+        meaning("s: {f|gte: 5}", vec![f(5)], vec![f(json!({"x": 5}))]),
+        meaning("s: {f: true}", vec![f(true)], vec![f(json!({"x": true}))]),
+        meaning("s: {f|cidr: 10.0.0.0/8}", vec![f("10.0.0.1")], vec![f(json!({"x": "10.0.0.1"}))]),
+        meaning("s: {f|neq: Success}", vec![f("x"), object()], vec![f("success")]),
+        meaning(
+            "s: {eventName: StopLogging}",
+            vec![json!({"eventName": "StopLogging"}), json!({"eventName": ["x", "StopLogging"]})],
+            vec![json!({"eventName": {"x": "StopLogging"}}), json!({"eventName": [{"x": "StopLogging"}]})],
+        ),
+        meaning(
+            "s: {userIdentity.type: Root}",
+            vec![json!({"userIdentity": {"type": "Root"}}), json!({"userIdentity": [{"type": "Root"}]})],
+            vec![json!({"userIdentity": {"type": {"type": "Root"}}}), json!({"userIdentity": "Root"})],
+        ),
     ]);
 }
 

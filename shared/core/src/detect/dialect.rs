@@ -5,8 +5,9 @@
 //!   does not.
 //! - `null` among several values matches no absent field: it becomes an alternative of its own.
 //! - `'|all'` over keywords is taken for a comparison: each keyword becomes a selection.
-//! - `exists` does not hold of a field that is null: it asks for the field by a name for its presence, see
-//!   [`super::tree`]. Within a list's members it is left as it is.
+//! - `exists` does not hold of a field that is null, and to `fieldref` null is equal to null; what `contains` looks for in
+//!   an object it does not find. These ask for the field by names of their own, see [`super::tree`]. Within a list's
+//!   members they are left as they are.
 //!
 //! `shared/core/tests/sigma_semantics.rs` shows each.
 
@@ -15,44 +16,73 @@ use rsigma_parser::{
 };
 
 use super::event::DERIVED;
-use super::tree::{MEMBERS, PRESENCE};
+use super::tree::{COMPARED, PRESENCE, WITHIN};
 
 /// Puts a rule's selections into words that rsigma takes as they are meant.
 pub(super) fn translate(detections: &mut Detections) {
-    detections.named.values_mut().for_each(translate_names);
-    detections.named.values_mut().for_each(translate_detection);
+    for detection in detections.named.values_mut() {
+        translate_names(detection);
+        translate_detection(detection, Of::Record);
+    }
+}
+
+/// Whose fields a selection speaks of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Of {
+    /// A record's.
+    Record,
+    /// Those of a list's members, of which nothing but their value is told.
+    Member,
 }
 
 /// Gives the fields of a record, not those of a list's members, the names by which more than their value is told.
 fn translate_names(detection: &mut Detection) {
-    let named = |prefix: &str, name: &mut String| {
-        if !name.starts_with(DERIVED) {
-            name.insert_str(0, prefix);
-        }
-    };
     match detection {
-        Detection::AllOf(items) => {
-            let items = items.iter_mut().filter(|item| item.field.has_modifier(Modifier::Exists));
-            items.filter_map(|item| item.field.name.as_mut()).for_each(|name| named(PRESENCE, name));
-        }
+        Detection::AllOf(items) => items.iter_mut().for_each(translate_names_of),
         Detection::AnyOf(parts) | Detection::And(parts) => parts.iter_mut().for_each(translate_names),
-        Detection::ArrayMatch { field, .. } => named(MEMBERS, field),
-        Detection::Conditional { .. } | Detection::Keywords(_) => {}
+        Detection::ArrayMatch { .. } | Detection::Conditional { .. } | Detection::Keywords(_) => {}
     }
 }
 
-fn translate_detection(detection: &mut Detection) {
+fn translate_names_of(item: &mut DetectionItem) {
+    let has = |modifier| item.field.has_modifier(modifier);
+    if has(Modifier::Exists) {
+        item.field = asked(PRESENCE, &item.field);
+    } else if has(Modifier::FieldRef) {
+        item.field = asked(COMPARED, &item.field);
+        for value in &mut item.values {
+            if let SigmaValue::String(other) = value
+                && !other.original.starts_with(DERIVED)
+            {
+                other.parts.insert(0, StringPart::Plain(COMPARED.to_owned()));
+            }
+        }
+    }
+}
+
+/// The field by the name by which this is asked of it. What is derived is never null and no object.
+fn asked(prefix: &str, field: &FieldSpec) -> FieldSpec {
+    let name = field.name.as_ref().map(|name| match name.starts_with(DERIVED) {
+        true => name.clone(),
+        false => format!("{prefix}{name}"),
+    });
+    FieldSpec { name, ..field.clone() }
+}
+
+fn translate_detection(detection: &mut Detection, of: Of) {
     match detection {
         Detection::AllOf(items) => {
-            let parts: Vec<Detection> = items.iter().map(translated).collect();
+            let parts: Vec<Detection> = items.iter().map(|item| translated(item, of)).collect();
             let same = parts.iter().zip(items.iter()).all(|(part, item)| *part == alone(item.clone()));
             if !same {
                 *detection = joined(parts);
             }
         }
-        Detection::AnyOf(parts) | Detection::And(parts) => parts.iter_mut().for_each(translate_detection),
-        Detection::ArrayMatch { body, .. } => translate_detection(body),
-        Detection::Conditional { named, .. } => named.values_mut().for_each(translate_detection),
+        Detection::AnyOf(parts) | Detection::And(parts) => {
+            parts.iter_mut().for_each(|part| translate_detection(part, of));
+        }
+        Detection::ArrayMatch { body, .. } => translate_detection(body, Of::Member),
+        Detection::Conditional { named, .. } => named.values_mut().for_each(|part| translate_detection(part, of)),
         Detection::Keywords(_) => {}
     }
 }
@@ -80,7 +110,7 @@ fn joined(parts: Vec<Detection>) -> Detection {
     }
 }
 
-fn translated(item: &DetectionItem) -> Detection {
+fn translated(item: &DetectionItem, of: Of) -> Detection {
     let has = |modifier| item.field.has_modifier(modifier);
     let items: Vec<DetectionItem> = match item.field.name {
         None if has(Modifier::All) => {
@@ -91,7 +121,10 @@ fn translated(item: &DetectionItem) -> Detection {
             }
             vec![item.clone()]
         }
-        Some(_) if is_about_text(&item.field.modifiers) => by_form(item),
+        Some(_) if is_about_text(&item.field.modifiers) => by_form(item, of),
+        Some(_) if has(Modifier::Contains) && !has(Modifier::FieldRef) && of == Of::Record => {
+            vec![DetectionItem { field: asked(WITHIN, &item.field), ..item.clone() }]
+        }
         _ => vec![item.clone()],
     };
     if items.len() == 1 {
@@ -112,15 +145,15 @@ fn is_about_text(modifiers: &[Modifier]) -> bool {
 }
 
 /// The values of an item by the form in which each is looked for; every form is an item.
-fn by_form(item: &DetectionItem) -> Vec<DetectionItem> {
+fn by_form(item: &DetectionItem, of: Of) -> Vec<DetectionItem> {
     let mut items: Vec<DetectionItem> = Vec::new();
     for value in &item.values {
-        let (modifiers, value) = form(&item.field.modifiers, value, item.values.len() == 1);
-        match items.iter_mut().find(|other| other.field.modifiers == modifiers) {
+        let (modifiers, value, is_anywhere) = form(&item.field.modifiers, value, item.values.len() == 1);
+        let field = FieldSpec { modifiers, ..item.field.clone() };
+        let field = if is_anywhere && of == Of::Record { asked(WITHIN, &field) } else { field };
+        match items.iter_mut().find(|other| other.field == field) {
             Some(other) => other.values.push(value),
-            None => {
-                items.push(DetectionItem { field: FieldSpec { modifiers, ..item.field.clone() }, values: vec![value] });
-            }
+            None => items.push(DetectionItem { field, values: vec![value] }),
         }
     }
     // `all` wants several values; of a single one it says nothing.
@@ -130,8 +163,8 @@ fn by_form(item: &DetectionItem) -> Vec<DetectionItem> {
     if items.is_empty() { vec![item.clone()] } else { items }
 }
 
-/// How a value is looked for: with which modifiers, and written how.
-fn form(modifiers: &[Modifier], value: &SigmaValue, is_alone: bool) -> (Vec<Modifier>, SigmaValue) {
+/// How a value is looked for: with which modifiers, written how, and whether anywhere in the field.
+fn form(modifiers: &[Modifier], value: &SigmaValue, is_alone: bool) -> (Vec<Modifier>, SigmaValue, bool) {
     use Modifier::{All, Cased, Contains, DotAll, EndsWith, IgnoreCase, Neq, Re, StartsWith};
     let has = |modifier| modifiers.contains(&modifier);
     let with = |mut form: Vec<Modifier>| {
@@ -140,9 +173,9 @@ fn form(modifiers: &[Modifier], value: &SigmaValue, is_alone: bool) -> (Vec<Modi
     };
     let text = match value {
         // An item of its own: it is put apart by a modifier list that no other value has.
-        SigmaValue::Null if !is_alone && modifiers.is_empty() => return (vec![All], SigmaValue::Null),
+        SigmaValue::Null if !is_alone && modifiers.is_empty() => return (vec![All], SigmaValue::Null, false),
         SigmaValue::String(text) if text.contains_wildcards() => text,
-        _ => return (modifiers.to_vec(), value.clone()),
+        _ => return (modifiers.to_vec(), value.clone(), has(Contains)),
     };
     let wildcard = StringPart::Special(SpecialChar::WildcardMulti);
     let mut parts = text.parts.clone();
@@ -158,7 +191,7 @@ fn form(modifiers: &[Modifier], value: &SigmaValue, is_alone: bool) -> (Vec<Modi
     let core = parts.get(starts..parts.len().saturating_sub(ends)).unwrap_or_default();
     match core {
         // Nothing but wildcards: any value there is.
-        [] => (modifiers.to_vec(), value.clone()),
+        [] => (modifiers.to_vec(), value.clone(), true),
         [StringPart::Plain(plain)] => {
             let mut form = match (starts > 0, ends > 0) {
                 (true, true) => vec![Contains],
@@ -167,7 +200,7 @@ fn form(modifiers: &[Modifier], value: &SigmaValue, is_alone: bool) -> (Vec<Modi
                 (false, false) => Vec::new(),
             };
             form.extend(cased.then_some(Cased));
-            (with(form), SigmaValue::String(SigmaString::from_raw(plain)))
+            (with(form), SigmaValue::String(SigmaString::from_raw(plain)), starts > 0 && ends > 0)
         }
         core => {
             let mut pattern = String::new();
@@ -181,7 +214,7 @@ fn form(modifiers: &[Modifier], value: &SigmaValue, is_alone: bool) -> (Vec<Modi
             }
             pattern.push_str(if ends > 0 { "" } else { "$" });
             let form = if cased { vec![Re, DotAll] } else { vec![Re, IgnoreCase, DotAll] };
-            (with(form), SigmaValue::String(SigmaString::from_raw(&pattern)))
+            (with(form), SigmaValue::String(SigmaString::from_raw(&pattern)), starts > 0 && ends > 0)
         }
     }
 }

@@ -6,7 +6,7 @@ use std::cell::OnceCell;
 use rsigma_eval::{Event, EventValue};
 use serde_json::Value;
 
-use super::tree::{MEMBERS, PRESENCE, Tree};
+use super::tree::{PRESENCE, Tree, name_of};
 use crate::fields::Flat;
 use crate::record::Record;
 
@@ -34,7 +34,7 @@ impl<'r> RecordEvent<'r> {
 
     /// The fields as a tree.
     fn tree(&self) -> &Tree<'r> {
-        self.tree.get_or_init(|| Tree::new(self.record.fields.tree(), self.record.log_source.keys))
+        self.tree.get_or_init(|| Tree::new(self.record.fields.tree()))
     }
 
     /// A field's value as it stands.
@@ -59,11 +59,11 @@ impl Event for RecordEvent<'_> {
         if self.record.fields.as_line().is_none() && !path.starts_with(DERIVED) {
             return self.tree().get_field(path);
         }
-        // A line's fields are never null, and none is a list.
+        // A line's fields are never null, and none is a list or an object.
         if let Some(name) = path.strip_prefix(PRESENCE) {
             return self.value(name).map(|_| EventValue::Bool(true));
         }
-        self.value(path.strip_prefix(MEMBERS).unwrap_or(path))
+        self.value(name_of(path))
     }
 
     fn any_string_value(&self, predicate: &dyn Fn(&str) -> bool) -> bool {

@@ -1,11 +1,14 @@
 //! A JSON record's fields as rules ask for them, where that is more than rsigma's own reading of a tree.
 //!
 //! - A key may hold a dot anywhere, not only at the top: `a.b.c` is found in `{"a": {"b.c": 1}}`, too.
-//! - What is looked for in a field that is an object is looked for in all values in it, as in a list's: rules of the
-//!   community look for a word in `requestParameters`.
+//! - A word that is looked for anywhere in a field that is an object (`contains`, `*word*`) is looked for in all values in
+//!   it, as in a list's: rules of the community look for words in `requestParameters`. To be equal to a value, to begin
+//!   or to end with it, is said of texts; an object is none.
 //! - A field that is null is there, by
-//!   [`exists`](https://sigmahq.io/sigma-specification/specification/sigma-appendix-modifiers.html). To rsigma it is not;
-//!   so [`super::dialect`] has it ask for a field's presence by a name of its own.
+//!   [`exists`](https://sigmahq.io/sigma-specification/specification/sigma-appendix-modifiers.html). To rsigma it is not.
+//! - Where a field is compared with another (`fieldref`), null is no value that could be equal to one.
+//!
+//! What a rule wants of a field is told by names of its own, which [`super::dialect`] puts into the rule.
 
 use memchr::memchr2;
 use rsigma_eval::{Event, EventValue, JsonEvent};
@@ -13,20 +16,28 @@ use serde_json::Value;
 
 /// Before a field's name: whether it is there, with whatever value. No YAML can name such a field.
 pub(super) const PRESENCE: &str = "\0present:";
-/// Before a field's name: its value with objects as they are, for conditions on a list's members.
-pub(super) const MEMBERS: &str = "\0members:";
+/// Before a field's name: its value, with all values in it where it is an object.
+pub(super) const WITHIN: &str = "\0within:";
+/// Before a field's name: its value, if it is not null.
+pub(super) const COMPARED: &str = "\0compared:";
+
+/// A field's name without what is put before it.
+pub(super) fn name_of(path: &str) -> &str {
+    if !path.starts_with('\0') {
+        return path;
+    }
+    [PRESENCE, WITHIN, COMPARED].into_iter().find_map(|prefix| path.strip_prefix(prefix)).unwrap_or(path)
+}
 
 /// A JSON tree as an event.
 pub(super) struct Tree<'r> {
     json: JsonEvent<'r>,
     root: &'r Value,
-    /// Fields that a parser knows beforehand, as text or not at all: an object in their place is no list of values.
-    keys: &'static [&'static str],
 }
 
 impl<'r> Tree<'r> {
-    pub(super) fn new(root: &'r Value, keys: &'static [&'static str]) -> Self {
-        Self { json: JsonEvent::borrow(root), root, keys }
+    pub(super) fn new(root: &'r Value) -> Self {
+        Self { json: JsonEvent::borrow(root), root }
     }
 
     /// A field's value as it stands.
@@ -56,11 +67,13 @@ impl Event for Tree<'_> {
         if let Some(name) = path.strip_prefix(PRESENCE) {
             return self.value(name).map(|_| EventValue::Bool(true));
         }
-        if let Some(name) = path.strip_prefix(MEMBERS) {
-            return self.value(name);
+        if let Some(name) = path.strip_prefix(WITHIN) {
+            return self.value(name).map(listed);
         }
-        let value = self.value(path)?;
-        Some(if self.keys.contains(&path) { value } else { listed(value) })
+        if let Some(name) = path.strip_prefix(COMPARED) {
+            return self.value(name).filter(|value| !value.is_null());
+        }
+        self.value(path)
     }
 
     fn any_string_value(&self, predicate: &dyn Fn(&str) -> bool) -> bool {
@@ -141,7 +154,7 @@ mod tests {
             "a": {"b": {"c": 1, "": 2}, "b.c": 3, "d": [{"e": 1}, {"e": [2, {"f": 3}]}, 4], "": {"": 5}, "g": null},
             "a.g": "whole", "h": "text", "": {"i": 6}, "j[0]": 7, "k": [[{"l": 8}], 9], "m": {}, "n": [],
         });
-        let (tree, rsigma) = (Tree::new(&root, &[]), JsonEvent::borrow(&root));
+        let (tree, rsigma) = (Tree::new(&root), JsonEvent::borrow(&root));
         let names = [
             "a", "b", "c", "d", "e", "f", "g", "h", "", "i", "j[0]", "k", "k[0]", "l", "m", "n", "x", "d[1]", r"j\[0\]",
         ];

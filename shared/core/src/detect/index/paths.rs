@@ -6,6 +6,7 @@ use rsigma_eval::matcher::{ExpandPart, GroupMode};
 use rsigma_eval::{CompiledDetection, CompiledDetectionItem, CompiledMatcher, CompiledRule};
 use rsigma_parser::{ConditionExpr, Quantifier};
 
+use crate::detect::tree::name_of;
 use crate::record::LogSource;
 
 /// The shortest literal that is worth a search.
@@ -204,10 +205,10 @@ impl Reader<'_> {
     }
 
     fn item(&self, item: &CompiledDetectionItem) -> Paths {
-        let Some(field) = &item.field else {
+        let Some(field) = item.field.as_deref().map(name_of) else {
             return if item.exists.is_some() { None } else { literals(&item.matcher) };
         };
-        let key = self.source.keys.iter().position(|key| key == field);
+        let key = self.source.keys.iter().position(|key| *key == field);
         if let Some(there) = item.exists {
             return key.filter(|_| there).map(|key| vec![Path::Key(key, About::Present)]);
         }
@@ -222,7 +223,7 @@ impl Reader<'_> {
         if self.words && of_key.is_some() {
             return of_key;
         }
-        let stands_in_text = !field.starts_with(DERIVED) && !self.source.words.contains(&field.as_str());
+        let stands_in_text = !field.starts_with(DERIVED) && !self.source.words.contains(&field);
         let in_text = if stands_in_text { literals(&item.matcher) } else { None };
         self.all([of_key, in_text].into_iter())
     }

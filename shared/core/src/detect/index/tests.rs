@@ -227,15 +227,8 @@ fn json_is_matched_as_rsigma_matches_its_tree() {
                 .iter()
                 .map(|event| {
                     let tree: Value = crate::formats::tree_of(event);
-                    let keys = match by_name("cloudtrail").unwrap().parser(&Options::default().context()).parse(event) {
-                        Parsed::Record(record) => record.log_source.keys,
-                        _ => &[],
-                    };
-                    let mut ids: Vec<_> = engine
-                        .evaluate(&Tree::new(&tree, keys))
-                        .into_iter()
-                        .filter_map(|hit| hit.header.rule_id)
-                        .collect();
+                    let mut ids: Vec<_> =
+                        engine.evaluate(&Tree::new(&tree)).into_iter().filter_map(|hit| hit.header.rule_id).collect();
                     ids.sort();
                     ids
                 })
