@@ -77,7 +77,8 @@ fn load_beside(built_in: fn() -> Vec<RuleFile>, options: &RuleOptions) -> Result
     let config = configuration(options.configuration.as_deref())?;
     let (catalogue, problems) = Catalogue::load_with(files, &config.placeholders);
     for problem in &problems {
-        terminal::warning(&format!("{problem}; this rule does not run"));
+        let consequence = if problem.is_harmless { "" } else { "; this rule does not run" };
+        terminal::warning(&format!("{problem}{consequence}"));
     }
     for (path, names) in given {
         if !catalogue.rules().iter().any(|rule| names.contains(&rule.file)) {

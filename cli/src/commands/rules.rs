@@ -138,9 +138,9 @@ fn check(dir: Option<&Path>, check: Check) -> Result<Ending> {
             ran += cases;
             problems.extend(failures.into_iter().map(|failure| Problem {
                 file: rule.file.clone(),
-                line: None,
                 rule: Some(failure.rule),
                 reason: format!("test '{}': {}", failure.case, failure.reason),
+                ..Problem::default()
             }));
         }
     }

@@ -364,7 +364,14 @@ fn keywords_are_looked_for_in_every_value_of_a_record() {
             vec![f("on e"), json!({"one": "x"})],
         ),
         meaning("s: {'|all': [one, two]}", vec![json!({"a": "one", "b": "two"})], vec![f("one")]),
+        meaning("s: {'|all': [one, 22]}", vec![json!({"a": "one", "b": 22})], vec![f("one"), f(22)]),
+        meaning("s: {'|contains': [one]}", vec![f("x one y")], vec![f("on e")]),
+        meaning("s: {'|contains|all': [one, two]}", vec![json!({"a": "xonex", "b": "xtwox"})], vec![f("one")]),
         meaning("s: ['a*c']", vec![f("xabbcx")], vec![f("ab")]),
+        // A number stands in the entry as its digits do, and so does a truth value.
+        meaning("s: [4625, word]", vec![f(4625), f("event 4625"), f("a word")], vec![f(462), f("46 25")]),
+        meaning("s: ['4625']", vec![f(4625), f(json!([{"a": 14625}]))], vec![f(5)]),
+        meaning("s: ['true']", vec![f(true)], vec![f(false)]),
         meaning("s: ['x']\nn: ['y']\ncondition: s and not n", vec![f("x")], vec![f("xy")]),
     ]);
 }
@@ -373,6 +380,8 @@ fn keywords_are_looked_for_in_every_value_of_a_record() {
 fn keywords_are_looked_for_in_the_text_of_a_plain_line() {
     let line = b"Mar  1 10:00:00 web01 sshd[17]: Failed password for root from 203.0.113.9 port 22 ssh2";
     for (detection, expected) in [
+        ("  s: [22]\n  condition: s", true),
+        ("  s: {'|contains|all': ['Failed', 22]}\n  condition: s", true),
         ("  s: ['Failed password', nothing]\n  condition: s", true),
         ("  s: ['sshd[17]: FAILED']\n  condition: s", true),
         ("  s: {'|all': ['Failed', '203.0.113.9']}\n  condition: s", true),
@@ -405,5 +414,12 @@ fn conditions_join_selections() {
         meaning("a: {f: x}\nb: {g: y}\nc: {h: 1}\ncondition: 2 of them", vec![both()], vec![x(), none()]),
         meaning("a: {f: x}\nn_1: {g: y}\nn_2: {h: 1}\ncondition: a and not 1 of n_*", vec![x()], vec![both(), none()]),
         meaning("a: {f: x}\nb: {g: y}\ncondition: [a, b]", vec![x(), y()], vec![none()]),
+        // A name may hold a `*` anywhere, and more than one.
+        meaning("a_in_1: {f: x}\nb_in_2: {g: y}\nc: {h: 1}\ncondition: 1 of *_in_*", vec![x(), y()], vec![none()]),
+        meaning("a_in_1: {f: x}\nb_in_2: {g: y}\nc: {h: 1}\ncondition: all of *_in_*", vec![both()], vec![x(), y()]),
+        meaning("s_a_x: {f: x}\ns_b_x: {g: y}\nn: {h: 1}\ncondition: 1 of s_*_x", vec![x(), y()], vec![none()]),
+        meaning("a_n_1: {f: x}\na_n_2: {g: y}\ncondition: not 1 of *n*", vec![none()], vec![x(), y()]),
+        meaning("a: {f: x}\nb: {g: y}\ncondition: not a and b", vec![y()], vec![both(), x(), none()]),
+        meaning("a: {f: x}\nb: {g: y}\ncondition: not a or b", vec![y(), both(), none()], vec![x()]),
     ]);
 }

@@ -4,25 +4,62 @@
 //! - `*` and `?` stop at the end of a line: what has them elsewhere than at its ends becomes a regular expression that
 //!   does not.
 //! - `null` among several values matches no absent field: it becomes an alternative of its own.
-//! - `'|all'` over keywords is taken for a comparison: each keyword becomes a selection.
+//! - `'|all'` over keywords is taken for a comparison, or asks for all of them in one value: each keyword becomes a
+//!   selection.
+//! - A keyword that is a number is found nowhere: it becomes a text.
+//! - `1 of` takes one `*` in a name; a pattern with more is spelt out.
 //! - `exists` does not hold of a field that is null, and to `fieldref` null is equal to null; what `contains` looks for in
 //!   an object it does not find. These ask for the field by names of their own, see [`super::tree`]. Within a list's
 //!   members they are left as they are.
 //!
 //! `shared/core/tests/sigma_semantics.rs` shows each.
 
+use std::collections::BTreeSet;
+
 use rsigma_parser::{
-    Detection, DetectionItem, Detections, FieldSpec, Modifier, SigmaString, SigmaValue, SpecialChar, StringPart,
+    ConditionExpr, Detection, DetectionItem, Detections, FieldSpec, Modifier, Quantifier, SelectorPattern, SigmaString,
+    SigmaValue, SpecialChar, StringPart,
 };
 
 use super::event::DERIVED;
 use super::tree::{COMPARED, PRESENCE, WITHIN};
+use crate::wildcards;
 
 /// Puts a rule's selections into words that rsigma takes as they are meant.
 pub(super) fn translate(detections: &mut Detections) {
     for detection in detections.named.values_mut() {
         translate_names(detection);
         translate_detection(detection, Of::Record);
+    }
+}
+
+/// Spells out each selector whose pattern has more than one `*`. One that selects nothing stays as it is.
+pub(super) fn spell_out(detections: &mut Detections) {
+    let names: BTreeSet<&String> = detections.named.keys().collect();
+    detections.conditions = detections.conditions.iter().map(|condition| spelt_out(condition, &names)).collect();
+}
+
+fn spelt_out(condition: &ConditionExpr, names: &BTreeSet<&String>) -> ConditionExpr {
+    let all = |parts: &[ConditionExpr]| parts.iter().map(|part| spelt_out(part, names)).collect();
+    match condition {
+        ConditionExpr::And(parts) => ConditionExpr::And(all(parts)),
+        ConditionExpr::Or(parts) => ConditionExpr::Or(all(parts)),
+        ConditionExpr::Not(part) => ConditionExpr::Not(Box::new(spelt_out(part, names))),
+        ConditionExpr::Identifier(_) => condition.clone(),
+        ConditionExpr::Selector { quantifier, pattern } => {
+            let SelectorPattern::Pattern(pattern) = pattern else { return condition.clone() };
+            if pattern.matches('*').count() < 2 {
+                return condition.clone();
+            }
+            let selected = names.iter().filter(|name| wildcards::fits(pattern, name));
+            let parts: Vec<_> = selected.map(|name| ConditionExpr::Identifier((*name).clone())).collect();
+            match quantifier {
+                _ if parts.is_empty() => condition.clone(),
+                Quantifier::Any | Quantifier::Count(1) => ConditionExpr::Or(parts),
+                Quantifier::All => ConditionExpr::And(parts),
+                Quantifier::Count(_) => condition.clone(),
+            }
+        }
     }
 }
 
@@ -62,10 +99,9 @@ fn translate_names_of(item: &mut DetectionItem) {
 
 /// The field by the name by which this is asked of it. What is derived is never null and no object.
 fn asked(prefix: &str, field: &FieldSpec) -> FieldSpec {
-    let name = field.name.as_ref().map(|name| match name.starts_with(DERIVED) {
-        true => name.clone(),
-        false => format!("{prefix}{name}"),
-    });
+    let is_derived = |name: &String| name.starts_with(DERIVED);
+    let name = field.name.as_ref();
+    let name = name.map(|name| if is_derived(name) { name.clone() } else { format!("{prefix}{name}") });
     FieldSpec { name, ..field.clone() }
 }
 
@@ -79,11 +115,24 @@ fn translate_detection(detection: &mut Detection, of: Of) {
             }
         }
         Detection::AnyOf(parts) | Detection::And(parts) => {
-            parts.iter_mut().for_each(|part| translate_detection(part, of));
+            for part in parts {
+                translate_detection(part, of);
+            }
         }
         Detection::ArrayMatch { body, .. } => translate_detection(body, Of::Member),
-        Detection::Conditional { named, .. } => named.values_mut().for_each(|part| translate_detection(part, of)),
-        Detection::Keywords(_) => {}
+        Detection::Conditional { named, .. } => {
+            for part in named.values_mut() {
+                translate_detection(part, of);
+            }
+        }
+        Detection::Keywords(values) => values.iter_mut().for_each(to_text),
+    }
+}
+
+/// Makes a keyword that is a number the text of it.
+fn to_text(keyword: &mut SigmaValue) {
+    if matches!(keyword, SigmaValue::Integer(_) | SigmaValue::Float(_) | SigmaValue::Bool(_)) {
+        *keyword = SigmaValue::String(SigmaString::from_raw(&keyword.to_string()));
     }
 }
 
@@ -114,12 +163,18 @@ fn translated(item: &DetectionItem, of: Of) -> Detection {
     let has = |modifier| item.field.has_modifier(modifier);
     let items: Vec<DetectionItem> = match item.field.name {
         None if has(Modifier::All) => {
-            let each = |value: &SigmaValue| Detection::Keywords(vec![value.clone()]);
-            // With another modifier it is no plain keyword.
-            if item.field.modifiers.len() == 1 {
-                return joined(item.values.iter().map(each).collect());
-            }
-            vec![item.clone()]
+            let mut field = item.field.clone();
+            field.modifiers.retain(|modifier| *modifier != Modifier::All);
+            let each = |value: &SigmaValue| {
+                let mut value = value.clone();
+                to_text(&mut value);
+                if field.modifiers.is_empty() {
+                    return Detection::Keywords(vec![value]);
+                }
+                alone(DetectionItem { field: field.clone(), values: vec![value] })
+            };
+            // Not flat: items of no field at once would be one.
+            return Detection::And(item.values.iter().map(each).collect());
         }
         Some(_) if is_about_text(&item.field.modifiers) => by_form(item, of),
         Some(_) if has(Modifier::Contains) && !has(Modifier::FieldRef) && of == Of::Record => {

@@ -10,9 +10,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use rsigma_parser::{
-    ConditionExpr, Detection, DetectionItem, Detections, Modifier, Quantifier, SelectorPattern, SigmaValue,
-};
+use rsigma_parser::{ConditionExpr, Detection, DetectionItem, Detections, Modifier, Quantifier, SigmaValue};
 use serde::{Deserialize, Serialize};
 
 use super::{Catalogue, Rule};
@@ -246,23 +244,13 @@ fn of_condition(condition: &ConditionExpr, detections: &Detections) -> Vec<Wante
             detections.named.get(name).map_or_else(|| vec![Wanted::default()], of_detection)
         }
         ConditionExpr::Selector { quantifier, pattern } => {
-            let parts = detections.named.iter().filter(|(name, _)| selects(pattern, name));
+            let parts = detections.named.iter().filter(|(name, _)| pattern.matches_detection_name(name));
             let parts = parts.map(|(_, detection)| of_detection(detection));
             match quantifier {
                 Quantifier::All => all(parts),
                 Quantifier::Any | Quantifier::Count(_) => bounded(parts.flatten().collect()),
             }
         }
-    }
-}
-
-fn selects(pattern: &SelectorPattern, name: &str) -> bool {
-    match pattern {
-        SelectorPattern::Them => !name.starts_with('_'),
-        SelectorPattern::Pattern(pattern) => match pattern.split_once('*') {
-            Some((start, end)) => name.starts_with(start) && name.ends_with(end),
-            None => pattern == name,
-        },
     }
 }
 

@@ -89,7 +89,7 @@ impl Filters {
                     (false, _) => format!("there is no rule '{name}' to filter, or it was not loaded"),
                 };
                 let (file, rule) = (filter.file.clone(), Some(filter.title.clone()));
-                unused.push(Problem { file, line: filter.line, rule, reason });
+                unused.push(Problem { file, line: filter.line, rule, reason, is_harmless: true });
             }
         }
         unused

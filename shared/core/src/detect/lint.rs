@@ -18,7 +18,8 @@ pub fn lint(catalogue: &Catalogue) -> Vec<Problem> {
     let mut titles: HashMap<&str, &str> = HashMap::new();
     for rule in catalogue.rules() {
         let mut problem = |reason: String| {
-            problems.push(Problem { file: rule.file.clone(), rule: Some(rule.id.clone()), reason, line: None });
+            let (file, rule) = (rule.file.clone(), Some(rule.id.clone()));
+            problems.push(Problem { file, rule, reason, is_harmless: true, ..Problem::default() });
         };
         for reason in lacks(rule) {
             problem(reason);

@@ -31,6 +31,17 @@ use crate::rule_files::MAX_FILE;
 /// What conditions had behind a `|` in the first version of the specification.
 const COUNTING: [&str; 6] = ["| count(", "| min(", "| max(", "| avg(", "| sum(", "| near "];
 
+/// The most letters of a reason.
+const MAX_REASON: usize = 400;
+
+/// How what rsigma warns of begins, and what becomes of the rule.
+const WARNINGS: [(&str, &str); 4] = [
+    ("invalid level", "the rule runs as informational"),
+    ("invalid status", "the rule runs without a status"),
+    ("invalid sigma-version", "the rule runs as one of this version"),
+    ("related", "the rule runs all the same"),
+];
+
 /// A file of rules.
 #[derive(Debug, Clone)]
 pub struct RuleFile {
@@ -50,7 +61,12 @@ enum Content {
 impl RuleFile {
     /// A user's file: its path, for messages, and its content.
     pub fn new(name: impl Into<String>, text: impl Into<String>) -> Self {
-        Self { name: name.into(), content: Content::Text(text.into()) }
+        let mut text = text.into();
+        // Some editors begin a file with one, and rsigma takes it for a document.
+        if text.starts_with('\u{feff}') {
+            text.drain(..'\u{feff}'.len_utf8());
+        }
+        Self { name: name.into(), content: Content::Text(text) }
     }
 
     pub(super) fn built_in(name: &str, file: &'static Embedded, with_tests: bool) -> Self {
@@ -83,6 +99,8 @@ pub struct Problem {
     pub rule: Option<String>,
     /// What is wrong.
     pub reason: String,
+    /// Whether nothing is left out for it: a rule runs all the same, or it is of no rule.
+    pub is_harmless: bool,
 }
 
 impl fmt::Display for Problem {
@@ -143,15 +161,22 @@ impl<'p> Loader<'p> {
         }
     }
 
-    fn problem(&mut self, file: &str, line: Option<usize>, rule: Option<&str>, reason: impl Into<String>) {
-        let (file, rule, reason) = (file.to_owned(), rule.map(str::to_owned), reason.into());
-        // The parser of conditions draws pictures of several lines.
-        let said = reason.lines().map(str::trim).filter(|line| !line.starts_with(['|', '-']));
-        let mut reason = said.map(|line| line.trim_start_matches("= ")).collect::<Vec<_>>().join(" ");
-        if reason.starts_with("Condition") && COUNTING.iter().any(|word| reason.contains(word)) {
+    fn problem(&mut self, file: &str, line: Option<usize>, rule: Option<&str>, reason: impl AsRef<str>) {
+        let (file, rule, reason) = (file.to_owned(), rule.map(str::to_owned), reason.as_ref());
+        let counts = reason.starts_with("Condition") && COUNTING.iter().any(|word| reason.contains(word));
+        let mut reason = plain(reason);
+        if counts {
             reason.push_str("; conditions no longer count since version 2 of the specification: write a correlation");
         }
-        self.problems.push(Problem { file, line, rule, reason });
+        self.problems.push(Problem { file, line, rule, reason, is_harmless: false });
+    }
+
+    /// A problem for which no rule is left out.
+    fn harmless(&mut self, file: &str, line: Option<usize>, rule: Option<&str>, reason: impl AsRef<str>) {
+        self.problem(file, line, rule, reason);
+        if let Some(problem) = self.problems.last_mut() {
+            problem.is_harmless = true;
+        }
     }
 
     fn file(&mut self, file: &RuleFile) {
@@ -189,7 +214,11 @@ impl<'p> Loader<'p> {
 
     fn document(&mut self, file: &str, document: &Document, collection: SigmaCollection) {
         for error in &collection.errors {
-            self.problem(file, document.line_of(error), None, error);
+            let line = document.line_of(error);
+            match WARNINGS.iter().find(|(start, _)| error.starts_with(start)) {
+                Some((_, becomes)) => self.harmless(file, line, None, format!("{error}; {becomes}")),
+                None => self.problem(file, line, None, error),
+            }
         }
         let needs_value = collection.filters.len() + collection.correlations.len() > 0;
         let value = if needs_value { document.value() } else { Value::Null };
@@ -197,7 +226,8 @@ impl<'p> Loader<'p> {
             let place = document.line_of_rule();
             let filter = self.pipelines.for_filter(file, rule);
             if let Err(reason) = filter.and_then(|filter| self.filters.add(filter, &value, file, place)) {
-                self.problem(file, document.line_of(&reason), Some(&rule.title), reason);
+                let line = document.line_of(&reason);
+                self.harmless(file, line, Some(&rule.title), format!("this filter is not applied: {reason}"));
             }
         }
         for rule in collection.rules {
@@ -246,7 +276,7 @@ impl<'p> Loader<'p> {
         taken.push((file.to_owned(), target));
         if let Some(other) = other {
             let reason = format!("the name '{name}' is taken by a rule in {other}: from other files, refer to the id");
-            self.problem(file, line, Some(rule), reason);
+            self.harmless(file, line, Some(rule), reason);
         }
     }
 
@@ -276,6 +306,24 @@ impl<'p> Loader<'p> {
             (None, several) => Err(format!("{} rules have the name '{reference}': refer to the id", several.len())),
         }
     }
+}
+
+/// A reason in one line of a length that can be read. The parser of conditions draws pictures of several lines, in which
+/// the whole condition stands.
+fn plain(reason: &str) -> String {
+    let lines = reason.lines().map(|line| line.split("-->").next().unwrap_or_default().trim());
+    let is_picture = |line: &str| {
+        line.is_empty()
+            || line.starts_with('|')
+            || line.trim_start_matches(|c: char| c.is_ascii_digit()).starts_with(" |")
+    };
+    let said = lines.filter(|line| !is_picture(line)).map(|line| line.trim_start_matches("= "));
+    let mut plain = said.collect::<Vec<_>>().join(" ");
+    if let Some((end, _)) = plain.char_indices().nth(MAX_REASON) {
+        plain.truncate(end);
+        plain.push('…');
+    }
+    plain
 }
 
 /// The words for people of the rule with this id in a file.

@@ -10,7 +10,7 @@ use rsigma_eval::pipeline::{apply_pipelines, parse_pipeline};
 use rsigma_parser::{Detection, Detections, FilterRule, LogSource, SigmaRule, parse_sigma_yaml};
 use yaml_serde::Value;
 
-use super::{Problem, RuleFile, fields};
+use super::{Problem, RuleFile, dialect, fields};
 
 /// All pipelines among the rule files.
 #[derive(Default)]
@@ -34,7 +34,7 @@ impl Pipelines {
                 Ok(pipeline) => pipelines.by_folder.push((folder(&file.name).to_owned(), pipeline)),
                 Err(reason) => {
                     let reason = format!("this processing pipeline is not applied: {reason}");
-                    problems.push(Problem { file: file.name.clone(), reason, ..Problem::default() });
+                    problems.push(Problem { file: file.name.clone(), reason, is_harmless: true, ..Problem::default() });
                 }
             }
         }
@@ -77,6 +77,7 @@ impl Pipelines {
     /// A filter, with the pipelines that hold for its file applied. An error: no rule can be made of it.
     pub(super) fn for_filter(&self, file: &str, filter: &FilterRule) -> Result<FilterRule, String> {
         let mut filter = filter.clone();
+        dialect::spell_out(&mut filter.detection);
         let rule = mapped(&self.of(file), filter.detection, filter.logsource.clone().unwrap_or_default())?;
         rsigma_eval::compile_rule(&rule).map_err(|error| error.to_string())?;
         filter.detection = rule.detection;

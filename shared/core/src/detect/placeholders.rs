@@ -65,6 +65,16 @@ fn filled(text: &str, placeholders: &Placeholders) -> Result<Vec<String>, String
     let mut texts = vec![String::new()];
     let mut rest = text;
     while let Some((before, after)) = rest.split_once('%') {
+        // `\%` is a plain `%`, and `\\` before one is a backslash as elsewhere in a value.
+        let slashes = before.len() - before.trim_end_matches('\\').len();
+        if slashes % 2 == 1 {
+            for text in &mut texts {
+                text.push_str(&before[..before.len() - 1]);
+                text.push('%');
+            }
+            rest = after;
+            continue;
+        }
         let is_name = |name: &str| {
             !name.is_empty()
                 && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.'))
@@ -105,6 +115,8 @@ mod tests {
         assert_eq!(filled("%a%-%b%!", &known).unwrap(), ["1-x!", "1-y!", "2-x!", "2-y!"]);
         assert_eq!(filled("100% of %a%", &known).unwrap(), ["100% of 1", "100% of 2"]);
         assert_eq!(filled("plain", &known).unwrap(), ["plain"]);
+        assert_eq!(filled(r"\%plain%a%", &known).unwrap(), ["%plain1", "%plain2"]);
+        assert_eq!(filled(r"x\\%a%", &known).unwrap(), [r"x\\1", r"x\\2"]);
         assert!(filled("%c%", &known).unwrap_err().contains("'%c%'"));
     }
 }

@@ -4,6 +4,7 @@
 //! - A word that is looked for anywhere in a field that is an object (`contains`, `*word*`) is looked for in all values in
 //!   it, as in a list's: rules of the community look for words in `requestParameters`. To be equal to a value, to begin
 //!   or to end with it, is said of texts; an object is none.
+//! - Keywords are looked for in numbers and truth values too, since they stand in the entry.
 //! - A field that is null is there, by
 //!   [`exists`](https://sigmahq.io/sigma-specification/specification/sigma-appendix-modifiers.html). To rsigma it is not.
 //! - Where a field is compared with another (`fieldref`), null is no value that could be equal to one.
@@ -12,7 +13,7 @@
 
 use memchr::memchr2;
 use rsigma_eval::{Event, EventValue, JsonEvent};
-use serde_json::Value;
+use serde_json::{Number, Value};
 
 /// Before a field's name: whether it is there, with whatever value. No YAML can name such a field.
 pub(super) const PRESENCE: &str = "\0present:";
@@ -77,7 +78,7 @@ impl Event for Tree<'_> {
     }
 
     fn any_string_value(&self, predicate: &dyn Fn(&str) -> bool) -> bool {
-        self.json.any_string_value(predicate)
+        any_text(self.root, predicate)
     }
 
     fn all_string_values(&self) -> Vec<std::borrow::Cow<'_, str>> {
@@ -126,6 +127,26 @@ fn collect<'r>(value: &'r Value, path: &str, values: &mut Vec<EventValue<'r>>) {
         }
         Value::Array(items) => items.iter().for_each(|item| collect(item, path, values)),
         _ => {}
+    }
+}
+
+/// Whether any text in a value is one of these; numbers and truth values stand in an entry as text, too.
+fn any_text(value: &Value, is_one: &dyn Fn(&str) -> bool) -> bool {
+    match value {
+        Value::Null => false,
+        Value::Bool(flag) => is_one(if *flag { "true" } else { "false" }),
+        Value::Number(number) => is_one(&digits(number)),
+        Value::String(text) => is_one(text),
+        Value::Array(items) => items.iter().any(|item| any_text(item, is_one)),
+        Value::Object(members) => members.values().any(|member| any_text(member, is_one)),
+    }
+}
+
+/// A number without an exponent.
+fn digits(number: &Number) -> String {
+    match number.as_f64() {
+        Some(float) if number.is_f64() => float.to_string(),
+        _ => number.to_string(),
     }
 }
 

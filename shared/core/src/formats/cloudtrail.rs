@@ -21,6 +21,9 @@ const EVENT_ID: &str = "eventID";
 const EVENT_NAME: &str = "eventName";
 const EVENT_SOURCE: &str = "eventSource";
 const EVENT_TIME: &str = "eventTime";
+/// Where `EventBridge` says what kind of event it has, see
+/// <https://docs.aws.amazon.com/awscloudtrail/latest/userguide/cloudtrail-aws-service-specific-topics.html>.
+const DETAIL_TYPE: &str = "detail-type";
 /// Where `EventBridge` has the event.
 const DETAIL: &str = "detail";
 /// Where a `LookupEvents` result has its text.
@@ -219,7 +222,11 @@ fn unwrapped(raw: &str, mut fields: Map<String, Value>) -> (Cow<'_, str>, Map<St
     if fields.contains_key(EVENT_NAME) {
         return (Cow::Borrowed(raw), fields);
     }
-    let is_event = |value: &Value| value.get(EVENT_NAME).is_some_and(Value::is_string);
+    // An Insights event has no name of its own.
+    let is_bridged =
+        fields.get(DETAIL_TYPE).and_then(Value::as_str).is_some_and(|kind| kind.ends_with("via CloudTrail"));
+    let is_event =
+        |value: &Value| value.is_object() && (is_bridged || value.get(EVENT_NAME).is_some_and(Value::is_string));
     if fields.get(DETAIL).is_some_and(is_event)
         && let Some(Value::Object(detail)) = fields.remove(DETAIL)
     {
@@ -257,6 +264,17 @@ mod tests {
         for wrapped in [&bridge, &lookup] {
             let other = record(wrapped);
             assert_eq!((&other.id, other.time, &other.fields), (&plain.id, plain.time, &plain.fields));
+        }
+    }
+
+    #[test]
+    fn an_event_without_a_name_is_one_by_what_event_bridge_calls_it() {
+        let insight = r#"{"eventID":"i","eventType":"AwsCloudTrailInsight","insightDetails":{"eventName":"x"}}"#;
+        let bridged = |kind: &str, detail: &str| format!(r#"{{"detail-type":"{kind}","detail":{detail}}}"#);
+        let wrapped = bridged("AWS Insight via CloudTrail", insight);
+        assert_eq!((record(&wrapped).fields, record(&wrapped).id), (record(insight).fields, Some("i".to_owned())));
+        for whole in [bridged("AWS Insight via CloudTrail", "7"), bridged("GuardDuty Finding", insight)] {
+            assert_eq!(record(&whole).fields, serde_json::from_str::<Value>(&whole).unwrap());
         }
     }
 

@@ -137,6 +137,7 @@ fn compile(loader: &Loader<'_>, each: &Waiting, waiting: &[Waiting]) -> Result<R
     let mut planner = Planner { loader, waiting, leaves: Vec::new(), file, group_by: &rule.group_by };
     let plan = planner.plan(each, &mut Vec::new())?;
     let leaves = planner.leaves;
+    aliases_name_rules(loader, rule, &leaves)?;
     if let Some(fault) = &each.fault {
         return Err(fault.clone());
     }
@@ -151,6 +152,18 @@ fn compile(loader: &Loader<'_>, each: &Waiting, waiting: &[Waiting]) -> Result<R
     let logic = logic_hash(&(&rule.header.id, format!("{plan:?}"), parts))?;
     let group_by = Some(rule.group_by.clone());
     Ok(Rule { group_by, plan, lateness, leaves, ..rule.header.clone().rule(file, logic, each.cases.clone()) })
+}
+
+/// Each alias must be of rules that are correlated: one of another says nothing, and the group is empty for ever.
+fn aliases_name_rules(loader: &Loader<'_>, rule: &Definition, leaves: &[Leaf]) -> Result<(), String> {
+    let leaves: BTreeSet<usize> = leaves.iter().map(|leaf| leaf.rule).collect();
+    let known: BTreeSet<String> =
+        leaves.into_iter().flat_map(|number| loader.names_of(number)).chain(rule.rules.iter().cloned()).collect();
+    let named = rule.aliases.iter().flat_map(|alias| alias.mapping.keys().map(move |name| (&alias.alias, name)));
+    match named.into_iter().filter(|(_, name)| !known.contains(*name)).min() {
+        Some((alias, name)) => Err(format!("its alias '{alias}' is of '{name}', which it does not correlate")),
+        None => Ok(()),
+    }
 }
 
 struct Planner<'l> {

@@ -3,6 +3,10 @@
 use rsigma_parser::{SigmaCollection, parse_sigma_yaml};
 use yaml_serde::Value;
 
+/// What reasons call kinds of values, and the modifiers that take them.
+const KINDS: [(&str, &str); 4] =
+    [("regex", "|re"), ("CIDR", "|cidr"), ("field reference", "|fieldref"), ("base64", "|base64")];
+
 /// One document of a file.
 #[derive(Clone)]
 pub(super) struct Document {
@@ -31,7 +35,7 @@ pub(super) fn split(text: &str) -> Vec<Document> {
     documents.push(Document { line, text: text[start..].to_owned() });
     // What stands before the first marker may be comments alone.
     documents.retain(|document| !document.is_empty());
-    if documents.is_empty() { whole() } else { documents }
+    documents
 }
 
 impl Document {
@@ -58,8 +62,8 @@ impl Document {
         yaml_serde::from_str(&self.text).unwrap_or_default()
     }
 
-    /// The line that a reason speaks of: the one that it names; that of the condition, or of the first regular expression;
-    /// the first one with something that it quotes; else where the document starts.
+    /// The line that a reason speaks of: the one that it names; that of the condition, or of the first value of a kind; the
+    /// first one with something that it quotes or ends with; else where the document starts.
     pub(super) fn line_of(&self, reason: &str) -> Option<usize> {
         let named = || {
             let digits = reason.rsplit_once("at line ")?.1;
@@ -74,12 +78,20 @@ impl Document {
             let is_told = reason.starts_with("Condition") || reason.starts_with("the condition");
             is_told.then(|| self.find(is_it))?
         };
-        let expression = || {
-            let is_told = reason.to_ascii_lowercase().contains("regex");
-            is_told.then(|| self.find(|line| line.contains("|re")))?
+        // Some reasons name a modifier, or the kind of value that one takes.
+        let modifier = || {
+            let words = reason.split(|c: char| c.is_whitespace() || c == ',');
+            let named = words.filter(|word| word.starts_with('|') && word.len() > 2);
+            let by_kind = KINDS.iter().filter(|(kind, _)| reason.contains(kind)).map(|(_, modifier)| *modifier);
+            named.chain(by_kind).find_map(|modifier| self.find(|line| line.contains(modifier)))
+        };
+        // Or end with the value itself.
+        let value = || {
+            let value = reason.rsplit_once(": ")?.1;
+            if value.len() < 2 { None } else { self.find(|line| line.contains(value)) }
         };
         let start = || self.find(|line| !line.starts_with("---") && !line.trim().is_empty() && !line.starts_with('#'));
-        named().or_else(condition).or_else(expression).or_else(quoted).or_else(start)
+        named().or_else(condition).or_else(modifier).or_else(quoted).or_else(value).or_else(start)
     }
 
     /// The line where a document says which rule it is.

@@ -99,6 +99,7 @@ pub(super) fn lower(
     if is_unsupported(rule.sigma_version) {
         return Err("it asks for a later `sigma-version` than this build understands".to_owned());
     }
+    dialect::spell_out(&mut rule.detection);
     names_something(&rule.detection)?;
     loader.pipelines.apply(file, &mut rule)?;
     loader.filters.apply(&mut rule);
@@ -119,7 +120,8 @@ pub(super) fn lower(
         _ => Vec::new(),
     };
     // The id is part of it: two rules that ask for the same thing have findings of their own.
-    let logic = logic_hash(&(&rule.id, &rule.logsource, &rule.detection, &group_by))?;
+    let own = rule.id.as_ref().unwrap_or(&rule.title);
+    let logic = logic_hash(&(own, &rule.logsource, &rule.detection, &group_by))?;
     let unknown = fields::unknown(&rule.detection, &wanted);
     let (header, cases, fault) = header_of!(&rule, line);
     match fault {

@@ -65,6 +65,10 @@ fn a_malformed_rule_is_named_with_its_file_line_and_what_is_wrong() {
             "write a correlation",
         ),
         (simple("bad", "{selection: {eventName|re: '('}, condition: selection}"), ":4", ""),
+        (simple("bad", "{a: {sourceIPAddress|cidr: 10.0.0.0/99}, condition: a}"), ":4", "CIDR"),
+        (simple("bad", "{a: {x|gt: many}, condition: a}"), ":4", "many"),
+        (simple("bad", "{a: {x|gte|hour: 3}, condition: a}"), ":4", "|hour"),
+        ("# nothing\n---\n---\n".to_owned(), "", "there is no rule"),
         (simple("bad", "{selection: {eventName: X}}"), ":1", "condition"),
         (simple("good", sound), ":2", "good.yml"),
         (format!("sigma-version: 4\n{}", simple("bad", sound)), ":1", "sigma-version"),
@@ -75,6 +79,45 @@ fn a_malformed_rule_is_named_with_its_file_line_and_what_is_wrong() {
         let problem = problem(&text);
         assert!(problem.starts_with(&format!("bad.yml{line}: ")) && problem.contains(names), "{text}: {problem}");
     }
+}
+
+#[test]
+fn a_rule_with_an_odd_word_runs_and_says_as_what() {
+    let sound = simple("odd", "{selection: {eventName: X}, condition: selection}");
+    for (key, line, becomes) in [
+        ("level: severe", 5, "informational"),
+        ("level: High", 5, "informational"),
+        ("status: ready", 5, "without a status"),
+        ("related: [7]", 1, "runs all the same"),
+    ] {
+        let (catalogue, problems) = loaded(vec![file("odd.yml", format!("{sound}{key}\n"))]);
+        assert!(catalogue.by_id("odd").is_some(), "{key}");
+        let [problem] = problems.as_slice() else { panic!("{key}: {problems:?}") };
+        assert!(problem.is_harmless && problem.line == Some(line) && problem.reason.contains(becomes), "{problem}");
+    }
+}
+
+#[test]
+fn a_long_condition_is_not_told_whole() {
+    let deep = format!("{{a: {{x: y}}, condition: {}a}}", "(".repeat(10_000));
+    let problem = problem(&simple("bad", &deep));
+    assert!(problem.starts_with("bad.yml:") && problem.len() < 600, "{problem}");
+}
+
+#[test]
+fn a_file_is_read_however_an_editor_begins_and_ends_its_lines() {
+    let text = simple("x", "{selection: {eventName: X}, condition: selection}");
+    for written in [format!("\u{feff}{text}"), text.replace('\n', "\r\n"), format!("\u{feff}---\r\n{text}")] {
+        let (catalogue, problems) = loaded(vec![file("x.yml", written.clone())]);
+        assert!(problems.is_empty() && catalogue.by_id("x").is_some(), "{written:?}: {problems:?}");
+    }
+}
+
+#[test]
+fn two_rules_without_an_id_are_told_apart_by_their_titles() {
+    let rule = |title: &str| simple(title, "{s: {eventName: X}, condition: s}").replace(&format!("id: {title}\n"), "");
+    let (catalogue, problems) = loaded(vec![file("x.yml", format!("{}---\n{}", rule("one"), rule("other")))]);
+    assert!(problems.is_empty() && catalogue.rules().len() == 2, "{problems:?}");
 }
 
 #[test]
@@ -135,6 +178,10 @@ fn a_correlation_that_says_nothing_is_refused() {
         ("{type: temporal_ordered, rules: [good, after], timespan: 5m, condition: good or after}", "all of its rules"),
         ("{type: temporal_ordered, rules: [good, after], timespan: 5m, condition: {gte: 1}}", "all of its rules"),
         ("{type: temporal, rules: [quiet, good], timespan: 5m}", "never match: 'quiet'"),
+        (
+            "{type: temporal, rules: [good, after], timespan: 5m, group-by: [a], aliases: {a: {good: x, other: y}}}",
+            "alias 'a' is of 'other'",
+        ),
         ("{type: event_count, rules: [good], timespan: 5m, window: session, gap: 1m, condition: {gte: 5}}", "session"),
         ("{type: dance, rules: [good], timespan: 5m, condition: {gte: 5}}", ""),
     ] {

@@ -38,6 +38,15 @@ fn a_filter_takes_out_what_it_names_from_the_rules_that_it_names() {
 }
 
 #[test]
+fn a_filter_spells_out_what_it_selects() {
+    let filter = filter("[good]", "by_user_1: {user: adm}\n  by_user_2: {user: root}\n  condition: not 1 of *_user_*");
+    let (catalogue, problems) = loaded(vec![file("good.yml", GOOD), file("filter.yml", filter)]);
+    assert!(problems.is_empty(), "{problems:?}");
+    let of = |user: &str| matching(&catalogue, &serde_json::json!({"eventName": "StopLogging", "user": user}));
+    assert_eq!((of("adm").len(), of("root").len(), of("eve").len()), (0, 0, 1));
+}
+
+#[test]
 fn a_filter_for_any_rule_keeps_to_its_log_source() {
     let text = [
         simple("cloudtrail", "{s: {eventName: X}, condition: s}"),
