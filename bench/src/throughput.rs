@@ -136,7 +136,7 @@ fn read(folder: &Path) -> anyhow::Result<Vec<Corpus>> {
         let path = entry.path();
         let stored = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
         let head = crate::floors::plain(&stored).with_context(|| format!("cannot decompress {}", path.display()))?;
-        let Some(format) = formats::recognise(&head[..head.len().min(HEAD)]) else {
+        let Some(format) = formats::recognise(formats::FORMATS, &head[..head.len().min(HEAD)]) else {
             eprintln!("{}: its format is not known; left out", path.display());
             continue;
         };

@@ -10,7 +10,7 @@ use std::io::{self, Write};
 use anyhow::{Context as _, Result, bail};
 use cloudvigil_aws::regions::{Regions, enabled_regions};
 use cloudvigil_controls::snapshots;
-use cloudvigil_core::formats;
+use cloudvigil_core::formats::inventory::Inventory;
 use cloudvigil_core::pipeline::Entry;
 use cloudvigil_inventory::collect;
 use cloudvigil_inventory::inventory::Counts;
@@ -140,7 +140,6 @@ async fn compare_flow_logs(records: &[Value], account: &str, context: &Context, 
 /// Runs the rules over the records, and publishes what is new.
 async fn detect(records: &[Value], account: &str, context: &Context, counters: &mut Counters) -> Result<()> {
     let detector = &context.detector;
-    let format = formats::by_name("inventory");
     let source = format!("inventory/{account}");
     let mut touched = BTreeSet::new();
     for record in records {
@@ -149,7 +148,7 @@ async fn detect(records: &[Value], account: &str, context: &Context, counters: &
         let key = format!("{}@{}", record["resource"].as_str().unwrap_or_default(), record["since"]);
         let line = record.to_string();
         let entry = Entry { key: Some(&key), time: None, bytes: line.as_bytes() };
-        let report = detector.pipeline().entries(&source, format, std::iter::once(entry));
+        let report = detector.pipeline().entries(&source, Some(&Inventory), std::iter::once(entry));
         touched.extend(detector.put(report, counters).await?.0);
     }
     Ok(detector.settle(&touched, counters).await?)

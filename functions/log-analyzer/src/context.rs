@@ -3,6 +3,8 @@
 use std::sync::Arc;
 
 use cloudvigil_aws::S3Objects;
+use cloudvigil_core::formats::FORMATS;
+use cloudvigil_core::pipeline::Options;
 use cloudvigil_core::ports::ObjectStore;
 use cloudvigil_core::silence::Ears;
 use cloudvigil_lambda::{Detector, Environment, EnvironmentError};
@@ -41,5 +43,10 @@ impl Context {
             refused: Refused::default(),
             ears: Ears::default(),
         })
+    }
+
+    /// The options for logs of any format: what comes here says what it is by its content alone.
+    pub fn options(&self) -> Options {
+        Options { formats: FORMATS, ..self.detector.options.clone() }
     }
 }

@@ -8,7 +8,7 @@
 use aws_lambda_events::event::cloudwatch_logs::LogsEvent;
 use aws_lambda_events::event::sqs::{SqsBatchResponse, SqsEvent, SqsMessage};
 use cloudvigil_core::correlate::SettleError;
-use cloudvigil_core::pipeline::{Damage, Report};
+use cloudvigil_core::pipeline::{Damage, Pipeline, Report};
 use cloudvigil_core::ports::{ObjectId, PortError};
 use cloudvigil_core::silence::Source;
 use cloudvigil_lambda::Counters;
@@ -130,7 +130,8 @@ async fn analyse(id: &ObjectId, context: &Context, counters: &mut Counters) -> R
         counters.count("Folders", 1);
         return Ok(());
     }
-    let report = context.detector.pipeline().object(context.objects.as_ref(), id).await?;
+    let report =
+        Pipeline::new(context.detector.catalogue(), context.options()).object(context.objects.as_ref(), id).await?;
     hear(&Source::of_object(&id.bucket, &id.key), context.detector.clock.now(), context).await;
     conclude(report, context, counters).await
 }

@@ -2,7 +2,7 @@
 //! <https://docs.aws.amazon.com/AmazonCloudWatch/latest/logs/SubscriptionFilters.html#LambdaFunctionExample>.
 
 use aws_lambda_events::event::cloudwatch_logs::{LogData, LogEntry};
-use cloudvigil_core::formats;
+use cloudvigil_core::formats::application::Application;
 use cloudvigil_core::pipeline::{Entry, Options, Pipeline, Report};
 use cloudvigil_core::silence::{Kind, Source};
 use jiff::Timestamp;
@@ -28,7 +28,7 @@ pub fn analyse(data: &LogData, context: &Context) -> Delivery {
         return Delivery::Own(data.log_events.len() as u64);
     }
     // A log group was subscribed on purpose: lines that no format claims are an application's.
-    let options = Options { fallback: formats::by_name("application"), ..context.detector.options.clone() };
+    let options = Options { fallback: Some(&Application), ..context.options() };
     let source = format!("log group {}, stream {}", data.log_group, data.log_stream);
     let pipeline = Pipeline::new(context.detector.catalogue(), options);
     Delivery::Analysed(Box::new(pipeline.entries(&source, None, data.log_events.iter().map(entry))))

@@ -9,7 +9,7 @@ use std::time::Duration;
 use cloudvigil_aws::regions::enabled_regions;
 use cloudvigil_aws::trails::trails;
 use cloudvigil_core::correlate::SettleError;
-use cloudvigil_core::formats;
+use cloudvigil_core::formats::cloudtrail::CloudTrail;
 use cloudvigil_core::pipeline::{Entry, Options, Pipeline, Report};
 use cloudvigil_core::ports::PortError;
 use cloudvigil_lambda::Counters;
@@ -62,7 +62,7 @@ async fn dispatch(event: &Value, left: Duration, context: &Context, counters: &m
     let bytes = event.to_string().into_bytes();
     let entry = Entry { key: None, time: None, bytes: &bytes };
     let source = came_by(event);
-    let report = pipeline(context).entries(&source, formats::by_name("cloudtrail"), std::iter::once(entry));
+    let report = pipeline(context).entries(&source, Some(&CloudTrail), std::iter::once(entry));
     // An event that the pipeline left in its envelope is none of CloudTrail's.
     if !event["detail"]["eventName"].is_string() {
         return Err(Failed::NoCloudTrailEvent);

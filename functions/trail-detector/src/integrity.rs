@@ -5,7 +5,7 @@
 //! `cloudvigil trail verify`: its digests lie under the organization's id, which no trail tells.
 
 use cloudvigil_aws::trails::Trail;
-use cloudvigil_core::formats;
+use cloudvigil_core::formats::inventory::Inventory;
 use cloudvigil_core::pipeline::Entry;
 use cloudvigil_lambda::Counters;
 use cloudvigil_trail::watch::{Delivery, Found, Watch};
@@ -74,7 +74,7 @@ async fn keep(name: &str, found: &Found, context: &Context, counters: &mut Count
         let lines: Vec<String> = found.records.iter().map(Value::to_string).collect();
         let entries = lines.iter().map(|line| Entry { key: None, time: None, bytes: line.as_bytes() });
         let source = format!("digests of {name}");
-        let report = context.detector.pipeline().entries(&source, formats::by_name("inventory"), entries);
+        let report = context.detector.pipeline().entries(&source, Some(&Inventory), entries);
         conclude(report, context, counters).await?;
     }
     found.commit(context.detector.state.as_ref(), context.detector.clock.as_ref()).await?;

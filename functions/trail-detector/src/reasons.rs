@@ -9,7 +9,8 @@
 use cloudvigil_aws::lookup::{LookupEvent, LookupQuery, Pace, Stopped, newest, source_of};
 use cloudvigil_controls::{calls, snapshots};
 use cloudvigil_core::correlate::{Corroboration, SETTLED};
-use cloudvigil_core::formats;
+use cloudvigil_core::formats::cloudtrail::CloudTrail;
+use cloudvigil_core::formats::inventory::Inventory;
 use cloudvigil_core::pipeline::{Entry, Report};
 use cloudvigil_core::ports::PortResult;
 use cloudvigil_lambda::Counters;
@@ -65,8 +66,7 @@ pub async fn tell(
     }
     for shown in explained {
         let entry = Entry { key: None, time: None, bytes: shown.line.as_bytes() };
-        let mut report =
-            context.detector.pipeline().entries(source, formats::by_name("inventory"), std::iter::once(entry));
+        let mut report = context.detector.pipeline().entries(source, Some(&Inventory), std::iter::once(entry));
         // Other rules may have something to say of it.
         if let Some(rule) = context.detector.catalogue().number_of(shown.rule()) {
             report.contributions.leave_out(rule);
@@ -152,7 +152,7 @@ async fn tell_call(
     }
     let entry = Entry { key: Some(id), time: None, bytes: event.as_bytes() };
     let came_by = source_of(shown.region());
-    let mut report = pipeline(context).entries(&came_by, formats::by_name("cloudtrail"), std::iter::once(entry));
+    let mut report = pipeline(context).entries(&came_by, Some(&CloudTrail), std::iter::once(entry));
     if !is_new(&report, context).await? {
         return Ok(false);
     }

@@ -17,7 +17,8 @@ mod summary;
 
 use cloudvigil_aws::lookup::{LookupEvent, Pace, Questions, Reading, Stopped, source_of};
 use cloudvigil_aws::trails::Trail;
-use cloudvigil_core::formats;
+use cloudvigil_core::formats::cloudtrail::CloudTrail;
+use cloudvigil_core::formats::inventory::Inventory;
 use cloudvigil_core::pipeline::Entry;
 use cloudvigil_lambda::Counters;
 use futures::StreamExt;
@@ -218,7 +219,7 @@ impl Sweep<'_> {
         let pipeline = pipeline(self.context);
         let entries =
             events.iter().map(|event| Entry { key: Some(&event.id), time: None, bytes: event.event.as_bytes() });
-        let report = pipeline.entries(&source, formats::by_name("cloudtrail"), entries);
+        let report = pipeline.entries(&source, Some(&CloudTrail), entries);
         let mut matched: Vec<u64> = report.matches.iter().map(|matched| matched.record).collect();
         matched.dedup();
         swept.matched += matched.len() as u64;
@@ -229,7 +230,7 @@ impl Sweep<'_> {
         if !absent.is_empty() {
             swept.seen_by_poll_alone += absent.len() as u64;
             let entries = absent.iter().map(|line| Entry { key: None, time: None, bytes: line.as_bytes() });
-            let report = pipeline.entries(&source, formats::by_name("inventory"), entries);
+            let report = pipeline.entries(&source, Some(&Inventory), entries);
             conclude(report, self.context, counters).await?;
         }
         Ok(())

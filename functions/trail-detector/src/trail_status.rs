@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use cloudvigil_aws::trails::{CouldNotLook, Seen, Trail, TrailStatus, bucket, trails};
 use cloudvigil_controls::snapshots::daily;
-use cloudvigil_core::formats;
+use cloudvigil_core::formats::inventory::Inventory;
 use cloudvigil_core::pipeline::Entry;
 use cloudvigil_core::ports::{Failure, PortResult};
 use cloudvigil_lambda::Counters;
@@ -259,7 +259,7 @@ pub async fn analyse(source: &str, lines: &[String], context: &Context, counters
         return Ok(());
     }
     let entries = lines.iter().map(|line| Entry { key: None, time: None, bytes: line.as_bytes() });
-    let report = context.detector.pipeline().entries(source, formats::by_name("inventory"), entries);
+    let report = context.detector.pipeline().entries(source, Some(&Inventory), entries);
     conclude(report, context, counters).await
 }
 

@@ -1,6 +1,7 @@
 //! Bytes to records: one file a format, each opening with the address of its specification.
 //!
-//! A format is registered by its line in [`FORMATS`]. Cutting the bytes into frames (lines, JSON values) is
+//! A format is registered by its lines in [`FORMATS`] and `LOG_SOURCES`. A function that knows what it reads names the format,
+//! and [`FORMATS`] nowhere: the others' parsers are then not linked. Cutting the bytes into frames (lines, JSON values) is
 //! [`crate::framing`]'s work; a format sees one frame at a time, so that the same parser serves files, log events
 //! and single events.
 
@@ -136,9 +137,6 @@ pub trait Format: Sync {
     /// A parser for one object.
     fn parser(&self, context: &Context) -> Box<dyn Parser>;
 
-    /// Those that its records may have.
-    fn log_sources(&self) -> &'static [&'static LogSource];
-
     /// What a finding says of a record of this format.
     fn facts<'r>(&self, record: &'r Record<'_>) -> FactsOf<'r>;
 }
@@ -165,7 +163,19 @@ pub fn by_name(name: &str) -> Option<&'static dyn Format> {
     FORMATS.iter().copied().find(|format| format.name() == name)
 }
 
-/// The format that the first bytes of an object look like.
-pub fn recognise(head: &[u8]) -> Option<&'static dyn Format> {
-    FORMATS.iter().copied().find(|format| format.recognises(head))
+/// Those of the formats, each's beside it in [`FORMATS`], that its records may have. Apart from them, since whoever loads
+/// rules needs these, and not the parsers.
+pub(crate) static LOG_SOURCES: [&[&LogSource]; 7] = [
+    cloudtrail::LOG_SOURCES,
+    eve::LOG_SOURCES,
+    inventory::LOG_SOURCES,
+    vpcflow::LOG_SOURCES,
+    access::LOG_SOURCES,
+    syslog::LOG_SOURCES,
+    application::LOG_SOURCES,
+];
+
+/// Which of some formats the first bytes of an object look like.
+pub fn recognise(formats: &[&'static dyn Format], head: &[u8]) -> Option<&'static dyn Format> {
+    formats.iter().copied().find(|format| format.recognises(head))
 }

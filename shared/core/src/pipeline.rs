@@ -20,7 +20,7 @@ use crate::correlate::{Contributions, Partition, digest};
 use crate::decode::DecodeError;
 use crate::detect::Catalogue;
 use crate::enrich::OwnResources;
-use crate::formats::{Context, Format, Unrecognised};
+use crate::formats::{Context, FORMATS, Format, Unrecognised};
 use crate::ports::{ObjectId, ObjectStore, PortError};
 
 /// What a run asks for beyond its rules.
@@ -28,6 +28,8 @@ use crate::ports::{ObjectId, ObjectStore, PortError};
 pub struct Options {
     /// Read everything as this format; `None`: recognise it from the content.
     pub format: Option<&'static dyn Format>,
+    /// What the content may be recognised as, the strictest first.
+    pub formats: &'static [&'static dyn Format],
     /// What to read something as whose format is not recognised; `None`: that is an error.
     pub fallback: Option<&'static dyn Format>,
     /// Keep each (record, rule) pair.
@@ -54,8 +56,16 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
+        Self::recognising(FORMATS)
+    }
+}
+
+impl Options {
+    /// The defaults, for content that may be of these formats.
+    pub fn recognising(formats: &'static [&'static dyn Format]) -> Self {
         Self {
             format: None,
+            formats,
             fallback: None,
             matches: false,
             whole: None,
@@ -69,9 +79,7 @@ impl Default for Options {
             deploying_roles: Vec::new(),
         }
     }
-}
 
-impl Options {
     /// What parsers must know.
     pub(crate) fn context(&self) -> Context {
         Context { modified: self.modified, timezone: self.timezone.clone() }

@@ -90,7 +90,7 @@ impl Detector {
             state,
             sink,
             clock,
-            options: Options { whole: Some(tampering_calls::is_of_calls), ..Options::default() },
+            options: Options { whole: Some(tampering_calls::is_of_calls), ..Options::recognising(&[]) },
             catalogue: OnceLock::new(),
             configuration: None,
             stack: Own::default(),
@@ -190,7 +190,7 @@ impl Detector {
         })
     }
 
-    /// The pipeline with these rules and options.
+    /// The pipeline with these rules and options, for entries whose format is known.
     pub fn pipeline(&self) -> Pipeline<'_> {
         Pipeline::new(self.catalogue(), self.options.clone())
     }

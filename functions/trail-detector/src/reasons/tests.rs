@@ -51,8 +51,7 @@ async fn by_log_file(account: &Account, call: &Value) -> Vec<Finding> {
     let bytes = call.to_string();
     let entry = Entry { key: None, time: None, bytes: bytes.as_bytes() };
     let detector = &account.stage.context.detector;
-    let format = formats::by_name("cloudtrail");
-    let report = detector.pipeline().entries("s3://logs/a.json.gz", format, std::iter::once(entry));
+    let report = detector.pipeline().entries("s3://logs/a.json.gz", Some(&CloudTrail), std::iter::once(entry));
     detector.conclude(report, &mut Counters::default()).await.unwrap();
     let new = account.stage.findings.sorted().into_iter().filter(|message| !before.contains(message));
     new.map(|message| message.finding).collect()

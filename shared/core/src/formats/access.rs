@@ -57,6 +57,9 @@ static LOG_SOURCE: LogSource = LogSource {
     words: &[],
 };
 
+/// Those that a record may have.
+pub(super) const LOG_SOURCES: &[&LogSource] = &[&LOG_SOURCE];
+
 /// The format `access`.
 pub struct Access;
 
@@ -81,10 +84,6 @@ impl Format for Access {
             tails: Memo::new(1024),
             headers: Memo::new(256),
         })
-    }
-
-    fn log_sources(&self) -> &'static [&'static LogSource] {
-        const { &[&LOG_SOURCE] }
     }
 
     fn facts<'r>(&self, record: &'r Record<'_>) -> FactsOf<'r> {

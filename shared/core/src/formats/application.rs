@@ -66,6 +66,9 @@ static LOG_SOURCE: LogSource = LogSource {
     words: &[LEVEL],
 };
 
+/// Those that a record may have.
+pub(super) const LOG_SOURCES: &[&LogSource] = &[&LOG_SOURCE];
+
 /// The format `application`.
 pub struct Application;
 
@@ -95,10 +98,6 @@ impl Format for Application {
 
     fn parser(&self, context: &Context) -> Box<dyn Parser> {
         Box::new(ApplicationParser { timezone: context.timezone.clone() })
-    }
-
-    fn log_sources(&self) -> &'static [&'static LogSource] {
-        const { &[&LOG_SOURCE] }
     }
 
     fn facts<'r>(&self, record: &'r Record<'_>) -> FactsOf<'r> {

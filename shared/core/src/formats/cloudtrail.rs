@@ -64,6 +64,9 @@ const LOOKED_UP_AT: usize = 7;
 const DIGEST_START: usize = 8;
 const DIGEST_BUCKET: usize = 9;
 
+/// Those that a record may have.
+pub(super) const LOG_SOURCES: &[&LogSource] = &[&LOG_SOURCE];
+
 /// The format `cloudtrail`.
 pub struct CloudTrail;
 
@@ -88,10 +91,6 @@ impl Format for CloudTrail {
 
     fn parser(&self, _: &Context) -> Box<dyn Parser> {
         Box::new(CloudTrailParser)
-    }
-
-    fn log_sources(&self) -> &'static [&'static LogSource] {
-        const { &[&LOG_SOURCE] }
     }
 
     fn facts<'r>(&self, record: &'r Record<'_>) -> FactsOf<'r> {

@@ -45,6 +45,9 @@ impl Names<2> for EveParser {
     const NAMES: [Name; 2] = [(EVENT_TYPE, None), (TIMESTAMP, None)];
 }
 
+/// Those that a record may have.
+pub(super) const LOG_SOURCES: &[&LogSource] = &[&ALERTS, &OTHERS];
+
 /// The format `eve`.
 pub struct Eve;
 
@@ -65,10 +68,6 @@ impl Format for Eve {
 
     fn parser(&self, context: &Context) -> Box<dyn Parser> {
         Box::new(EveParser { timezone: context.timezone.clone() })
-    }
-
-    fn log_sources(&self) -> &'static [&'static LogSource] {
-        const { &[&ALERTS, &OTHERS] }
     }
 
     fn facts<'r>(&self, record: &'r Record<'_>) -> FactsOf<'r> {

@@ -57,6 +57,9 @@ fn log_source(service: &str) -> &'static LogSource {
     }
 }
 
+/// Those that a record may have.
+pub(super) const LOG_SOURCES: &[&LogSource] = &[&EC2, &S3, &TRAIL, &OTHERS];
+
 /// The format `inventory`.
 pub struct Inventory;
 
@@ -76,10 +79,6 @@ impl Format for Inventory {
 
     fn parser(&self, _: &Context) -> Box<dyn Parser> {
         Box::new(InventoryParser)
-    }
-
-    fn log_sources(&self) -> &'static [&'static LogSource] {
-        const { &[&EC2, &S3, &TRAIL, &OTHERS] }
     }
 
     fn facts<'r>(&self, record: &'r Record<'_>) -> FactsOf<'r> {

@@ -172,6 +172,9 @@ fn log_source(appname: &str, message: &str) -> &'static LogSource {
     }
 }
 
+/// Those that a record may have.
+pub(super) const LOG_SOURCES: &[&LogSource] = &[&SSHD, &SUDO, &AUTH, &CRON, &CLAMAV, &VSFTPD, &GUACAMOLE, &SYSLOG];
+
 /// The format `syslog`.
 pub struct Syslog;
 
@@ -191,10 +194,6 @@ impl Format for Syslog {
     fn parser(&self, context: &Context) -> Box<dyn Parser> {
         let limit = context.modified.checked_add(SignedDuration::from_hours(24)).unwrap_or(Timestamp::MAX);
         Box::new(SyslogParser { zone: context.timezone.clone(), limit, last: LastStamp::default() })
-    }
-
-    fn log_sources(&self) -> &'static [&'static LogSource] {
-        const { &[&SSHD, &SUDO, &AUTH, &CRON, &CLAMAV, &VSFTPD, &GUACAMOLE, &SYSLOG] }
     }
 
     fn facts<'r>(&self, record: &'r Record<'_>) -> FactsOf<'r> {

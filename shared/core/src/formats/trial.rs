@@ -100,9 +100,13 @@ fn every_format_recognises_its_own_samples_first() {
         (b"\x1f\x8b\x08\0\0", None),
         (b"", None),
     ] {
-        assert_eq!(super::recognise(head).map(Format::name), name);
+        assert_eq!(super::recognise(super::FORMATS, head).map(Format::name), name);
         let odd = [b"\xef\xbb\xbf\n\n".as_slice(), head].concat();
-        assert_eq!(super::recognise(&odd).map(Format::name), name, "with a byte order mark and blank lines");
+        assert_eq!(
+            super::recognise(super::FORMATS, &odd).map(Format::name),
+            name,
+            "with a byte order mark and blank lines"
+        );
     }
     for format in super::FORMATS {
         assert!(super::by_name(format.name()).is_some_and(|found| found.name() == format.name()));

@@ -72,6 +72,9 @@ static LOG_SOURCE: LogSource = LogSource {
     words: &[],
 };
 
+/// Those that a record may have.
+pub(super) const LOG_SOURCES: &[&LogSource] = &[&LOG_SOURCE];
+
 /// The format `vpcflow`.
 pub struct VpcFlow;
 
@@ -96,10 +99,6 @@ impl Format for VpcFlow {
 
     fn parser(&self, _: &Context) -> Box<dyn Parser> {
         Box::new(VpcFlowParser::default())
-    }
-
-    fn log_sources(&self) -> &'static [&'static LogSource] {
-        const { &[&LOG_SOURCE] }
     }
 
     fn facts<'r>(&self, record: &'r Record<'_>) -> FactsOf<'r> {

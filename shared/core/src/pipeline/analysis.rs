@@ -79,7 +79,7 @@ impl<'c> Analysis<'c> {
                     break;
                 }
             }
-            formats::recognise(&head)
+            formats::recognise(stage.matcher.options.formats, &head)
         });
         stage.decide(format, &head);
         let matcher = &mut stage.matcher;
@@ -171,7 +171,8 @@ impl Stage<'_> {
     /// Decides how an object that begins like this is read.
     fn decide_by(&mut self, beginning: &[u8]) {
         let head = &beginning[..beginning.len().min(HEAD)];
-        let format = self.matcher.options.format.or_else(|| formats::recognise(head));
+        let options = &self.matcher.options;
+        let format = options.format.or_else(|| formats::recognise(options.formats, head));
         self.decide(format, head);
     }
 
