@@ -48,7 +48,7 @@ fn decompressed(embedded: &[u8]) -> String {
 
 impl Embedded {
     /// The file as it stands.
-    pub(super) fn whole(&self) -> &'static str {
+    fn whole(&self) -> &'static str {
         &WHOLE[self.whole.clone()]
     }
 
@@ -66,16 +66,16 @@ impl Embedded {
 
 /// The files as they stand.
 pub(super) fn whole() -> Vec<RuleFile> {
-    EMBEDDED.iter().map(|own| RuleFile::built_in(own.name, own, true)).collect()
+    EMBEDDED.iter().map(|own| RuleFile::whole(own.name, own.whole())).collect()
 }
 
 /// The files without the rules' tests.
 pub(super) fn without_tests() -> Vec<RuleFile> {
-    EMBEDDED.iter().map(|own| RuleFile::built_in(own.name, own, false)).collect()
+    EMBEDDED.iter().map(|own| RuleFile::without_tests(own.name, own)).collect()
 }
 
 #[cfg(test)]
 pub(super) fn fingerprints() -> impl Iterator<Item = (RuleFile, &'static str, bool)> {
-    let files = EMBEDDED.iter().map(|own| (own, RuleFile::built_in(own.name, own, false)));
+    let files = EMBEDDED.iter().map(|own| (own, RuleFile::without_tests(own.name, own)));
     files.map(|(own, file)| (file, own.fingerprint, own.prepared.is_some()))
 }

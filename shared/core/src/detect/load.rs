@@ -54,8 +54,11 @@ pub struct RuleFile {
 enum Content {
     /// A user's.
     Text(String),
-    /// A built-in file's.
-    BuiltIn { file: &'static Embedded, with_tests: bool },
+    /// A built-in file's, as it stands.
+    Whole(&'static str),
+    /// A built-in file's, without the rules' tests. Told apart here, and not by a value, so that a binary that never asks
+    /// for the tests does not hold them.
+    WithoutTests(&'static Embedded),
 }
 
 impl RuleFile {
@@ -69,22 +72,26 @@ impl RuleFile {
         Self { name: name.into(), content: Content::Text(text) }
     }
 
-    pub(super) fn built_in(name: &str, file: &'static Embedded, with_tests: bool) -> Self {
-        Self { name: name.to_owned(), content: Content::BuiltIn { file, with_tests } }
+    pub(super) fn whole(name: &str, text: &'static str) -> Self {
+        Self { name: name.to_owned(), content: Content::Whole(text) }
+    }
+
+    pub(super) fn without_tests(name: &str, file: &'static Embedded) -> Self {
+        Self { name: name.to_owned(), content: Content::WithoutTests(file) }
     }
 
     /// Its content.
     pub fn text(&self) -> &str {
         match &self.content {
             Content::Text(text) => text,
-            Content::BuiltIn { file, with_tests: true } => file.whole(),
-            Content::BuiltIn { file, with_tests: false } => file.without_tests(),
+            Content::Whole(text) => text,
+            Content::WithoutTests(file) => file.without_tests(),
         }
     }
 
     /// Whether it is one of the built-in ones: of the name alone a user's file may be, too.
     pub(super) fn is_built_in(&self) -> bool {
-        matches!(self.content, Content::BuiltIn { .. })
+        matches!(self.content, Content::Whole(_) | Content::WithoutTests(_))
     }
 }
 
@@ -180,7 +187,7 @@ impl<'p> Loader<'p> {
     }
 
     fn file(&mut self, file: &RuleFile) {
-        if let Content::BuiltIn { file: own, with_tests: false } = file.content
+        if let Content::WithoutTests(own) = file.content
             && let Some(rules) = own.prepared()
         {
             return rules.into_iter().for_each(|(rule, lowered)| self.prepared(file, own, rule, lowered));
