@@ -4,11 +4,16 @@
 //! Where a look is refused, that is a part of the inventory that is not known, and told as such once; a look that failed
 //! for now is a failure of the poll. Neither is ever taken for a service that is off.
 
+mod config;
+mod guardduty;
+mod keys;
+mod look;
+mod security_hub;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use cloudvigil_aws::trails::Trail;
 use cloudvigil_controls::control::region_key;
-use cloudvigil_controls::look::{Failed, Looked, look, look_at, look_at_keys_of};
 use cloudvigil_controls::snapshots;
 use cloudvigil_core::ports::PortResult;
 use cloudvigil_lambda::Counters;
@@ -17,6 +22,7 @@ use cloudvigil_trail::gaps::partition;
 use jiff::Timestamp;
 use serde_json::json;
 
+use self::look::{Failed, Looked, look, look_at, look_at_keys_of};
 use crate::context::Context;
 use crate::reasons;
 use crate::trail_status::{analyse, first_seen};

@@ -16,8 +16,8 @@ use serde_json::Value;
 
 use crate::control::{Condition, Part, region_key};
 use crate::extent::Extent;
+use crate::services::{config, guardduty, security_hub};
 use crate::snapshots::{Line, Snapshot, without};
-use crate::{config, guardduty, security_hub};
 
 /// What a call takes.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -10,25 +10,17 @@
 //! | how much a part of it covers | [`extent`] |
 //! | the controls as they were seen last, and what became of them, as lines that rules judge | [`snapshots`] |
 //! | what a call takes from a control | [`calls`] |
-//! | every control that a region has | [`look`] |
-//! | `GuardDuty`'s detector and its features | [`guardduty`] |
-//! | Config's recorder and its delivery channel | [`config`] |
-//! | Security Hub and its standards | [`security_hub`] |
-//! | the keys that trails encrypt log files with | [`keys`] |
+//! | what services and parts are called | [`services`] |
 //!
-//! Flow logs are a control too; the inventory-scanner collects them. The SDKs of these services are big, and the command
-//! line has no need of them, so it does not depend on this crate.
+//! The trail-detector looks at `GuardDuty`, Config, Security Hub and the trails' keys, and the inventory-scanner at flow
+//! logs, which are a control too. No SDK is needed here: every function that hears of a call says what it takes.
 
 #![warn(missing_docs)]
 
 pub mod calls;
-pub mod config;
 pub mod control;
 pub mod extent;
-pub mod guardduty;
-pub mod keys;
-pub mod look;
-pub mod security_hub;
+pub mod services;
 pub mod snapshots;
 
 pub use control::{Condition, Control, Part, Seen};

@@ -6,16 +6,13 @@ use aws_sdk_securityhub::Client;
 use aws_sdk_securityhub::error::ProvideErrorMetadata as _;
 use aws_sdk_securityhub::types::{StandardsStatus, StandardsSubscription};
 use cloudvigil_aws::trails::CouldNotLook;
+use cloudvigil_controls::services::security_hub::{HUB, SERVICE, STANDARD};
+use cloudvigil_controls::{Condition, Control, Part};
 use cloudvigil_trail::undo::quoted;
 use serde_json::{Value, json};
 
-use crate::control::{Condition, Control, Part};
-use crate::look::Place;
+use super::look::Place;
 
-/// Its prefix in ARNs.
-pub const SERVICE: &str = "securityhub";
-pub(crate) const HUB: &str = "hub";
-pub(crate) const STANDARD: &str = "standard";
 const LOOK: &str = "securityhub:DescribeHub";
 const LOOK_AT_STANDARDS: &str = "securityhub:GetEnabledStandards";
 

@@ -8,15 +8,16 @@ use std::time::Duration;
 
 use cloudvigil_aws::Clients;
 use cloudvigil_aws::trails::{CouldNotLook, Trail};
+use cloudvigil_controls::Control;
+use cloudvigil_controls::services;
 use futures::StreamExt as _;
 
-use crate::control::Control;
-use crate::{config, guardduty, keys, security_hub};
+use super::{config, guardduty, keys, security_hub};
 
 /// How many regions are asked at once.
 const CONCURRENCY: usize = 4;
 /// What a region is asked for, in this order.
-const SERVICES: [&str; 3] = [guardduty::SERVICE, config::SERVICE, security_hub::SERVICE];
+const SERVICES: [&str; 3] = [services::guardduty::SERVICE, services::config::SERVICE, services::security_hub::SERVICE];
 
 /// Where to look.
 #[derive(Debug, Clone)]
@@ -31,7 +32,7 @@ pub struct Place {
 
 impl Place {
     /// Waits until the next call may be made.
-    pub(crate) async fn pause(&self) {
+    pub async fn pause(&self) {
         tokio::time::sleep(self.interval).await;
     }
 }
@@ -121,8 +122,8 @@ async fn look_in(clients: &Clients, place: &Place) -> Looked {
 async fn look_at_service(clients: &Clients, service: &str, place: &Place) -> Result<Control, CouldNotLook> {
     let config = &clients.config_in(&place.region).await;
     match service {
-        guardduty::SERVICE => Box::pin(guardduty::look(&aws_sdk_guardduty::Client::new(config), place)).await,
-        config::SERVICE => Box::pin(config::look(&aws_sdk_config::Client::new(config), place)).await,
+        services::guardduty::SERVICE => Box::pin(guardduty::look(&aws_sdk_guardduty::Client::new(config), place)).await,
+        services::config::SERVICE => Box::pin(config::look(&aws_sdk_config::Client::new(config), place)).await,
         _ => Box::pin(security_hub::look(&aws_sdk_securityhub::Client::new(config), place)).await,
     }
 }

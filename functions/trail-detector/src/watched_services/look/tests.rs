@@ -1,13 +1,13 @@
 use std::collections::BTreeMap;
 
 use cloudvigil_aws::trails::{Selectors, TrailStatus};
+use cloudvigil_controls::extent::Extent;
+use cloudvigil_controls::{Condition, Part, Seen};
 use cloudvigil_core::ports::Failure;
 use cloudvigil_stub::{Reply, Request, Stub};
 use serde_json::{Value, json};
 
 use super::*;
-use crate::control::{Condition, Part, Seen};
-use crate::extent::Extent;
 
 const ACCOUNT: &str = "111122223333";
 const KEY: &str = "arn:aws:kms:eu-west-1:111122223333:key/1";

@@ -4,16 +4,14 @@
 use aws_sdk_guardduty::Client;
 use aws_sdk_guardduty::types::{DetectorStatus, FeatureStatus};
 use cloudvigil_aws::trails::CouldNotLook;
+use cloudvigil_controls::services::guardduty::{DETECTOR, SERVICE};
+use cloudvigil_controls::{Condition, Control, Part};
 use cloudvigil_trail::gaps::partition;
 use cloudvigil_trail::undo::quoted;
 use serde_json::{Value, json};
 
-use crate::control::{Condition, Control, Part};
-use crate::look::Place;
+use super::look::Place;
 
-/// Its prefix in ARNs.
-pub const SERVICE: &str = "guardduty";
-pub(crate) const DETECTOR: &str = "detector";
 /// What took [`ONLY_EKS`]'s place; a detector has one of the two on, and no request may name both.
 const RUNTIME: &str = "RUNTIME_MONITORING";
 const ONLY_EKS: &str = "EKS_RUNTIME_MONITORING";

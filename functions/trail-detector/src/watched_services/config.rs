@@ -11,19 +11,14 @@ use aws_sdk_config::types::{
     ResourceType,
 };
 use cloudvigil_aws::trails::CouldNotLook;
+use cloudvigil_controls::extent::Extent;
+use cloudvigil_controls::services::config::{CHANNEL, RECORDER, SERVICE, TYPES};
+use cloudvigil_controls::{Condition, Control, Part};
 use cloudvigil_trail::gaps::partition;
 use cloudvigil_trail::undo::quoted;
 use serde_json::{Map, Value, json};
 
-use crate::control::{Condition, Control, Part};
-use crate::extent::Extent;
-use crate::look::Place;
-
-/// Its prefix in ARNs.
-pub const SERVICE: &str = "config";
-pub(crate) const RECORDER: &str = "recorder";
-pub(crate) const TYPES: &str = "resource_types";
-pub(crate) const CHANNEL: &str = "delivery_channel";
+use super::look::Place;
 
 /// Looks at the recorder of a region.
 pub async fn look(client: &Client, place: &Place) -> Result<Control, CouldNotLook> {

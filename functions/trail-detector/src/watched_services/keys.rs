@@ -8,12 +8,12 @@ use aws_sdk_kms::Client;
 use aws_sdk_kms::types::KeyState;
 use cloudvigil_aws::Clients;
 use cloudvigil_aws::trails::{CouldNotLook, Trail};
+use cloudvigil_controls::{Condition, Control, Part};
 use cloudvigil_core::ports::Failure;
 use cloudvigil_trail::undo::quoted;
 use jiff::Timestamp;
 
-use crate::control::{Condition, Control, Part};
-use crate::look::{Failed, Place};
+use super::look::{Failed, Place};
 
 /// KMS's prefix in ARNs.
 pub const SERVICE: &str = "kms";
@@ -21,11 +21,7 @@ const KEY: &str = "key";
 const LOOK: &str = "kms:DescribeKey";
 
 /// Looks at the key of each trail.
-pub(crate) async fn look(
-    clients: &Clients,
-    trails: &[Trail],
-    place: &impl Fn(&str) -> Place,
-) -> (Vec<Control>, Vec<Failed>) {
+pub async fn look(clients: &Clients, trails: &[Trail], place: &impl Fn(&str) -> Place) -> (Vec<Control>, Vec<Failed>) {
     let mut of_keys: BTreeMap<&str, Vec<&Trail>> = BTreeMap::new();
     for trail in trails {
         if let Some(key) = trail.kms_key.as_deref() {
