@@ -143,6 +143,20 @@ fn a_path_that_is_not_utf8_is_read_like_any_other() {
     assert_eq!(ended.status.code(), Some(2), "an input is not written into");
 }
 
+#[cfg(unix)]
+#[test]
+fn what_the_shell_keeps_of_its_outputs_is_no_input() {
+    let folder = Folder::new();
+    folder.write("logs/a.json", stop(1));
+    let output = |name: &str| std::fs::File::create(folder.path(name)).unwrap();
+    let mut command = folder.command(&["scan", "logs"]);
+    let status = command.stdout(output("logs/out.txt")).stderr(output("logs/err.txt")).status().unwrap();
+    assert_eq!(
+        (status.code(), folder.read("logs/err.txt").as_str()),
+        (Some(0), "1 records, 0 unparsed, 0 skipped, 0 errors\n")
+    );
+}
+
 #[test]
 fn what_cannot_be_parsed_is_told_by_source_and_is_no_error_of_its_own() {
     let folder = Folder::new();

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::ops::ControlFlow;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result, bail};
@@ -36,7 +36,9 @@ pub fn run(arguments: &Scan) -> Result<Ending> {
     let state = arguments.state.as_deref().map(|path| EmbeddedState::open(path, Arc::clone(&clock))).transpose()?;
     let mut to = Destination::open(file)?;
     let stats_to = stats_file.map(|path| Destination::open(Some(path))).transpose()?;
-    [file, stats_file].into_iter().flatten().for_each(|path| own.add(path));
+    // A shell sends the outputs to files, too.
+    let shell = ["/dev/stdout", "/dev/stderr"].map(|path| Some(Path::new(path)));
+    [file, stats_file].into_iter().chain(shell).flatten().for_each(|path| own.add(path));
     if let Some(path) = &arguments.state {
         own.add_state(path);
     }
