@@ -70,7 +70,7 @@ const FUNCTIONS: [(&str, &[(&str, &str)]); 4] = [
 #[derive(Args)]
 #[group(id = "startup")]
 pub struct Arguments {
-    /// Where the functions' binaries are, such as target/release
+    /// Where cargo-lambda put the functions, each as NAME/bootstrap: target/lambda
     #[arg(long, value_name = "DIR")]
     binaries: PathBuf,
     /// Start each this often
@@ -87,7 +87,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
     println!("{:<18} {:>8} {:>8} {:>8} {:>8}", "function", "MB", "median", "min", "max");
     let mut found = false;
     for (name, variables) in FUNCTIONS {
-        let binary = binaries.join(name);
+        let binary = binaries.join(name).join("bootstrap");
         let Ok(metadata) = binary.metadata() else {
             println!("{name:<18} not there");
             continue;
@@ -96,7 +96,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
         let times = repeated(*runs, || first_poll(&binary, variables))?;
         print_row(name, &megabytes(metadata.len()), &times);
     }
-    ensure!(found, "{} holds none of the functions; build them with --release first", binaries.display());
+    ensure!(found, "{} holds none of the functions; .ci/release builds them", binaries.display());
     let times = repeated(*runs, || start_to_end(Path::new("/bin/true")))?;
     print_row("/bin/true, to end", "", &times);
     Ok(())
