@@ -24,6 +24,9 @@ use crate::{parallel, terminal};
 
 /// How far workers may be ahead of what has been taken up, for each of them: results wait in memory.
 const AHEAD: usize = 16;
+/// Of how many sources, or of how many bytes, a worker hands over the results at once: to wake up whoever takes them
+/// costs as much as a small file.
+const HANDED_OVER: (usize, u64) = (8, 1024 * 1024);
 /// How many partitions a thread computes findings of at a time.
 const PARTITIONS: usize = 64;
 
@@ -45,26 +48,29 @@ pub fn in_order(
         for _ in 0..jobs.max(1) {
             let (sender, next, taken, screening) = (sender.clone(), &next, &taken, &screening);
             scope.spawn(move || {
+                let mut results = Results { held: Vec::new(), bytes: 0, sender };
                 loop {
                     let number = next.fetch_add(1, Ordering::Relaxed);
                     let Some(source) = sources.get(number) else { break };
-                    if !taken.wait_until(number, jobs * AHEAD) {
-                        return;
+                    if !taken.is_near(number, jobs * AHEAD) {
+                        // It may be these that are waited for.
+                        results.hand_over();
+                        if !taken.wait_until(number, jobs * AHEAD) {
+                            return;
+                        }
                     }
-                    if sender.send((number, analyse(source, pipeline, runtime))).is_err() {
-                        return;
-                    }
+                    results.take(number, analyse(source, pipeline, runtime));
                 }
                 // Nothing more will come of this thread itself.
-                drop(sender);
+                drop(results);
                 screening.help(pipeline);
             });
         }
         drop(sender);
         let mut waiting = BTreeMap::new();
         let mut due = 0;
-        for (number, outcome) in receiver {
-            waiting.insert(number, outcome);
+        for results in receiver {
+            waiting.extend(results);
             while let Some(outcome) = waiting.remove(&due) {
                 due += 1;
                 if each(outcome).is_break() {
@@ -93,6 +99,38 @@ fn analyse(source: &Source, pipeline: &Pipeline<'_>, runtime: &Handle) -> Outcom
     }
 }
 
+/// Results of a worker that it has not handed over yet.
+struct Results {
+    held: Vec<(usize, Outcome)>,
+    /// What was read for them.
+    bytes: u64,
+    sender: mpsc::Sender<Vec<(usize, Outcome)>>,
+}
+
+impl Results {
+    fn take(&mut self, number: usize, outcome: Outcome) {
+        self.bytes += outcome.as_ref().map_or(0, |report| report.stats.bytes);
+        self.held.push((number, outcome));
+        if self.held.len() >= HANDED_OVER.0 || self.bytes >= HANDED_OVER.1 {
+            self.hand_over();
+        }
+    }
+
+    fn hand_over(&mut self) {
+        self.bytes = 0;
+        if !self.held.is_empty() {
+            // Whoever takes them no longer wants any: the next call of `wait_until` says so.
+            let _ = self.sender.send(std::mem::take(&mut self.held));
+        }
+    }
+}
+
+impl Drop for Results {
+    fn drop(&mut self) {
+        self.hand_over();
+    }
+}
+
 /// Sends the threads home once nothing more is wanted of them, however that comes about.
 struct Ends<'a>(&'a Taken, &'a Screening);
 
@@ -111,6 +149,12 @@ struct Taken {
 }
 
 impl Taken {
+    /// Whether result `number` is less than `ahead` away, and wanted.
+    fn is_near(&self, number: usize, ahead: usize) -> bool {
+        let taken = *self.number.lock().unwrap_or_else(PoisonError::into_inner);
+        taken < usize::MAX && number < taken.saturating_add(ahead)
+    }
+
     /// Waits until result `number` is less than `ahead` away. `false`: nothing more is wanted.
     fn wait_until(&self, number: usize, ahead: usize) -> bool {
         let held = self.number.lock().unwrap_or_else(PoisonError::into_inner);
