@@ -287,19 +287,16 @@ impl<'c> Matcher<'c> {
         let tampers = || hits.iter().any(|hit| catalogue.rule(*hit).is_about_tampering());
         let own = is_about_own(record, &self.options.own_resources) && tampers();
         let deploying = is_by(record, &self.options.deploying_roles) && tampers();
-        if let Contributed::Section(journal) = &mut self.contributed {
-            journal.begin(number, record.time);
-        }
-        let contributed = &mut self.contributed;
+        let (contributed, place) = (&mut self.contributed, (number, record.time, is_position));
         let (time, weight, failed) =
             (record.time.map(Timestamp::as_microsecond), record.occurrences, is_failed_call(record));
-        let mut contribute = |number: usize, leaf: usize, group: &BorrowedGroup<'_>, value: Option<i128>| {
-            let rule = catalogue.rule(number);
+        let mut contribute = |of: usize, leaf: usize, group: &BorrowedGroup<'_>, value: Option<i128>| {
+            let rule = catalogue.rule(of);
             let bucket = bucket_of(time, rule.plan.timespan());
             let new = Contribution { time, key, leaf, weight, failed, own, deploying, value };
             match contributed {
-                Contributed::Object(contributions) => contributions.add((number, rule), group, bucket, new, &teller),
-                Contributed::Section(journal) => journal.add(number, group, bucket, new, is_position),
+                Contributed::Object(contributions) => contributions.add((of, rule), group, bucket, new, &teller),
+                Contributed::Section(journal) => journal.add(place, of, group, bucket, new),
             }
         };
         for hit in hits {

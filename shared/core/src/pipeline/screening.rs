@@ -67,7 +67,7 @@ pub(super) struct SectionJudged {
 }
 
 /// How long sections usually are, in bytes.
-const SECTION: usize = 1024 * 1024;
+const SECTION: usize = 256 * 1024;
 
 impl Default for Screening {
     fn default() -> Self {

@@ -10,9 +10,9 @@ use super::screening::{Judge, Screening, Section, SectionJudged};
 use crate::framing::{Boundary, Frame, FrameSink, Framer};
 
 /// How many sections' length what waits to be cut may grow to.
-const MAX_WAITING: usize = 8;
+const MAX_WAITING: usize = 32;
 /// How many sections may be under way for each thread that helps, and for the one that reads.
-const AHEAD: usize = 2;
+const AHEAD: usize = 4;
 /// How many sections may begin elsewhere than where they were taken to begin, before no more are made.
 const MAX_MISSES: u32 = 3;
 /// The longest start of a record by which others are found, in bytes.
@@ -34,8 +34,8 @@ pub(super) struct Sections<'s> {
     object: u64,
     /// What the thread that reads judges sections with, when it comes to that.
     judge: Option<Judge<'s>>,
-    /// The room of the last section that was taken up.
-    room: Vec<u8>,
+    /// The room of sections that were taken up, for others.
+    rooms: Vec<Vec<u8>>,
 }
 
 struct UnderWay {
@@ -56,7 +56,7 @@ impl<'s> Sections<'s> {
             misses: 0,
             object: screening.object(),
             judge: None,
-            room: Vec::new(),
+            rooms: Vec::new(),
         }
     }
 
@@ -118,7 +118,7 @@ impl<'s> Sections<'s> {
 
     fn put(&mut self, cut: usize, feed: &Feed<'_, '_>) {
         let Some(start) = self.start else { return };
-        let mut next = std::mem::take(&mut self.room);
+        let mut next = self.rooms.pop().unwrap_or_else(|| Vec::with_capacity(2 * self.screening.section()));
         next.extend_from_slice(&self.waiting[cut..]);
         self.waiting.truncate(cut);
         let bytes = Arc::new(std::mem::replace(&mut self.waiting, next));
@@ -155,7 +155,7 @@ impl<'s> Sections<'s> {
         }
         if let Some(mut room) = Arc::into_inner(bytes) {
             room.clear();
-            self.room = room;
+            self.rooms.push(room);
         }
     }
 }

@@ -68,17 +68,21 @@ struct Noted {
     /// Where its frame is, once that is known.
     frame: Option<Place>,
     time: Option<Timestamp>,
-    /// How many of [`Journal::contributed`] there were after it.
+    /// What all of its contributions have in common. A key that is a position counts from the section's start.
+    new: Contribution,
+    is_position: bool,
+    /// How many of [`Journal::contributed`] there are before the next record's.
     end: usize,
 }
 
+/// What a record contributes to one partition, but for what it contributes to all of them.
 struct Contributed {
     rule: usize,
+    leaf: usize,
     bucket: Bucket,
+    /// Its names and values, among [`Journal::named`].
     group: Range<usize>,
-    new: Contribution,
-    /// The key counts from the start of the section.
-    is_position: bool,
+    value: Option<i128>,
 }
 
 /// A name and its value, in [`Journal::texts`].
@@ -88,25 +92,22 @@ struct Named {
 }
 
 impl Journal {
-    /// Begins the record of this number in the section.
-    pub(super) fn begin(&mut self, number: u64, time: Option<Timestamp>) {
-        let end = self.contributed.len();
-        self.notes.push(Note::Record(Noted { number, frame: None, time, end }));
-    }
-
-    /// Notes what the record contributes to the partition of a rule.
+    /// Notes what a record, of this number in the section, contributes to the partition of a rule. `is_position`: its key is
+    /// that number.
     pub(super) fn add(
         &mut self,
+        (number, time, is_position): (u64, Option<Timestamp>, bool),
         rule: usize,
         group: &BorrowedGroup<'_>,
         bucket: Bucket,
         new: Contribution,
-        is_position: bool,
     ) {
         let group = self.group(group);
-        self.contributed.push(Contributed { rule, bucket, group, new, is_position });
-        if let Some(Note::Record(noted)) = self.notes.last_mut() {
-            noted.end = self.contributed.len();
+        self.contributed.push(Contributed { rule, leaf: new.leaf, bucket, group, value: new.value });
+        let end = self.contributed.len();
+        match self.notes.last_mut() {
+            Some(Note::Record(noted)) if noted.number == number => noted.end = end,
+            _ => self.notes.push(Note::Record(Noted { number, frame: None, time, new, is_position, end })),
         }
     }
 
@@ -137,9 +138,9 @@ impl Journal {
         start..self.texts.len()
     }
 
-    fn borrowed(&self, group: Range<usize>) -> BorrowedGroup<'_> {
+    fn borrowed(&self, group: &Range<usize>) -> BorrowedGroup<'_> {
         let text = |range: &Range<usize>| &self.texts[range.clone()];
-        BorrowedGroup::of_sorted(self.named[group].iter().map(|Named { name, value }| {
+        BorrowedGroup::of_sorted(self.named[group.clone()].iter().map(|Named { name, value }| {
             let value = value.as_ref().map(|value| Cow::Borrowed(text(value)));
             (text(name), value)
         }))
@@ -200,7 +201,8 @@ impl<'c> Matcher<'c> {
         let (source, positions) = (&self.source, self.positions);
         let parser = RefCell::new(parser);
         let mut contributed = journal.contributed.iter();
-        let mut taken = 0;
+        // The last one, which is mostly the next one, too.
+        let (mut taken, mut group) = (0, None);
         for note in &journal.notes {
             let noted = match note {
                 Note::Record(noted) => noted,
@@ -210,6 +212,7 @@ impl<'c> Matcher<'c> {
                 }
             };
             let number = before + noted.number;
+            let key = if noted.is_position { positions.at(number) } else { noted.new.key };
             let teller = Teller::new(noted.time, || {
                 // What is told of a record is asked for of the fewest: these are read once more.
                 let frame = noted.frame.as_ref().map(|place| place.text(section)).unwrap_or_default();
@@ -222,11 +225,15 @@ impl<'c> Matcher<'c> {
                     }
                 }
             });
-            for Contributed { rule, bucket, group, new, is_position } in contributed.by_ref().take(noted.end - taken) {
-                let key = if *is_position { positions.at(number) } else { new.key };
-                let of = (*rule, self.catalogue.rule(*rule));
-                let group = journal.borrowed(group.clone());
-                contributions.add(of, &group, *bucket, Contribution { key, ..*new }, &teller);
+            for one in contributed.by_ref().take(noted.end - taken) {
+                let Contributed { rule, leaf, bucket, group: place, value } = one;
+                if group.as_ref().is_none_or(|(known, _)| *known != place) {
+                    group = Some((place, journal.borrowed(place)));
+                }
+                let new = Contribution { key, leaf: *leaf, value: *value, ..noted.new };
+                if let Some((_, group)) = &group {
+                    contributions.add((*rule, self.catalogue.rule(*rule)), group, *bucket, new, &teller);
+                }
             }
             taken = noted.end;
         }
