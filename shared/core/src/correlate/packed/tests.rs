@@ -1,0 +1,114 @@
+use proptest::prelude::*;
+use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
+
+use super::*;
+
+fn packed_of(list: &[Contribution]) -> Packed {
+    let mut packed = Packed::default();
+    for one in list {
+        packed.push(one);
+    }
+    packed
+}
+
+#[test]
+fn what_is_packed_is_read_back_however_it_is_split() {
+    let time = prop::option::of(prop_oneof![any::<i64>(), 1_772_359_200_000_000..1_772_359_300_000_000_i64]);
+    let key = prop_oneof![any::<u128>(), 0..100_u128, (u128::MAX - 100)..u128::MAX];
+    let value = prop::option::of(prop_oneof![any::<i128>(), -10..10_i128]);
+    let weight = prop_oneof![Just(1), any::<u32>()];
+    let flags = (any::<bool>(), any::<bool>(), any::<bool>());
+    let one = (time, key, 0..3_usize, weight, flags, value).prop_map(
+        |(time, key, leaf, weight, (failed, own, deploying), value)| {
+            let key = RecordKey(key);
+            Contribution { time, key, leaf, weight, failed, own, deploying, value }
+        },
+    );
+    let config = Config { cases: 2_000, failure_persistence: None, ..Config::default() };
+    let mut runner = TestRunner::new_with_rng(config, TestRng::from_seed(RngAlgorithm::ChaCha, &[21; 32]));
+    runner
+        .run(&(prop::collection::vec(one, 0..20), 0..80_usize), |(list, size)| {
+            let packed = packed_of(&list);
+            prop_assert_eq!(packed.iter().collect::<Vec<_>>(), list.clone());
+            let stored = serde_json::to_string(&packed).unwrap();
+            let read: Packed = serde_json::from_str(&stored).unwrap();
+            prop_assert_eq!(&read, &packed);
+            for latest in list.iter().filter_map(|one| one.time) {
+                let due = list.iter().filter(|one| one.time.is_none_or(|time| time <= latest));
+                let mut found = Vec::new();
+                let took_all = packed.read_until(latest, |one| {
+                    found.push(one);
+                    true
+                });
+                prop_assert!(took_all && found.iter().eq(due));
+                prop_assert_eq!(packed.read_until(latest, |_| false), found.is_empty());
+            }
+            let (first, second) = list.split_at(size.min(list.len()));
+            let mut appended = packed_of(first);
+            appended.append(&packed_of(second));
+            prop_assert_eq!(&appended, &packed);
+            let parts = packed.split(size);
+            prop_assert!(parts.iter().all(|part| part.bytes.len() <= size || part.len() == 1));
+            prop_assert_eq!(parts.iter().flat_map(Packed::iter).collect::<Vec<_>>(), list);
+            Ok(())
+        })
+        .unwrap();
+}
+
+#[test]
+fn the_lines_of_an_attack_take_few_bytes() {
+    let object = RecordKey::of(&["position", "object"]);
+    let mut packed = Packed::default();
+    for number in 0..100 {
+        let time = Some(1_772_359_200_000_000 + i64::try_from(number).unwrap() * 400_000);
+        let key = object.at(number * 3);
+        packed.push(&Contribution {
+            time,
+            key,
+            leaf: 0,
+            weight: 1,
+            failed: false,
+            own: false,
+            deploying: false,
+            value: None,
+        });
+    }
+    assert!(packed.bytes.len() < 700, "{}", packed.bytes.len());
+}
+
+#[test]
+fn the_list_of_version_1_is_read() {
+    let listed =
+        r#"[[7,"000102030405060708090a0b0c0d0e0f",1,2],[null,"00000000000000000000000000000001",0,1,true,"-5"]]"#;
+    let packed: Packed = serde_json::from_str(listed).unwrap();
+    let key = RecordKey(0x0001_0203_0405_0607_0809_0a0b_0c0d_0e0f);
+    let first = Contribution {
+        time: Some(7),
+        key,
+        leaf: 1,
+        weight: 2,
+        failed: false,
+        own: false,
+        deploying: false,
+        value: None,
+    };
+    let key = RecordKey(1);
+    let second = Contribution {
+        time: None,
+        key,
+        leaf: 0,
+        weight: 1,
+        failed: true,
+        own: false,
+        deploying: false,
+        value: Some(-5),
+    };
+    assert_eq!(packed.iter().collect::<Vec<_>>(), [first, second]);
+}
+
+#[test]
+fn what_is_damaged_or_newer_is_an_error() {
+    for text in [r#""!""#, r#""A""#, r#""AQ""#, r#""gA""#, r#""Af////////////////////////////////8B""#] {
+        assert!(serde_json::from_str::<Packed>(text).is_err(), "{text}");
+    }
+}
