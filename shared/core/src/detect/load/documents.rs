@@ -1,11 +1,47 @@
 //! A file of rules, cut into its YAML documents: what is wrong with one is told with its line, and the others are loaded.
 
 use rsigma_parser::{SigmaCollection, parse_sigma_yaml};
+use serde::Deserialize;
 use yaml_serde::Value;
+
+/// The longest condition in bytes, all conditions of a rule together. To parse one takes the square of its length.
+const MAX_CONDITION: usize = 8 * 1024;
+/// How deep the brackets of a condition are nested at most, and how many `not`s follow one another: each level is one of
+/// the stack.
+const MAX_BRACKETS: usize = 64;
+const MAX_NOTS: usize = 8;
 
 /// What reasons call kinds of values, and the modifiers that take them.
 const KINDS: [(&str, &str); 4] =
     [("regex", "|re"), ("CIDR", "|cidr"), ("field reference", "|fieldref"), ("base64", "|base64")];
+
+/// The texts of a condition: it may be a list.
+fn texts(condition: &Value) -> Vec<String> {
+    let parts = condition.as_sequence().map_or(std::slice::from_ref(condition), Vec::as_slice);
+    parts.iter().filter_map(Value::as_str).map(str::to_owned).collect()
+}
+
+/// Whether a condition, or a text that has one, is nested too deep.
+fn is_deep(text: &str) -> bool {
+    let (mut open, mut nots) = (0_usize, 0);
+    for part in text.split_inclusive(|c: char| c.is_whitespace() || matches!(c, '(' | ')')) {
+        let word = part.trim_end_matches(|c: char| c.is_whitespace() || matches!(c, '(' | ')'));
+        match word {
+            "" => {}
+            word if word.eq_ignore_ascii_case("not") => nots += 1,
+            _ => nots = 0,
+        }
+        match part.chars().next_back() {
+            Some('(') => open += 1,
+            Some(')') => open = open.saturating_sub(1),
+            _ => {}
+        }
+        if open > MAX_BRACKETS || nots > MAX_NOTS {
+            return true;
+        }
+    }
+    false
+}
 
 /// One document of a file.
 #[derive(Clone)]
@@ -49,11 +85,35 @@ impl Document {
 
     /// What rsigma reads in it. An error has been given its line, where that can be known.
     pub(super) fn parse(&self) -> Result<SigmaCollection, (Option<usize>, String)> {
+        if let Some(reason) = self.unreasonable() {
+            return Err((self.line_of(&reason), reason));
+        }
         // YAML counts lines from where it starts to read.
         let padded = format!("{}{}", "\n".repeat(self.line - 1), self.text);
         parse_sigma_yaml(&padded).map_err(|error| {
             let reason = error.to_string();
             (self.line_of(&reason), reason)
+        })
+    }
+
+    /// Why a condition is not handed to the parser, which would take all time or overflow the stack.
+    fn unreasonable(&self) -> Option<String> {
+        // Nearly every rule is short and flat, and is not read twice for this.
+        if self.text.len() <= MAX_CONDITION && !is_deep(&self.text) {
+            return None;
+        }
+        let documents = yaml_serde::Deserializer::from_str(&self.text).map_while(|one| Value::deserialize(one).ok());
+        documents.into_iter().find_map(|document| {
+            let of = |part: &str| document.get(part).and_then(|part| part.get("condition")).map(texts);
+            let conditions: Vec<String> =
+                ["detection", "filter", "correlation"].into_iter().filter_map(of).flatten().collect();
+            if conditions.iter().map(String::len).sum::<usize>() > MAX_CONDITION {
+                return Some(format!("the condition is longer than {MAX_CONDITION} bytes"));
+            }
+            let deep = || {
+                format!("the condition has more than {MAX_BRACKETS} brackets in one another, or {MAX_NOTS} times `not`")
+            };
+            conditions.iter().any(|condition| is_deep(condition)).then(deep)
         })
     }
 
@@ -76,7 +136,7 @@ impl Document {
         let condition = || {
             let is_it = |line: &str| line.trim_start_matches(['{', ' ']).starts_with("condition:");
             let is_told = reason.starts_with("Condition") || reason.starts_with("the condition");
-            is_told.then(|| self.find(is_it))?
+            is_told.then(|| self.find(is_it).or_else(|| self.find(|line| line.contains("condition:"))))?
         };
         // Some reasons name a modifier, or the kind of value that one takes.
         let modifier = || {

@@ -58,10 +58,10 @@ fn a_malformed_rule_is_named_with_its_file_line_and_what_is_wrong() {
         (simple("bad", "{selection: {eventName: X}, condition: selektion}"), ":4", "selektion"),
         (simple("bad", "{selection: {eventName: X}, condition: selection and 1 of filter_*}"), ":4", "filter_*"),
         (simple("bad", "{_hidden: {eventName: X}, condition: 1 of them}"), ":4", "them"),
-        (simple("bad", "{selection: {eventName: X}, condition: selection and}"), ":1", ""),
+        (simple("bad", "{selection: {eventName: X}, condition: selection and}"), ":4", ""),
         (
             simple("bad", "{selection: {eventName: X}, condition: selection | count() by y > 2}"),
-            ":1",
+            ":4",
             "write a correlation",
         ),
         (simple("bad", "{selection: {eventName|re: '('}, condition: selection}"), ":4", ""),
@@ -99,9 +99,37 @@ fn a_rule_with_an_odd_word_runs_and_says_as_what() {
 
 #[test]
 fn a_long_condition_is_not_told_whole() {
-    let deep = format!("{{a: {{x: y}}, condition: {}a}}", "(".repeat(10_000));
-    let problem = problem(&simple("bad", &deep));
+    let text = simple("bad", &format!("{{a: {{x: y}}, condition: '{}'}}", "a ".repeat(2_000)));
+    let problem = problem(&text);
     assert!(problem.starts_with("bad.yml:") && problem.len() < 600, "{problem}");
+}
+
+#[test]
+fn a_condition_takes_neither_all_time_nor_all_of_the_stack() {
+    let rule = |condition: &str| simple("bad", &format!("{{a: {{x: y}}, condition: {condition}}}"));
+    let not = |times| "not ".repeat(times) + "a";
+    let brackets = |times| "(".repeat(times) + "a" + &")".repeat(times);
+    for (condition, names) in [
+        (not(20_000), "longer"),
+        (not(1_000), "`not`"),
+        (not(500).replace(' ', "\n      "), "`not`"),
+        (brackets(1_000), "brackets"),
+        ("not (".repeat(100) + "a" + &")".repeat(100), "brackets"),
+        (format!("{}a", "a or ".repeat(5_000)), "longer"),
+        (format!("[{}a]", "a or a, ".repeat(5_000)), "longer"),
+    ] {
+        let problem = problem(&rule(&condition));
+        assert!(problem.starts_with("bad.yml:4: the condition") && problem.contains(names), "{problem}");
+    }
+    let long_elsewhere = format!("{}description: {}", rule(&not(9)), "((((".repeat(5_000));
+    assert!(problem(&long_elsewhere).contains("`not`"));
+    let filter =
+        format!("title: f\nlogsource: {{product: aws}}\nfilter: {{rules: any, a: {{x: y}}, condition: {}}}", not(99));
+    assert!(problem(&filter).starts_with("bad.yml:3: the condition"));
+    for sound in [not(3), brackets(20), format!("{}a", "a and not a or ".repeat(300))] {
+        assert_eq!(problems(&rule(&sound)), []);
+    }
+    assert_eq!(problems(&format!("{}description: {}", rule("a"), "not (".repeat(5_000))), []);
 }
 
 #[test]
