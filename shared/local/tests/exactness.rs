@@ -1,5 +1,5 @@
 //! The same log, however it is cut into objects, in whatever order they are analysed, some twice, some by a worker that
-//! dies midway and is run again, several workers at once: the settled findings are those of one pass over the whole.
+//! dies at any step of the state and is run again, several workers at once: the settled findings are those of one pass over the whole.
 //!
 //! Every kind of correlation is among the random rules. Where the input has an end, each worker takes all windows for
 //! closed, and takes back what more input contradicts; where it has none, as in AWS, windows are closed by a clock that
@@ -21,7 +21,7 @@ use cloudvigil_local::EmbeddedState;
 use jiff::Timestamp;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
-use splitting::{KINDS, START, Settled, Told, Work, Workers, cases, catalogue, compared, report};
+use splitting::{DEATHS, KINDS, START, Settled, Told, Work, Workers, cases, catalogue, compared, report};
 
 /// How many random cases each test runs: rules, a log, its cuts and a schedule.
 const CASES: u32 = 40;
@@ -83,7 +83,7 @@ fn is_exact(closing: Closing, seed: u8) {
                 }
             }
             let cut = case.cut();
-            let in_order = (0..cut.0.len()).map(|object| Work { object, dies: false }).collect();
+            let in_order = (0..cut.0.len()).map(|object| Work { object, dies: None }).collect();
             let (counted, places) = run(&catalogue, &(cut.0.clone(), in_order), closing, cut.0.len());
             prop_assert_eq!(&counted, &whole);
             if closing == Closing::EndOfInput {
@@ -97,12 +97,13 @@ fn is_exact(closing: Closing, seed: u8) {
         .unwrap();
     let (findings, kinds) = found.into_inner().unwrap();
     assert_eq!(kinds.len(), KINDS.len(), "every kind was there");
-    let several = several.into_inner();
+    let (several, deaths) = (several.into_inner(), DEATHS.load(Ordering::Relaxed));
     assert!(several > 200, "{several} entries that were read in several places show little");
     println!(
-        "{CASES} cases, {findings} findings, {several} entries in several places, {} random rules",
+        "{CASES} cases, {findings} findings, {several} entries in several places, {} random rules, {deaths} deaths",
         kinds.values().sum::<usize>()
     );
+    assert!(deaths > 100, "{deaths} deaths show little");
     assert!(findings > 500, "{findings} findings show little");
 }
 
@@ -131,11 +132,13 @@ fn one_log_in_a_thousand_objects_is_one_log() {
         })
         .collect();
     for closing in [Closing::EndOfInput, Closing::WallClock] {
-        let (whole, _) = run(&catalogue, &(vec![lines.clone()], vec![Work { object: 0, dies: false }]), closing, 1);
+        let (whole, _) = run(&catalogue, &(vec![lines.clone()], vec![Work { object: 0, dies: None }]), closing, 1);
         let objects: Vec<Vec<String>> = lines.iter().map(|line| vec![line.clone()]).collect();
+        // One in each batch of 250, at some step of the batch's.
+        let dies = |object: usize| (object % 250 == 7).then_some(object * 3);
         let mut schedule: Vec<_> =
-            (0..1_000).map(|object| Work { object: object * 333 % 1_000, dies: object % 25 == 0 }).collect();
-        schedule.extend((0..1_000).step_by(10).map(|object| Work { object, dies: false }));
+            (0..1_000).map(|object| Work { object: object * 333 % 1_000, dies: dies(object) }).collect();
+        schedule.extend((0..1_000).step_by(10).map(|object| Work { object, dies: None }));
         assert_eq!(run(&catalogue, &(objects, schedule), closing, 250).0, whole, "{closing:?}");
         println!("1000 objects, {} findings, {closing:?}", whole.len());
     }

@@ -6,14 +6,15 @@
 #![allow(clippy::unwrap_used, reason = "what fails in a test's helper fails the test")]
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 
-use cloudvigil_core::correlate::{Closing, Settler};
+use async_trait::async_trait;
+use cloudvigil_core::correlate::{Closing, SettleError, Settler};
 use cloudvigil_core::detect::{Catalogue, RuleFile};
 use cloudvigil_core::finding::Finding;
 use cloudvigil_core::formats;
 use cloudvigil_core::pipeline::{Options, Pipeline, Report};
-use cloudvigil_core::ports::{Clock, StateStore};
+use cloudvigil_core::ports::{Clock, Failure, Item, PortError, PortResult, StateStore};
 use cloudvigil_local::Collected;
 use jiff::Timestamp;
 use proptest::prelude::*;
@@ -123,8 +124,71 @@ pub fn report(catalogue: &Catalogue, number: usize, lines: &[String]) -> Report 
 pub struct Work {
     /// Its number.
     pub object: usize,
-    /// The worker dies between putting and settling; somebody runs it again later.
-    pub dies: bool,
+    /// After how many steps of the state its worker dies, if it gets that far; somebody runs it again later.
+    pub dies: Option<usize>,
+}
+
+/// How many workers have died.
+pub static DEATHS: AtomicUsize = AtomicUsize::new(0);
+
+/// A state as a worker sees it that dies after some steps: the next one fails and every one after it. Every other worker
+/// dies before the answer to a step that was carried out.
+struct Mortal<'s> {
+    state: &'s dyn StateStore,
+    /// How many steps are left, if they are counted.
+    left: Option<AtomicUsize>,
+    loses_answer: bool,
+}
+
+impl<'s> Mortal<'s> {
+    fn new(state: &'s dyn StateStore, dies: Option<usize>) -> Self {
+        let loses_answer = dies.is_some_and(|steps| steps % 2 == 1);
+        Self { state, left: dies.map(AtomicUsize::new), loses_answer }
+    }
+
+    async fn step<T>(&self, step: impl Future<Output = PortResult<T>>) -> PortResult<T> {
+        let Some(left) = &self.left else { return step.await };
+        let died = || PortError::new(Failure::Transient, "go on", "the worker died");
+        match left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)) {
+            Err(_) => Err(died()),
+            Ok(1) if self.loses_answer => step.await.and(Err(died())),
+            Ok(_) => step.await,
+        }
+    }
+
+    fn is_dead(&self) -> bool {
+        self.left.as_ref().is_some_and(|left| left.load(Ordering::SeqCst) == 0)
+    }
+}
+
+#[async_trait]
+impl StateStore for Mortal<'_> {
+    async fn get(&self, partition: &str, sort: &str) -> PortResult<Option<Item>> {
+        self.step(self.state.get(partition, sort)).await
+    }
+
+    async fn query(&self, partition: &str) -> PortResult<Vec<(String, Item)>> {
+        self.step(self.state.query(partition)).await
+    }
+
+    async fn put(&self, partition: &str, sort: &str, body: Vec<u8>, expires: Timestamp) -> PortResult<()> {
+        self.step(self.state.put(partition, sort, body, expires)).await
+    }
+
+    async fn put_if(
+        &self,
+        partition: &str,
+        sort: &str,
+        body: Vec<u8>,
+        expires: Timestamp,
+        expected: Option<u64>,
+    ) -> PortResult<bool> {
+        self.step(self.state.put_if(partition, sort, body, expires, expected)).await
+    }
+
+    async fn delete(&self, partition: &str, sort: &str) -> PortResult<()> {
+        self.step(self.state.delete(partition, sort)).await
+    }
 }
 
 /// Time as the test wants it, in seconds since 1970.
@@ -160,29 +224,26 @@ impl Workers<'_> {
     pub fn run(&self, objects: &[Vec<String>], schedule: &[Work], batch: usize) -> Settled {
         let sink = Collected::new();
         let (catalogue, state, clock) = (self.catalogue, self.state, self.clock);
-        let settler = Settler { catalogue, state, sink: &sink, clock, closing: self.closing };
         let work = |part: &[Work]| {
-            self.runtime.block_on(async {
-                for batch in part.chunks(batch) {
-                    let mut touched = BTreeSet::new();
-                    for Work { object, dies } in batch {
-                        let report = report(catalogue, *object, &objects[*object]);
-                        let own = settler.put(&report.object, report.contributions).await.unwrap();
-                        touched.extend(own.into_iter().filter(|_| !dies));
-                    }
-                    settler.settle(&touched).await.unwrap();
-                    settler.settle_due().await.unwrap();
+            let mut again = Vec::new();
+            for batch in part.chunks(batch) {
+                let mortal = Mortal::new(state, batch.iter().find_map(|work| work.dies));
+                let settler = Settler { catalogue, state: &mortal, sink: &sink, clock, closing: self.closing };
+                if let Err(error) = self.runtime.block_on(worked_off(&settler, objects, batch)) {
+                    assert!(mortal.is_dead(), "{error}");
+                    DEATHS.fetch_add(1, Ordering::Relaxed);
+                    again.extend(batch.iter().map(|work| Work { dies: None, ..*work }));
                 }
-            });
+            }
+            again
         };
-        let again: Vec<Work> =
-            schedule.iter().filter(|work| work.dies).map(|work| Work { dies: false, ..*work }).collect();
         let (one, two) = schedule.split_at(schedule.len() / 2);
-        std::thread::scope(|scope| {
-            scope.spawn(|| work(one));
-            scope.spawn(|| work(two));
+        let again = std::thread::scope(|scope| {
+            let workers = [scope.spawn(|| work(one)), scope.spawn(|| work(two))];
+            workers.map(|worker| worker.join().unwrap()).concat()
         });
-        work(&again);
+        assert!(work(&again).is_empty(), "who runs again does not die");
+        let settler = Settler { catalogue, state, sink: &sink, clock, closing: self.closing };
         if self.closing == Closing::WallClock {
             // Two schedules at once settle what time has closed.
             for hour in 1..=8 {
@@ -196,6 +257,18 @@ impl Workers<'_> {
         }
         sink.into_sorted().into_iter().map(|message| compared(message.finding)).collect()
     }
+}
+
+/// Puts what a batch of objects contributes, and settles what it touches.
+async fn worked_off(settler: &Settler<'_>, objects: &[Vec<String>], batch: &[Work]) -> Result<(), SettleError> {
+    let mut touched = BTreeSet::new();
+    for Work { object, .. } in batch {
+        let report = report(settler.catalogue, *object, &objects[*object]);
+        touched.extend(settler.put(&report.object, report.contributions).await?);
+    }
+    settler.settle(&touched).await?;
+    settler.settle_due().await?;
+    Ok(())
 }
 
 /// A random case: the lines of a log, the kinds of random rules, and a seed for the cuts.
@@ -225,7 +298,7 @@ pub fn cases() -> impl Strategy<Value = Case> {
 impl Case {
     /// The log as one object, taken up once.
     pub fn whole(&self) -> (Vec<Vec<String>>, Vec<Work>) {
-        (vec![self.lines.clone()], vec![Work { object: 0, dies: false }])
+        (vec![self.lines.clone()], vec![Work { object: 0, dies: None }])
     }
 
     /// The log cut into objects, with some events that have an id in two of them, and the order in which they are taken
@@ -247,10 +320,9 @@ impl Case {
                 objects[object].push(line.clone());
             }
         }
-        let mut schedule: Vec<Work> = (0..objects.len()).map(|object| Work { object, dies: next(4) == 0 }).collect();
-        for _ in 0..next(4) {
-            schedule.push(Work { object: next(objects.len()), dies: next(4) == 0 });
-        }
+        let again: Vec<usize> = (0..next(4)).map(|_| next(objects.len())).collect();
+        let work = |object| Work { object, dies: (next(3) == 0).then(|| next(30)) };
+        let mut schedule: Vec<Work> = (0..objects.len()).chain(again).map(work).collect();
         for at in (1..schedule.len()).rev() {
             schedule.swap(at, next(at + 1));
         }
