@@ -317,7 +317,9 @@ impl<'p> Loader<'p> {
 
 /// A reason in one line of a length that can be read. The parser of conditions draws pictures of several lines, in which
 /// the whole condition stands.
-fn plain(reason: &str) -> String {
+pub(super) fn plain(reason: &str) -> String {
+    // rsigma says so of all that has no words of its own.
+    let reason = reason.strip_prefix("invalid modifier combination: ").unwrap_or(reason);
     let lines = reason.lines().map(|line| line.split("-->").next().unwrap_or_default().trim());
     let is_picture = |line: &str| {
         line.is_empty()

@@ -10,6 +10,7 @@ use rsigma_eval::pipeline::{apply_pipelines, parse_pipeline};
 use rsigma_parser::{Detection, Detections, FilterRule, LogSource, SigmaRule, parse_sigma_yaml};
 use yaml_serde::Value;
 
+use super::load::plain;
 use super::{Problem, RuleFile, dialect, fields};
 
 /// All pipelines among the rule files.
@@ -33,7 +34,7 @@ impl Pipelines {
             match parse(file.text()) {
                 Ok(pipeline) => pipelines.by_folder.push((folder(&file.name).to_owned(), pipeline)),
                 Err(reason) => {
-                    let reason = format!("this processing pipeline is not applied: {reason}");
+                    let reason = format!("this processing pipeline is not applied: {}", plain(&reason));
                     problems.push(Problem { file: file.name.clone(), reason, is_harmless: true, ..Problem::default() });
                 }
             }
