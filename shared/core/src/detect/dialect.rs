@@ -8,8 +8,8 @@
 //!   selection.
 //! - A keyword that is a number is found nowhere: it becomes a text.
 //! - `1 of` takes one `*` in a name; a pattern with more is spelt out.
-//! - `exists` does not hold of a field that is null, and to `fieldref` null is equal to null; what `contains` looks for in
-//!   an object it does not find. These ask for the field by names of their own, see [`super::tree`]. Within a list's
+//! - `exists` does not hold of a field that is null, and to `fieldref` null is equal to null; what `contains` or `re` looks
+//!   for in an object it does not find. These ask for the field by names of their own, see [`super::tree`]. Within a list's
 //!   members they are left as they are.
 //!
 //! `shared/core/tests/sigma_semantics.rs` shows each.
@@ -177,7 +177,7 @@ fn translated(item: &DetectionItem, of: Of) -> Detection {
             return Detection::And(item.values.iter().map(each).collect());
         }
         Some(_) if is_about_text(&item.field.modifiers) => by_form(item, of),
-        Some(_) if has(Modifier::Contains) && !has(Modifier::FieldRef) && of == Of::Record => {
+        Some(_) if (has(Modifier::Contains) || has(Modifier::Re)) && !has(Modifier::FieldRef) && of == Of::Record => {
             vec![DetectionItem { field: asked(WITHIN, &item.field), ..item.clone() }]
         }
         _ => vec![item.clone()],

@@ -1,7 +1,7 @@
 //! A JSON record's fields as rules ask for them, where that is more than rsigma's own reading of a tree.
 //!
 //! - A key may hold a dot anywhere, not only at the top: `a.b.c` is found in `{"a": {"b.c": 1}}`, too.
-//! - A word that is looked for anywhere in a field that is an object (`contains`, `*word*`) is looked for in all values in
+//! - What is looked for anywhere in a field that is an object (`contains`, `*word*`, `re`) is looked for in all values in
 //!   it, as in a list's: rules of the community look for words in `requestParameters`. To be equal to a value, to begin
 //!   or to end with it, is said of texts; an object is none.
 //! - Keywords are looked for in numbers and truth values too, since they stand in the entry.
