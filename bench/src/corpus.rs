@@ -19,6 +19,7 @@ use flate2::write::GzEncoder;
 use jiff::{SignedDuration, Timestamp};
 
 use self::random::Random;
+use crate::floors::plain;
 
 /// 2026-03-01T10:00:00Z, when the first record happens.
 const START: i64 = 1_772_359_200;
@@ -99,6 +100,18 @@ pub struct Corpus {
     pub objects: Vec<Vec<u8>>,
     /// How many records of a made corpus there are, and how many of them are candidates.
     pub made: Option<Made>,
+}
+
+impl Corpus {
+    /// All of it in one gzip member, each object on lines of its own.
+    pub fn together(&self) -> anyhow::Result<Vec<u8>> {
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
+        for object in &self.objects {
+            encoder.write_all(&plain(object)?)?;
+            encoder.write_all(b"\n")?;
+        }
+        Ok(encoder.finish()?)
+    }
 }
 
 /// What was put into a made corpus.

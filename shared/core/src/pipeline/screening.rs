@@ -243,41 +243,45 @@ fn new_parser(format: &dyn Format, context: &Context, header: Option<&str>) -> B
     parser
 }
 
-/// Frames on their way to a matcher that is told where each of them is.
+/// Frames on their way to a matcher that is told where those are that matter later.
 struct Noting<'s, 'c> {
     bytes: &'s [u8],
     format: &'static dyn Format,
     parser: &'s mut dyn Parser,
     matcher: &'s mut Matcher<'c>,
-    /// What the last frame was read by.
     header: Option<Arc<str>>,
 }
 
 impl Noting<'_, '_> {
-    fn was(&mut self, frame: &str) {
-        let is_header = self.parser.header() != self.header.as_ref();
-        if is_header {
-            self.header = self.parser.header().cloned();
+    /// Whether the last frame set the header line that the next ones are read by.
+    fn has_another_header(&mut self) -> bool {
+        let before = std::mem::replace(&mut self.header, self.parser.header().cloned());
+        match (&before, &self.header) {
+            (Some(before), Some(now)) => !Arc::ptr_eq(before, now),
+            (None, None) => false,
+            _ => true,
         }
-        let start = (frame.as_ptr() as usize).wrapping_sub(self.bytes.as_ptr() as usize);
-        let place = start..start.wrapping_add(frame.len());
-        // What is not UTF-8 was replaced elsewhere.
-        let is_there = self.bytes.get(place.clone()).is_some();
-        self.matcher.frame_was(|| if is_there { Place::At(place) } else { Place::Text(frame.to_owned()) }, is_header);
     }
 }
 
 impl FrameSink for Noting<'_, '_> {
     fn frame(&mut self, number: u64, frame: Frame<'_>) {
+        let (skipped, bytes) = (self.matcher.stats.skipped, self.bytes);
         self.matcher.frame(self.format, self.parser, number, frame, None);
         if let Frame::Whole(text) = frame {
-            self.was(text);
+            // One that is put aside may be a header line.
+            if self.matcher.stats.skipped != skipped && self.has_another_header() {
+                self.matcher.header_is_at(Place::of(text, bytes));
+            } else {
+                self.matcher.record_is_at(number, || Place::of(text, bytes));
+            }
         }
     }
 
     fn object(&mut self, number: u64, text: &str, may_be_envelope: bool) -> Option<usize> {
         let length = self.matcher.object(self.format, self.parser, number, text, may_be_envelope)?;
-        self.was(&text[..length]);
+        let bytes = self.bytes;
+        self.matcher.record_is_at(number, || Place::of(&text[..length], bytes));
         Some(length)
     }
 }

@@ -54,6 +54,13 @@ pub(in crate::pipeline) enum Place {
 }
 
 impl Place {
+    pub(in crate::pipeline) fn of(frame: &str, section: &[u8]) -> Self {
+        let start = (frame.as_ptr() as usize).wrapping_sub(section.as_ptr() as usize);
+        let place = start..start.wrapping_add(frame.len());
+        // What is not UTF-8 was replaced elsewhere.
+        if section.get(place.clone()).is_some() { Self::At(place) } else { Self::Text(frame.to_owned()) }
+    }
+
     fn text<'p>(&'p self, section: &'p [u8]) -> Cow<'p, str> {
         match self {
             Self::At(place) => String::from_utf8_lossy(section.get(place.clone()).unwrap_or_default()),
@@ -92,6 +99,16 @@ struct Named {
 }
 
 impl Journal {
+    /// Another one, with room for as much: sections of an object are alike.
+    fn empty(&self) -> Self {
+        Self {
+            notes: Vec::with_capacity(self.notes.len()),
+            contributed: Vec::with_capacity(self.contributed.len()),
+            named: Vec::with_capacity(self.named.len()),
+            texts: String::with_capacity(self.texts.len()),
+        }
+    }
+
     /// Notes what a record, of this number in the section, contributes to the partition of a rule. `is_position`: its key is
     /// that number.
     pub(super) fn add(
@@ -155,15 +172,20 @@ impl<'c> Matcher<'c> {
         matcher
     }
 
-    /// Notes where the last frame is, if what it came to was noted; `is_header`: those after it are read by it.
-    pub(in crate::pipeline) fn frame_was(&mut self, place: impl FnOnce() -> Place, is_header: bool) {
-        let super::Contributed::Section(journal) = &mut self.contributed else { return };
-        if is_header {
-            journal.notes.push(Note::Header(place()));
-        } else if let Some(Note::Record(noted)) = journal.notes.last_mut()
-            && noted.frame.is_none()
+    /// Notes where the record of this number is, if it contributes anything.
+    pub(in crate::pipeline) fn record_is_at(&mut self, number: u64, place: impl FnOnce() -> Place) {
+        if let super::Contributed::Section(journal) = &mut self.contributed
+            && let Some(Note::Record(noted)) = journal.notes.last_mut()
+            && noted.number == number
         {
             noted.frame = Some(place());
+        }
+    }
+
+    /// Notes where a header line is.
+    pub(in crate::pipeline) fn header_is_at(&mut self, place: Place) {
+        if let super::Contributed::Section(journal) = &mut self.contributed {
+            journal.notes.push(Note::Header(place));
         }
     }
 
@@ -175,7 +197,10 @@ impl<'c> Matcher<'c> {
             refused: std::mem::take(&mut self.refused),
             matches: std::mem::take(&mut self.matches),
             journal: match &mut self.contributed {
-                super::Contributed::Section(journal) => std::mem::take(journal),
+                super::Contributed::Section(journal) => {
+                    let next = journal.empty();
+                    std::mem::replace(journal, next)
+                }
                 super::Contributed::Object(_) => Journal::default(),
             },
         }
