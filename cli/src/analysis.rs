@@ -10,7 +10,7 @@ use std::sync::{Condvar, Mutex, PoisonError, mpsc};
 use anyhow::{Context as _, Result};
 use cloudvigil_core::correlate::{Closing, Held, Partition, Settler};
 use cloudvigil_core::detect::Catalogue;
-use cloudvigil_core::finding::{Finding, Level, Message};
+use cloudvigil_core::finding::{self, Finding, Guidance, Level, Message};
 use cloudvigil_core::formats::Unrecognised;
 use cloudvigil_core::pipeline::{Damage, Pipeline, Report, Screening, SourceStats, Stats};
 use cloudvigil_core::ports::{Clock, FindingSink, StateStore};
@@ -185,6 +185,7 @@ pub struct Run<'a> {
     keeps_findings: bool,
     suppressions: Option<&'a Suppressions>,
     jobs: usize,
+    has_words: bool,
 }
 
 /// Where contributions are kept until everything is read.
@@ -218,7 +219,14 @@ impl<'a> Run<'a> {
             keeps_findings,
             suppressions: None,
             jobs: 1,
+            has_words: true,
         }
+    }
+
+    /// Without the rules' words, which take longer to read than many findings to compute, unless these are wanted.
+    #[must_use]
+    pub fn with_words(self, has_words: bool) -> Self {
+        Self { has_words, ..self }
     }
 
     /// With findings computed by so many threads.
@@ -271,7 +279,10 @@ impl<'a> Run<'a> {
         let held: Vec<Message> = match &self.contributed {
             Contributed::Memory(held) => {
                 let message = |partition: &Cow<'_, Partition>| {
-                    held.message(self.catalogue, partition, |finding| sink.holds_back(finding))
+                    let finding = held.finding(self.catalogue, partition, |finding| sink.holds_back(finding))?;
+                    let words = || self.catalogue.rule(partition.rule).guidance().clone();
+                    let guidance = if self.has_words { words() } else { Guidance::default() };
+                    Some(Message { schema: finding::SCHEMA, finding, guidance })
                 };
                 let messages = |block: &[_]| block.iter().filter_map(message).collect::<Vec<_>>();
                 parallel::blocks(self.jobs, &held.partitions(self.catalogue), PARTITIONS, messages).flatten().collect()

@@ -54,7 +54,8 @@ pub fn run(arguments: &Scan) -> Result<Ending> {
     let jobs = arguments.jobs.map_or_else(parallel::processors, usize::from);
     let mut run = Run::new(catalogue, kept, clock.as_ref(), runtime.handle(), keeps_findings)
         .suppressing(rules.suppressions(clock.as_ref()))
-        .by(jobs);
+        .by(jobs)
+        .with_words(arguments.output == ScanOutput::Ocsf);
     let mut nobody_reads = false;
     let mut write_error = None;
     let pipeline = Pipeline::new(catalogue, rules.options(options));

@@ -36,8 +36,7 @@ fn held(catalogue: &Catalogue, (objects, schedule): &(Vec<Vec<String>>, Vec<Work
         held.take(catalogue, report(catalogue, *object, &objects[*object]).contributions);
     }
     let partitions = held.partitions(catalogue);
-    let messages = partitions.iter().filter_map(|partition| held.message(catalogue, partition, |_| false));
-    messages.map(|message| compared(message.finding)).collect()
+    partitions.iter().filter_map(|partition| held.finding(catalogue, partition, |_| false)).map(compared).collect()
 }
 
 /// What a state holds at the end; findings are settled after each `batch` objects of a worker.

@@ -10,7 +10,7 @@ use super::contributions::{Contributions, Partition, StoredContributions, next_b
 use super::fold::{Folded, folded};
 use super::plan::{Micros, Node};
 use crate::detect::Catalogue;
-use crate::finding::{Finding, Message};
+use crate::finding::Finding;
 
 /// What the objects of a run contribute, whose input has an end.
 #[derive(Debug, Default)]
@@ -37,18 +37,17 @@ impl Held {
         self.0.keys().map(Cow::Borrowed).chain(before).collect()
     }
 
-    /// The message of a partition's finding, if there is one and it is not held back; nothing holds back tampering with
-    /// cloudvigil's own resources.
-    pub fn message(
+    /// The finding of a partition, if there is one and it is not held back; nothing holds back tampering with cloudvigil's
+    /// own resources.
+    pub fn finding(
         &self,
         catalogue: &Catalogue,
         partition: &Partition,
         holds_back: impl Fn(&Finding) -> bool,
-    ) -> Option<Message> {
+    ) -> Option<Finding> {
         let next = next_bucket(catalogue, partition).and_then(|next| self.0.get(&next));
         let stored: Vec<_> = self.0.get(partition).into_iter().chain(next).collect();
         let Folded { finding, own, .. } = folded(catalogue, partition, &stored, Micros::MAX);
-        let told = finding.filter(|finding| own || !holds_back(finding))?;
-        Some(catalogue.rule(partition.rule).message(told))
+        finding.filter(|finding| own || !holds_back(finding))
     }
 }
