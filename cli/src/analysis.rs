@@ -276,7 +276,7 @@ impl<'a> Run<'a> {
     pub fn finish(mut self, min_level: Level) -> Finished {
         let (none, collected) = (Suppressions::default(), Collected::new());
         let sink = Suppressing::new(&collected, self.suppressions.unwrap_or(&none), self.clock);
-        let held: Vec<Message> = match &self.contributed {
+        let held = match &self.contributed {
             Contributed::Memory(held) => {
                 let message = |partition: &Cow<'_, Partition>| {
                     let finding = held.finding(self.catalogue, partition, |finding| sink.holds_back(finding))?;
@@ -295,8 +295,8 @@ impl<'a> Run<'a> {
             }
         };
         let suppressed = suppressed(sink);
-        let mut messages = collected.into_sorted();
-        messages.extend(held);
+        let mut messages = held;
+        messages.extend(collected.into_sorted());
         messages.retain(|message| message.finding.level >= min_level);
         messages.sort_by(|one, other| sort_key(&one.finding).cmp(&sort_key(&other.finding)));
         let mut stats: Stats = self.sources.into_iter().collect();
