@@ -12,7 +12,7 @@ use crate::harness::story::Story;
 use crate::harness::xml;
 
 /// The longest that the schedule lets its first scan wait, and the scan takes.
-const FIRST_SCAN: Duration = Duration::from_secs(180);
+const FIRST_SCAN: Duration = Duration::from_mins(3);
 
 pub fn story(story: &Story) -> Result<()> {
     let emulator = Emulator::start(story, &[])?;

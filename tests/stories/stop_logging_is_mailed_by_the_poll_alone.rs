@@ -16,7 +16,7 @@ use crate::harness::story::Story;
 const NEWER: i64 = 120;
 
 /// The longest that the schedule lets its first poll wait, and the poll takes.
-const FIRST_POLL: Duration = Duration::from_secs(180);
+const FIRST_POLL: Duration = Duration::from_mins(3);
 
 pub fn story(story: &Story) -> Result<()> {
     let stopped = ago(30);
