@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use smallvec::SmallVec;
 
 use crate::fields::Fields;
 
@@ -66,8 +67,8 @@ pub struct Facts<S = String> {
     pub actor: Option<S>,
     /// The address that it came from (or the service's name, as CloudTrail writes it).
     pub source_address: Option<S>,
-    /// What it was done to: ARNs, host names, paths.
-    pub resources: Vec<S>,
+    /// What it was done to: ARNs, host names, paths. Mostly one.
+    pub resources: SmallVec<[S; 1]>,
 }
 
 /// What a finding says of this record.

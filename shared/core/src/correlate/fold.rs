@@ -1,7 +1,6 @@
 //! The contributions of a partition to its finding.
 
 use std::collections::BTreeMap;
-use std::ops::Range;
 
 use jiff::Timestamp;
 
@@ -48,28 +47,36 @@ pub(super) fn folded(
         .bucket
         .filter(|_| plan.is_monotone())
         .map_or(Micros::MAX, |start| start.saturating_add(bucket_length(plan.timespan())).saturating_add(plan.reach()));
-    let contributors = distinct(stored, latest);
-    let hot = hot_records(plan, partition, &contributors, closed);
+    let (records, occurrences) = distinct(stored, latest).into_occurrences();
+    let hot = hot_records(plan, partition, &records, &occurrences, closed);
     // What only bears out is nothing by itself.
     let hot = hot.filter(|hot| hot.iter().any(|record| record.weight > 0));
     let own = hot.iter().flatten().any(|record| record.own);
     let found = hot.map(|hot| finding_of(catalogue, partition, stored, &hot));
     let (finding, shown) = found.map_or_else(Default::default, |(finding, shown)| (Some(finding), shown));
-    Folded { records: contributors.records.len(), finding, shown, own }
+    Folded { records: records.len(), finding, shown, own }
 }
 
-fn finding_of(
+fn finding_of<'s>(
     catalogue: &Catalogue,
     partition: &Partition,
-    stored: &[&StoredContributions],
+    stored: &[&'s StoredContributions],
     hot: &[&Contributor],
 ) -> (Finding, Vec<RecordKey>) {
     let rule = catalogue.rule(partition.rule);
     let chosen = chosen(stored, hot);
-    let occurred: Vec<&Contributor> = hot.iter().copied().filter(|record| record.weight > 0).collect();
+    let occurred = || hot.iter().copied().filter(|record| record.weight > 0);
+    let (mut count, mut times): (u64, Option<(Micros, Micros)>) = (0, None);
+    for record in occurred() {
+        count += u64::from(record.weight);
+        if let Some(time) = record.time {
+            let (first, last) = times.unwrap_or((time, time));
+            times = Some((first.min(time), last.max(time)));
+        }
+    }
     // What the entries agree on: a brute force against ten users was done by none of them.
-    let facts: Vec<FactsOf<'_>> = chosen.iter().map(|read_in| read_in.best.told.facts()).collect();
-    let known = |read: for<'f> fn(&'f FactsOf<'f>) -> Option<&'f str>| {
+    let facts: Vec<FactsOf<'s>> = chosen.iter().map(|read_in| read_in.best.told.facts()).collect();
+    let known = |read: for<'f> fn(&'f FactsOf<'s>) -> Option<&'f str>| {
         let mut values = facts.iter().filter_map(read);
         let first = values.next()?;
         values.all(|value| value == first).then(|| first.to_owned())
@@ -84,14 +91,11 @@ fn finding_of(
     let of_calls = |asked: &WantedLogSource| asked.category.as_deref() != Some("inventory");
     let judged = rule.is_about_tampering() && rule.detection.as_ref().is_some_and(|one| of_calls(&one.log_source));
     // The worst of them decides, so that the order in which they come does not matter.
-    let judged_ones = if judged { occurred.as_slice() } else { &[] };
-    let level = judged_ones.iter().map(|record| record.level(rule.level)).max();
-    let said = [
-        ("failed", judged_ones.iter().all(|record| record.failed)),
-        ("deployment", judged_ones.iter().all(|one| one.deploying)),
-    ];
-    let said: Vec<&str> = said.into_iter().filter(|(_, of_all)| judged && *of_all).map(|(word, _)| word).collect();
-    let time = |micros: Option<Micros>| micros.and_then(|micros| Timestamp::from_microsecond(micros).ok());
+    let level = judged.then(|| occurred().map(|record| record.level(rule.level)).max()).flatten();
+    let of_all = |said_of: fn(&Contributor) -> bool| judged && occurred().all(said_of);
+    let said = [("failed", of_all(|record| record.failed)), ("deployment", of_all(|record| record.deploying))];
+    let said: Vec<&str> = said.into_iter().filter(|(_, of_all)| *of_all).map(|(word, _)| word).collect();
+    let time = |micros: Micros| Timestamp::from_microsecond(micros).ok();
     let shown = chosen.iter().map(|read_in| read_in.best.key).collect();
     let finding = Finding {
         id: finding_id(&rule.id, &partition.group, partition.bucket),
@@ -99,9 +103,9 @@ fn finding_of(
         rule: rule.id.clone(),
         title: if said.is_empty() { rule.title.clone() } else { format!("{} ({})", rule.title, said.join(", ")) },
         level: level.unwrap_or(rule.level),
-        count: occurred.iter().map(|record| u64::from(record.weight)).sum(),
-        first_time: time(occurred.iter().filter_map(|record| record.time).min()),
-        last_time: time(occurred.iter().filter_map(|record| record.time).max()),
+        count,
+        first_time: times.and_then(|(first, _)| time(first)),
+        last_time: times.and_then(|(_, last)| time(last)),
         group: partition.group.clone(),
         account: known(|facts| facts.account.as_deref()),
         region: known(|facts| facts.region.as_deref()),
@@ -123,8 +127,6 @@ struct Contributor {
     failed: bool,
     own: bool,
     deploying: bool,
-    /// Its leaves, among [`Contributors::leaves`].
-    leaves: Range<usize>,
 }
 
 impl Contributor {
@@ -139,8 +141,10 @@ impl Contributor {
 /// The records of a partition, by key.
 struct Contributors {
     records: Vec<Contributor>,
-    /// The leaves of each record, ascending, each once, and, for those whose values are looked at, the value.
-    leaves: Vec<(usize, i128)>,
+    /// One for each leaf of each record, ascending by both.
+    occurrences: Vec<Occurrence>,
+    /// Whether every record has a time, which is that of its occurrences, and their weight.
+    agree: bool,
 }
 
 /// The different records up to a time.
@@ -169,20 +173,20 @@ fn distinct(stored: &[&StoredContributions], latest: Micros) -> Contributors {
 
 impl Contributors {
     fn with_capacity(count: usize) -> Self {
-        Self { records: Vec::with_capacity(count), leaves: Vec::with_capacity(count) }
+        Self { records: Vec::with_capacity(count), occurrences: Vec::with_capacity(count), agree: true }
     }
 
     /// Takes up a contribution, and says whether it did: records come in the order of their keys, and each one's leaves in
     /// theirs.
     #[inline]
     fn take(&mut self, one: &Contribution) -> bool {
-        let (leaf, value) = (one.leaf, one.value.unwrap_or(0));
-        if let (Some(record), Some((last, least))) = (self.records.last_mut(), self.leaves.last_mut())
-            && one.key <= record.key
-        {
-            if one.key < record.key || leaf < *last {
+        let value = one.value.unwrap_or(0);
+        let known = self.records.last_mut().zip(self.occurrences.last_mut());
+        if let Some((record, last)) = known.filter(|(record, _)| one.key <= record.key) {
+            if one.key < record.key || one.leaf < last.leaf {
                 return false;
             }
+            self.agree &= record.time == one.time && record.weight == one.weight;
             // The same record may come with different times (a log event's, an entry's own): the earliest holds, so that
             // the order of arrival does not matter. So does the least of a leaf's values.
             record.time = [record.time, one.time].into_iter().flatten().min();
@@ -191,25 +195,38 @@ impl Contributors {
             // Who read it before the configuration named the resource, or the role, knew less.
             record.own |= one.own;
             record.deploying &= one.deploying;
-            if leaf == *last {
-                *least = value.min(*least);
+            if one.leaf == last.leaf {
+                last.value = value.min(last.value);
                 return true;
             }
-            record.leaves.end += 1;
         } else {
-            let start = self.leaves.len();
-            self.records.push(Contributor {
-                key: one.key,
-                time: one.time,
-                weight: one.weight,
-                failed: one.failed,
-                own: one.own,
-                deploying: one.deploying,
-                leaves: start..start + 1,
+            self.agree &= one.time.is_some();
+            let Contribution { key, time, weight, failed, own, deploying, .. } = *one;
+            self.records.push(Contributor { key, time, weight, failed, own, deploying });
+        }
+        self.occurrences.push(Occurrence {
+            time: one.time.unwrap_or_default(),
+            leaf: one.leaf,
+            weight: one.weight,
+            record: self.records.len() - 1,
+            value,
+        });
+        true
+    }
+
+    /// What happened when: the occurrences of the records that have a time, by it.
+    fn into_occurrences(self) -> (Vec<Contributor>, Vec<Occurrence>) {
+        let Self { records, mut occurrences, agree } = self;
+        if !agree {
+            occurrences.retain_mut(|one| {
+                let record = &records[one.record];
+                (one.time, one.weight) = (record.time.unwrap_or_default(), record.weight);
+                record.time.is_some()
             });
         }
-        self.leaves.push((leaf, value));
-        true
+        // They are in order but for those of different objects.
+        occurrences.sort();
+        (records, occurrences)
     }
 }
 
@@ -217,7 +234,8 @@ impl Contributors {
 fn hot_records<'r>(
     plan: &Node,
     partition: &Partition,
-    Contributors { records, leaves: all_leaves }: &'r Contributors,
+    records: &'r [Contributor],
+    occurrences: &[Occurrence],
     closed: Micros,
 ) -> Option<Vec<&'r Contributor>> {
     let Some(bucket) = partition.bucket else {
@@ -230,16 +248,8 @@ fn hot_records<'r>(
         let found: Vec<_> = records.iter().filter(within).collect();
         return (!found.is_empty()).then_some(found);
     }
-    let mut occurrences = Vec::with_capacity(all_leaves.len());
-    for (number, record) in records.iter().enumerate() {
-        let Contributor { time: Some(time), weight, leaves, .. } = record else { continue };
-        let occurrence = |&(leaf, value): &_| Occurrence { time: *time, leaf, weight: *weight, record: number, value };
-        occurrences.extend(all_leaves[leaves.clone()].iter().map(occurrence));
-    }
-    // They are in order but for those of different objects.
-    occurrences.sort();
-    let hot: Vec<Micros> =
-        plan.hot_starts(&occurrences, closed).into_iter().filter(|start| (bucket..end).contains(start)).collect();
+    let mut hot = plan.hot_starts(occurrences, closed);
+    hot.retain(|start| (bucket..end).contains(start));
     // How many windows start at or before a time: mostly one more than at the record before.
     let mut started = 0;
     let mut in_window = |time: Micros| {
@@ -286,13 +296,19 @@ impl<'s> ReadIn<'s> {
 /// At most [`Evidence::MAX_ENTRIES`] entries of these records, which are sorted by their keys: by time, then hash; each
 /// record once.
 fn chosen<'s>(stored: &[&'s StoredContributions], records: &[&Contributor]) -> Vec<ReadIn<'s>> {
-    let mut kept: Vec<&KeptEvidence> = stored.iter().flat_map(|part| &part.evidence).collect();
+    let mut kept: Vec<&KeptEvidence> = Vec::with_capacity(stored.iter().map(|part| part.evidence.len()).sum());
+    kept.extend(stored.iter().flat_map(|part| &part.evidence));
     kept.sort_by_key(|one| one.key);
+    let mut records = records.iter().peekable();
+    kept.retain(|one| {
+        while records.next_if(|record| record.key < one.key).is_some() {}
+        records.peek().is_some_and(|record| record.key == one.key)
+    });
     let mut by_record: Vec<ReadIn<'s>> =
         kept.chunk_by(|one, next| one.key == next.key).filter_map(ReadIn::of).collect();
     by_record.sort_by_key(|read_in| read_in.best.order());
-    let is_hot = |read_in: &ReadIn<'_>| records.binary_search_by_key(&read_in.best.key, |record| record.key).is_ok();
-    by_record.into_iter().filter(is_hot).take(Evidence::MAX_ENTRIES).collect()
+    by_record.truncate(Evidence::MAX_ENTRIES);
+    by_record
 }
 
 /// The evidence of one finding by its records, put together from what was known of it before and what is known now: each

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use smallvec::SmallVec;
 
 use super::contribution::RecordKey;
 use super::fold::MAX_RESOURCES;
@@ -14,50 +15,62 @@ use crate::record::{Facts, FactsOf};
 
 /// The longest value of a finding's group and facts, in bytes. The longest ARN has 2,048 characters.
 pub(crate) const MAX_VALUE: usize = 2048;
-/// Stands for a fact that is not known; one that is known follows the letter of its length: these, from the empty one on.
-const UNKNOWN: char = '-';
-const LENGTHS: u32 = 0x100;
-/// How many bytes such a letter has at most.
-const LONGEST_LETTER: usize = 3;
-
+/// Stands for the length of a fact that is not known.
+const UNKNOWN: u16 = u16::MAX;
 /// What a finding shows and says of a record, in bounds.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Told {
     time: Option<Timestamp>,
     source: Arc<str>,
     record: u64,
-    /// The entry's text, and then the facts.
-    texts: String,
-    /// Where the facts begin.
-    facts: usize,
+    /// The entry's text, and then the facts: account, region, actor, source address, resources.
+    texts: Box<str>,
+    /// How long the text is, and the facts but for the resources.
+    lengths: [u16; 5],
+    /// How long each resource is.
+    resources: SmallVec<[u16; 4]>,
 }
 
 impl Told {
     /// What to tell of an entry, by its time, where and as the how manieth it was read, its text and what it says.
     pub fn new(time: Option<Timestamp>, source: &Arc<str>, record: u64, text: &str, facts: &FactsOf<'_>) -> Self {
-        let text = cut(text, Evidence::MAX_TEXT);
         let one_by_one = [&facts.account, &facts.region, &facts.actor, &facts.source_address];
-        let resources = &facts.resources[..facts.resources.len().min(MAX_RESOURCES)];
-        let mut room = text.len() + one_by_one.len();
-        for fact in one_by_one.into_iter().flatten().chain(resources) {
-            room += LONGEST_LETTER + fact.len().min(MAX_VALUE);
+        let [account, region, actor, address] = one_by_one.map(|fact| fact.as_deref().map(|fact| cut(fact, MAX_VALUE)));
+        let told = [Some(cut(text, Evidence::MAX_TEXT)), account, region, actor, address];
+        let named = &facts.resources[..facts.resources.len().min(MAX_RESOURCES)];
+        let mut room = 0;
+        for one in told.into_iter().flatten() {
+            room += one.len();
+        }
+        for resource in named {
+            room += resource.len().min(MAX_VALUE);
         }
         let mut texts = String::with_capacity(room);
-        texts.push_str(text);
-        for fact in one_by_one {
-            match fact {
-                Some(fact) => put(fact, &mut texts),
-                None => texts.push(UNKNOWN),
-            }
+        let mut put = |one: &str| {
+            texts.push_str(one);
+            u16::try_from(one.len()).unwrap_or(UNKNOWN)
+        };
+        let lengths = told.map(|one| one.map_or(UNKNOWN, &mut put));
+        let mut resources = SmallVec::new();
+        for resource in named {
+            resources.push(put(cut(resource, MAX_VALUE)));
         }
-        for resource in resources {
-            put(resource, &mut texts);
-        }
-        Self { time, source: Arc::clone(source), record, facts: text.len(), texts }
+        Self { time, source: Arc::clone(source), record, texts: texts.into_boxed_str(), lengths, resources }
+    }
+
+    /// The text and the facts; `None`: not known.
+    fn all(&self) -> impl Iterator<Item = Option<&str>> {
+        let mut rest = &*self.texts;
+        self.lengths.iter().chain(&self.resources).map(move |length| {
+            let known = Some(*length).filter(|length| *length != UNKNOWN)?;
+            let (one, after) = rest.split_at_checked(known.into())?;
+            rest = after;
+            Some(one)
+        })
     }
 
     fn text(&self) -> &str {
-        &self.texts[..self.facts]
+        &self.texts[..self.lengths[0].into()]
     }
 
     /// What is shown.
@@ -73,19 +86,10 @@ impl Told {
 
     /// What is said.
     pub fn facts(&self) -> FactsOf<'_> {
-        let mut rest = &self.texts[self.facts..];
-        // `None` at the end, and for what is not known.
-        let mut next = || -> Option<Cow<'_, str>> {
-            let mut letters = rest.chars();
-            let letter = letters.next()?;
-            rest = letters.as_str();
-            let length = usize::try_from(u32::from(letter).checked_sub(LENGTHS)?).ok()?;
-            let (fact, after) = rest.split_at_checked(length)?;
-            rest = after;
-            Some(Cow::Borrowed(fact))
-        };
+        let mut facts = self.all().skip(1).map(|fact| fact.map(Cow::Borrowed));
+        let mut next = || facts.next().flatten();
         let (account, region, actor, source_address) = (next(), next(), next(), next());
-        Facts { account, region, actor, source_address, resources: std::iter::from_fn(next).collect() }
+        Facts { account, region, actor, source_address, resources: facts.flatten().collect() }
     }
 
     /// See [`Evidence::sorts_before`].
@@ -97,14 +101,6 @@ impl Told {
 /// A text's beginning of at most so many bytes.
 fn cut(text: &str, limit: usize) -> &str {
     &text[..text.floor_char_boundary(limit)]
-}
-
-/// Puts down a fact that is known.
-fn put(fact: &str, texts: &mut String) {
-    let fact = cut(fact, MAX_VALUE);
-    let length = u32::try_from(fact.len()).ok();
-    texts.push(length.and_then(|length| char::from_u32(LENGTHS + length)).unwrap_or(UNKNOWN));
-    texts.push_str(fact);
 }
 
 /// Tells of a record when it is first asked, and the same to everyone.
@@ -179,7 +175,8 @@ mod tests {
             facts(Some("-\u{101}a"), &["\u{fc}ber\0", "\u{100}"]),
         ] {
             let told = Told::new(None, &"7:source".into(), 7, "-text 3:x", &facts);
-            assert_eq!((told.facts(), told.text()), (facts, "-text 3:x"));
+            let json = |facts: &FactsOf<'_>| serde_json::to_value(facts).unwrap();
+            assert_eq!((json(&told.facts()), told.text()), (json(&facts), "-text 3:x"));
             let kept = KeptEvidence { key: RecordKey(5), told: Arc::new(told) };
             let stored = serde_json::to_string(&kept).unwrap();
             assert_eq!(serde_json::from_str::<KeptEvidence>(&stored).unwrap(), kept, "{stored}");

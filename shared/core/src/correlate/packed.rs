@@ -118,16 +118,16 @@ impl Packed {
     #[inline]
     pub fn read_until(&self, latest: Micros, mut take: impl FnMut(Contribution) -> bool) -> bool {
         let mut reader = Reader::of(&self.bytes);
-        let mut took_all = true;
-        let mut take_if_early = |one: Contribution| {
-            if one.time.is_some_and(|time| time > latest) {
-                return self.is_unordered;
+        while let Some(one) = reader.read() {
+            let is_late = one.time.is_some_and(|time| time > latest);
+            if is_late && !self.is_unordered {
+                break;
             }
-            took_all = take(one);
-            took_all
-        };
-        while reader.read(&mut take_if_early) == Some(true) {}
-        took_all
+            if !is_late && !take(one) {
+                return false;
+            }
+        }
+        true
     }
 
     /// All of them.
@@ -186,9 +186,8 @@ impl Iterator for Reader<'_> {
     #[inline]
     fn next(&mut self) -> Option<Contribution> {
         let before = self.rest;
-        let mut read = None;
-        let take = |one| read = Some(one);
-        if self.read(take).is_none() {
+        let read = self.read();
+        if read.is_none() {
             // What is left says that something could not be read.
             self.rest = before;
         }
@@ -198,7 +197,7 @@ impl Iterator for Reader<'_> {
 
 impl Reader<'_> {
     #[inline]
-    fn read<R>(&mut self, take: impl FnOnce(Contribution) -> R) -> Option<R> {
+    fn read(&mut self) -> Option<Contribution> {
         let (flags, rest) = self.rest.split_first()?;
         self.rest = rest;
         let has = |flag: u8| flags & flag != 0;
@@ -218,7 +217,7 @@ impl Reader<'_> {
         let leaf = if has(HAS_LEAF) { usize::try_from(self.number()?).ok()? } else { 0 };
         let weight = if has(HAS_WEIGHT) { u32::try_from(self.number()?).ok()? } else { 1 };
         let value = if has(HAS_VALUE) { Some(unzigzag_long(self.long_number()?)) } else { None };
-        Some(take(Contribution {
+        Some(Contribution {
             time,
             key: RecordKey(self.last.key),
             leaf,
@@ -227,7 +226,7 @@ impl Reader<'_> {
             own: has(OWN),
             deploying: has(DEPLOYING),
             value,
-        }))
+        })
     }
 
     /// See [`Writer::number`].

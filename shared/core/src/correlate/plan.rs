@@ -93,6 +93,13 @@ pub struct Occurrence {
 }
 
 /// A stretch in which a node is fulfilled: the latest start for its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Stretch {
+    start: Micros,
+    end: Micros,
+}
+
+/// A part of a condition that is fulfilled: a correlation's stretch, or one record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Fulfilled {
     end: Micros,
@@ -103,9 +110,15 @@ struct Fulfilled {
     record: Option<usize>,
 }
 
-impl Fulfilled {
-    fn stretch(start: Micros, end: Micros) -> Self {
+impl From<Stretch> for Fulfilled {
+    fn from(Stretch { start, end }: Stretch) -> Self {
         Self { end, start, weight: 1, value: 0, record: None }
+    }
+}
+
+impl From<&Occurrence> for Fulfilled {
+    fn from(&Occurrence { time, weight, value, record, .. }: &Occurrence) -> Self {
+        Self { end: time, start: time, weight, value, record: Some(record) }
     }
 }
 
@@ -158,7 +171,7 @@ impl Node {
     /// occurrence or with an aligned window, and fulfil the condition. `occurrences` is sorted by time; aligned windows
     /// that end after `closed` are not closed yet.
     pub fn hot_starts(&self, occurrences: &[Occurrence], closed: Micros) -> Vec<Micros> {
-        let mut stretches = self.fulfilled(occurrences, closed);
+        let mut stretches = self.stretches(occurrences, closed);
         // They mostly start in the order in which they end, which a stable sort makes use of.
         stretches.sort_by_key(|stretch| stretch.start);
         let (mut stretches, mut occurrences) = (stretches.as_slice(), occurrences);
@@ -188,24 +201,19 @@ impl Node {
         hot
     }
 
-    fn fulfilled(&self, occurrences: &[Occurrence], closed: Micros) -> Vec<Fulfilled> {
+    fn stretches(&self, occurrences: &[Occurrence], closed: Micros) -> Vec<Stretch> {
         let parts = |of: &[Self]| -> Vec<Vec<Fulfilled>> {
             of.iter().map(|node| node.fulfilled(occurrences, closed)).collect()
         };
         match self {
             Self::Leaf(leaf) => {
-                let mut found = Vec::with_capacity(occurrences.len());
-                let own = occurrences.iter().filter(|occurrence| occurrence.leaf == *leaf);
-                found.extend(own.map(|at| Fulfilled {
-                    end: at.time,
-                    start: at.time,
-                    weight: at.weight,
-                    value: at.value,
-                    record: Some(at.record),
-                }));
-                found
+                of_leaf(*leaf, occurrences).map(|one| Stretch { start: one.start, end: one.end }).collect()
             }
-            Self::EventCount { of, threshold, timespan } => sliding::counted(&events(parts(of)), *threshold, *timespan),
+            Self::EventCount { of, threshold, timespan } => match of.as_slice() {
+                // As most rules have it: nothing is to be brought into order.
+                [Self::Leaf(leaf)] => sliding::counted(of_leaf(*leaf, occurrences), *threshold, *timespan),
+                of => sliding::counted(events(parts(of)), *threshold, *timespan),
+            },
             Self::ValueCount { of, threshold, timespan } => {
                 sliding::distinct(&events(parts(of)), *threshold, *timespan)
             }
@@ -217,6 +225,18 @@ impl Node {
             Self::Aligned { of, ask, timespan } => aligned::fulfilled(&parts(of), ask, *timespan, closed),
         }
     }
+
+    fn fulfilled(&self, occurrences: &[Occurrence], closed: Micros) -> Vec<Fulfilled> {
+        match self {
+            Self::Leaf(leaf) => of_leaf(*leaf, occurrences).collect(),
+            inner => inner.stretches(occurrences, closed).into_iter().map(Fulfilled::from).collect(),
+        }
+    }
+}
+
+/// A leaf's own, in order.
+fn of_leaf(leaf: usize, occurrences: &[Occurrence]) -> impl Iterator<Item = Fulfilled> {
+    occurrences.iter().filter(move |one| one.leaf == leaf).map(Fulfilled::from)
 }
 
 /// All parts by their end. A record that matched several leaves stands there once, unless they read different values.

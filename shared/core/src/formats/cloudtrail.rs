@@ -12,6 +12,7 @@ use std::borrow::Cow;
 use jiff::Timestamp;
 use memchr::memmem;
 use serde_json::{Map, Value};
+use smallvec::SmallVec;
 
 use super::json::{self, Heads, Name, Names};
 use super::{Context, Format, Framing, Gate, Parsed, Parser, members};
@@ -97,7 +98,7 @@ impl Format for CloudTrail {
         let fields = record.fields.tree();
         let text = |pointer: &str| fields.pointer(pointer).and_then(Value::as_str).map(Cow::Borrowed);
         let resources = fields.get("resources").and_then(Value::as_array).into_iter().flatten();
-        let mut resources: Vec<Cow<'_, str>> =
+        let mut resources: SmallVec<[Cow<'_, str>; 1]> =
             resources.filter_map(|resource| Some(Cow::Borrowed(resource.get("ARN")?.as_str()?))).collect();
         if resources.is_empty() {
             resources.extend(target(fields).map(Cow::Owned));
@@ -283,9 +284,12 @@ mod tests {
         let facts = CloudTrail.facts(&record_of_event);
         assert_eq!(facts.actor.as_deref(), Some("arn:aws:iam::123456789012:user/mallory"));
         assert_eq!(facts.source_address.as_deref(), Some("198.51.100.7"));
-        assert_eq!(facts.resources, ["arn:aws:cloudtrail:eu-central-1:123456789012:trail/main"]);
+        assert_eq!(facts.resources.as_slice(), ["arn:aws:cloudtrail:eu-central-1:123456789012:trail/main"]);
         let denied = r#"{"eventName":"StopLogging","errorCode":"AccessDenied","errorMessage":"User: arn:aws:iam::1:user/m is not authorized to perform: cloudtrail:StopLogging on resource: arn:aws:cloudtrail:eu-central-1:1:trail/main because no policy allows it","requestParameters":null}"#;
-        assert_eq!(CloudTrail.facts(&record(denied)).resources, ["arn:aws:cloudtrail:eu-central-1:1:trail/main"]);
+        assert_eq!(
+            CloudTrail.facts(&record(denied)).resources.as_slice(),
+            ["arn:aws:cloudtrail:eu-central-1:1:trail/main"]
+        );
     }
 
     #[test]

@@ -146,7 +146,7 @@ mod tests {
         assert_eq!(alert.fields["alert"]["signature"], "EXAMPLE SCAN many connections");
         assert_eq!(alert.log_source, &ALERTS);
         assert_eq!(Eve.facts(&alert).source_address.as_deref(), Some("203.0.113.9"));
-        assert_eq!(Eve.facts(&alert).resources, ["192.0.2.10"]);
+        assert_eq!(Eve.facts(&alert).resources.as_slice(), ["192.0.2.10"]);
         let Parsed::Record(flow) = parser.parse(&lines[1]) else { panic!("not parsed") };
         assert_eq!((flow.time.unwrap().to_string().as_str(), flow.log_source), ("2026-03-01T10:00:01Z", &OTHERS));
         assert!(Eve.recognises(BASIC));

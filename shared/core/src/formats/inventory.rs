@@ -198,7 +198,7 @@ mod tests {
         let Parsed::Record(record) = Inventory.parser(&context()).parse(&line) else { panic!("not parsed") };
         let facts = Inventory.facts(&record);
         assert_eq!((facts.account.as_deref(), facts.region.as_deref()), (Some("123456789012"), Some("eu-central-1")));
-        assert_eq!(facts.resources, ["arn:aws:ec2:eu-central-1:123456789012:security-group/sg-0123"]);
+        assert_eq!(facts.resources.as_slice(), ["arn:aws:ec2:eu-central-1:123456789012:security-group/sg-0123"]);
     }
 
     #[test]

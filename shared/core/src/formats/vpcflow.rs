@@ -354,7 +354,8 @@ mod tests {
             })
         );
         let facts = VpcFlow.facts(&record);
-        assert_eq!((facts.account.as_deref(), facts.resources), (Some("123456789012"), vec!["192.0.2.10".into()]));
+        assert_eq!(facts.account.as_deref(), Some("123456789012"));
+        assert_eq!(facts.resources.as_slice(), ["192.0.2.10"]);
     }
 
     #[test]

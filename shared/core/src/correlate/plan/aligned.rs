@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Fulfilled, MILLIONTHS, Micros, events};
+use super::{Fulfilled, MILLIONTHS, Micros, Stretch, events};
 
 /// What must hold of an aligned window.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -71,7 +71,7 @@ pub(super) fn start(time: Micros, length: Micros) -> Micros {
 }
 
 /// The closed windows in which something happened and of which it holds, from their first microsecond to their last.
-pub(super) fn fulfilled(parts: &[Vec<Fulfilled>], ask: &Ask, length: Micros, closed: Micros) -> Vec<Fulfilled> {
+pub(super) fn fulfilled(parts: &[Vec<Fulfilled>], ask: &Ask, length: Micros, closed: Micros) -> Vec<Stretch> {
     let mut windows: BTreeMap<Micros, Vec<Vec<Fulfilled>>> = BTreeMap::new();
     for (node, part) in parts.iter().enumerate() {
         for stretch in part {
@@ -85,7 +85,7 @@ pub(super) fn fulfilled(parts: &[Vec<Fulfilled>], ask: &Ask, length: Micros, clo
     windows
         .into_iter()
         .filter(|(start, parts)| end(*start) <= closed && ask.holds(parts))
-        .map(|(start, _)| Fulfilled::stretch(start, end(start) - 1))
+        .map(|(start, _)| Stretch { start, end: end(start) - 1 })
         .collect()
 }
 

@@ -6,15 +6,15 @@ use std::collections::VecDeque;
 use foldhash::quality::RandomState;
 use hashbrown::HashMap;
 
-use super::{Fulfilled, Micros};
+use super::{Fulfilled, Micros, Stretch};
 
 /// Where the count is reached: for each end, the latest start with at least `threshold` occurrences up to it. The parts
 /// are sorted by their end.
-pub(super) fn counted(parts: &[Fulfilled], threshold: u64, timespan: Micros) -> Vec<Fulfilled> {
+pub(super) fn counted(parts: impl IntoIterator<Item = Fulfilled>, threshold: u64, timespan: Micros) -> Vec<Stretch> {
     // The latest starts seen so far that together reach the threshold, in order. They mostly come so.
     let mut latest: VecDeque<(Micros, u32)> = VecDeque::new();
     let mut weight = 0;
-    let mut reached = Vec::with_capacity(parts.len());
+    let mut reached = Vec::new();
     for part in parts {
         let new = (part.start, part.weight);
         if latest.back().is_none_or(|last| *last <= new) {
@@ -33,7 +33,7 @@ pub(super) fn counted(parts: &[Fulfilled], threshold: u64, timespan: Micros) -> 
             && weight >= threshold
             && part.end - start <= timespan
         {
-            reached.push(Fulfilled::stretch(*start, part.end));
+            reached.push(Stretch { start: *start, end: part.end });
         }
     }
     reached
@@ -41,7 +41,7 @@ pub(super) fn counted(parts: &[Fulfilled], threshold: u64, timespan: Micros) -> 
 
 /// Where there are enough distinct values: for each end, the latest start with at least `threshold` of them up to it.
 /// The parts are records', sorted by time.
-pub(super) fn distinct(parts: &[Fulfilled], threshold: u64, timespan: Micros) -> Vec<Fulfilled> {
+pub(super) fn distinct(parts: &[Fulfilled], threshold: u64, timespan: Micros) -> Vec<Stretch> {
     // When values came, in order, and for each value which of these times was its last, counted from the first of all.
     let mut times: VecDeque<(Micros, i128)> = VecDeque::new();
     let mut last: HashMap<i128, usize, RandomState> = HashMap::default();
@@ -66,7 +66,7 @@ pub(super) fn distinct(parts: &[Fulfilled], threshold: u64, timespan: Micros) ->
             && last.len() as u64 == threshold
             && part.end - start <= timespan
         {
-            reached.push(Fulfilled::stretch(*start, part.end));
+            reached.push(Stretch { start: *start, end: part.end });
         }
     }
     reached
@@ -74,7 +74,7 @@ pub(super) fn distinct(parts: &[Fulfilled], threshold: u64, timespan: Micros) ->
 
 /// Where the sum is reached: for each end, the latest start from which the values up to it come to `threshold`. The
 /// parts are records', sorted by time.
-pub(super) fn summed(parts: &[Fulfilled], threshold: i128, timespan: Micros) -> Vec<Fulfilled> {
+pub(super) fn summed(parts: &[Fulfilled], threshold: i128, timespan: Micros) -> Vec<Stretch> {
     let mut latest = VecDeque::new();
     let mut sum = 0;
     let mut reached = Vec::new();
@@ -92,19 +92,18 @@ pub(super) fn summed(parts: &[Fulfilled], threshold: i128, timespan: Micros) -> 
             && sum >= threshold
             && part.end - start <= timespan
         {
-            reached.push(Fulfilled::stretch(*start, part.end));
+            reached.push(Stretch { start: *start, end: part.end });
         }
     }
     reached
 }
 
 /// All of `parts`, one after the other.
-pub(super) fn in_order(parts: Vec<Vec<Fulfilled>>, timespan: Micros) -> Vec<Fulfilled> {
+pub(super) fn in_order(parts: Vec<Vec<Fulfilled>>, timespan: Micros) -> Vec<Stretch> {
     let mut parts = parts.into_iter();
     let first = parts.next().unwrap_or_default();
-    let mut chain = parts.fold(first, followed);
-    chain.retain(|stretch| stretch.end - stretch.start <= timespan);
-    chain
+    let chain = parts.fold(first, followed).into_iter().map(|part| Stretch { start: part.start, end: part.end });
+    chain.filter(|stretch| stretch.end - stretch.start <= timespan).collect()
 }
 
 /// `before`, then `after`: for each of `after`, the latest start of anything of `before` that had ended by then.
@@ -119,14 +118,14 @@ fn followed(mut before: Vec<Fulfilled>, mut after: Vec<Fulfilled>) -> Vec<Fulfil
             latest = latest.max(Some(earlier.start));
         }
         if let Some(start) = latest {
-            chain.push(Fulfilled::stretch(start.min(part.start), part.end));
+            chain.push(Stretch { start: start.min(part.start), end: part.end }.into());
         }
     }
     chain
 }
 
 /// At least so many of `parts`, in any order.
-pub(super) fn together(parts: &[Vec<Fulfilled>], at_least: usize, timespan: Micros) -> Vec<Fulfilled> {
+pub(super) fn together(parts: &[Vec<Fulfilled>], at_least: usize, timespan: Micros) -> Vec<Stretch> {
     let mut all: Vec<(Fulfilled, usize)> = parts
         .iter()
         .enumerate()
@@ -142,7 +141,7 @@ pub(super) fn together(parts: &[Vec<Fulfilled>], at_least: usize, timespan: Micr
         if let Some(start) = at_least.checked_sub(1).and_then(|last| starts.get(last))
             && stretch.end - start <= timespan
         {
-            found.push(Fulfilled::stretch(*start, stretch.end));
+            found.push(Stretch { start: *start, end: stretch.end });
         }
     }
     found
