@@ -82,6 +82,8 @@ pub struct Rule {
     pub status: Option<String>,
     /// The file that it came from, as it was named when it was loaded.
     pub file: String,
+    /// The line in it where the rule says which one it is, from 1.
+    pub line: Option<usize>,
     /// Its own tests.
     pub cases: Cases,
     /// A hash of its id and what it asks for (16 hexadecimal digits): state of another logic is never mixed in.

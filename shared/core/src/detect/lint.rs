@@ -18,8 +18,8 @@ pub fn lint(catalogue: &Catalogue) -> Vec<Problem> {
     let mut titles: HashMap<&str, &str> = HashMap::new();
     for rule in catalogue.rules() {
         let mut problem = |reason: String| {
-            let (file, rule) = (rule.file.clone(), Some(rule.id.clone()));
-            problems.push(Problem { file, rule, reason, is_harmless: true, ..Problem::default() });
+            let (file, line, rule) = (rule.file.clone(), rule.line, Some(rule.id.clone()));
+            problems.push(Problem { file, line, rule, reason, is_harmless: true });
         };
         for reason in lacks(rule) {
             problem(reason);

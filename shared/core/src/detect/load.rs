@@ -227,6 +227,14 @@ impl<'p> Loader<'p> {
                 None => self.problem(file, line, None, error),
             }
         }
+        let ids = collection.rules.iter().map(|rule| (&rule.id, &rule.title));
+        let ids = ids.chain(collection.correlations.iter().map(|rule| (&rule.id, &rule.title)));
+        for (_, title) in ids.filter(|(id, _)| id.is_none()) {
+            if let Some(line) = document.line_of_id() {
+                let reason = "the id is no text, and is left out: put a UUID there, or quotes around it";
+                self.harmless(file, Some(line), Some(title), reason);
+            }
+        }
         let needs_value = collection.filters.len() + collection.correlations.len() > 0;
         let value = if needs_value { document.value() } else { Value::Null };
         for rule in &collection.filters {

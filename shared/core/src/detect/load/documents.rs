@@ -156,8 +156,13 @@ impl Document {
 
     /// The line where a document says which rule it is.
     pub(super) fn line_of_rule(&self) -> Option<usize> {
-        let key = |key: &'static str| move |line: &str| line.trim_start_matches(['{', ' ']).starts_with(key);
-        self.find(key("id:")).or_else(|| self.find(key("title:"))).or_else(|| self.line_of(""))
+        let title = || self.find(|line| line.trim_start_matches(['{', ' ']).starts_with("title:"));
+        self.line_of_id().or_else(title).or_else(|| self.line_of(""))
+    }
+
+    /// The line of the id.
+    pub(super) fn line_of_id(&self) -> Option<usize> {
+        self.find(|line| line.trim_start_matches(['{', ' ']).starts_with("id:"))
     }
 
     fn find(&self, is_wanted: impl Fn(&str) -> bool) -> Option<usize> {

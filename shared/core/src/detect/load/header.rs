@@ -86,7 +86,7 @@ impl Header {
 
     /// The rule that says this of itself; what it looks for is still to be put in.
     pub(super) fn rule(self, file: &str, logic: String, cases: Cases) -> Rule {
-        let Self { id, title, level, names_level, status, tags, words, .. } = self;
+        let Self { id, title, level, names_level, status, tags, words, line, .. } = self;
         Rule {
             id: id.unwrap_or_else(|| logic.clone()),
             title,
@@ -96,6 +96,7 @@ impl Header {
             words,
             status,
             file: file.to_owned(),
+            line,
             cases,
             logic,
             reports: true,

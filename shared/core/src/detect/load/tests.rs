@@ -149,6 +149,16 @@ fn two_rules_without_an_id_are_told_apart_by_their_titles() {
 }
 
 #[test]
+fn an_id_that_is_no_text_is_told_and_the_rule_runs_without_it() {
+    let rule = simple("seven", "{s: {eventName: X}, condition: s}").replace("id: seven", "id: 7");
+    let (catalogue, problems) = loaded(vec![file("x.yml", rule)]);
+    let [problem] = problems.as_slice() else { panic!("{problems:?}") };
+    assert!(problem.is_harmless && problem.line == Some(2) && problem.reason.contains("quotes"), "{problem}");
+    let rule = &catalogue.rules()[0];
+    assert!(rule.id != "7" && rule.title == "seven" && rule.line == Some(2), "{rule:?}");
+}
+
+#[test]
 fn what_is_wrong_with_one_document_is_told_with_its_line_and_the_others_are_loaded() {
     let sound = "{selection: {eventName: X}, condition: selection}";
     let unknown = "{selection: {eventName|nonsense: X}, condition: selection}";
