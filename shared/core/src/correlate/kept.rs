@@ -38,22 +38,20 @@ impl Told {
         let [account, region, actor, address] = one_by_one.map(|fact| fact.as_deref().map(|fact| cut(fact, MAX_VALUE)));
         let told = [Some(cut(text, Evidence::MAX_TEXT)), account, region, actor, address];
         let named = &facts.resources[..facts.resources.len().min(MAX_RESOURCES)];
-        let mut room = 0;
-        for one in told.into_iter().flatten() {
-            room += one.len();
+        let room: usize = told.iter().flatten().map(|one| one.len()).sum();
+        let mut texts = String::with_capacity(room + named.iter().map(|one| one.len().min(MAX_VALUE)).sum::<usize>());
+        let mut lengths = [UNKNOWN; 5];
+        for (length, one) in lengths.iter_mut().zip(told) {
+            if let Some(one) = one {
+                texts.push_str(one);
+                *length = u16::try_from(one.len()).unwrap_or(UNKNOWN);
+            }
         }
-        for resource in named {
-            room += resource.len().min(MAX_VALUE);
-        }
-        let mut texts = String::with_capacity(room);
-        let mut put = |one: &str| {
-            texts.push_str(one);
-            u16::try_from(one.len()).unwrap_or(UNKNOWN)
-        };
-        let lengths = told.map(|one| one.map_or(UNKNOWN, &mut put));
         let mut resources = SmallVec::new();
         for resource in named {
-            resources.push(put(cut(resource, MAX_VALUE)));
+            let resource = cut(resource, MAX_VALUE);
+            texts.push_str(resource);
+            resources.push(u16::try_from(resource.len()).unwrap_or(UNKNOWN));
         }
         Self { time, source: Arc::clone(source), record, texts: texts.into_boxed_str(), lengths, resources }
     }
