@@ -4,6 +4,7 @@
 //! one is passed over in constant memory. Frames are numbered from 1 and everything counts: the line number (blank
 //! lines too), or the position of the JSON value, whether it can be parsed or not.
 
+pub(crate) mod block;
 mod json;
 mod lines;
 

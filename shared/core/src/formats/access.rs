@@ -131,8 +131,8 @@ impl Parser for AccessParser {
         if !gate.admits(&LOG_SOURCE, &[attack, scanner, Key::Number(line.status.into())], raw) {
             return Parsed::Unwatched;
         }
-        let time = self.clock.time(line.time.as_bytes(), |zone, _| {
-            stamp::common_log(line.time.as_bytes(), zone).or_else(|| stamp::iso_whole(line.time, zone))
+        let time = self.clock.time(line.time.as_bytes(), |text| {
+            stamp::common_log(text).or_else(|| stamp::iso(text).filter(|stamp| stamp.len == text.len()))
         });
         let mut derived = Map::new();
         if !attacks.is_empty() {

@@ -1,5 +1,7 @@
 //! Finding bytes in short texts: a search that has to be set up takes longer than what stands before a word's end.
 
+use crate::framing::block;
+
 /// A byte in each place of a word.
 const ONES: u64 = 0x0101_0101_0101_0101;
 const HIGHEST: u64 = 0x80 * ONES;
@@ -8,6 +10,33 @@ const OTHERS: u64 = !HIGHEST;
 /// Where the first of any of these bytes stands.
 #[inline]
 pub(super) fn first_of<const N: usize>(text: &[u8], wanted: [u8; N]) -> Option<usize> {
+    // Mostly it is near.
+    match text.first_chunk() {
+        Some(block) => match block::first_of(block, wanted) {
+            block::BLOCK => first_beyond(text, wanted),
+            place => Some(place),
+        },
+        None => first_of_few(text, wanted),
+    }
+}
+
+/// The same of a text in whose first block none of them stands.
+#[inline(never)]
+fn first_beyond<const N: usize>(text: &[u8], wanted: [u8; N]) -> Option<usize> {
+    let mut rest = text.get(block::BLOCK..)?;
+    while let Some((block, after)) = rest.split_first_chunk() {
+        let place = block::first_of(block, wanted);
+        if place < block.len() {
+            return Some(text.len() - rest.len() + place);
+        }
+        rest = after;
+    }
+    Some(text.len() - rest.len() + first_of_few(rest, wanted)?)
+}
+
+/// The same of a text that is no block long.
+#[inline(never)]
+fn first_of_few<const N: usize>(text: &[u8], wanted: [u8; N]) -> Option<usize> {
     let mut rest = text;
     while let Some((word, after)) = rest.split_first_chunk() {
         let word = u64::from_le_bytes(*word);
@@ -28,7 +57,24 @@ pub(super) fn first_of<const N: usize>(text: &[u8], wanted: [u8; N]) -> Option<u
 /// Where the last of this byte stands.
 #[inline]
 pub(super) fn last_of(text: &[u8], wanted: u8) -> Option<usize> {
+    // Mostly it is near.
+    if let Some((before, block)) = text.split_last_chunk()
+        && let Some(place) = block::last_of(block, wanted)
+    {
+        return Some(before.len() + place);
+    }
+    last_beyond(text, wanted)
+}
+
+#[inline(never)]
+fn last_beyond(text: &[u8], wanted: u8) -> Option<usize> {
     let mut rest = text;
+    while let Some((before, block)) = rest.split_last_chunk() {
+        if let Some(place) = block::last_of(block, wanted) {
+            return Some(before.len() + place);
+        }
+        rest = before;
+    }
     while let Some((before, word)) = rest.split_last_chunk() {
         let apart = u64::from_le_bytes(*word) ^ (ONES * u64::from(wanted));
         // The highest bit of each byte that is it, and of no other.
@@ -122,6 +168,6 @@ mod tests {
             number = number.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
             of[(number >> 61) as usize]
         };
-        (0..20).cycle().take(20_000).map(move |length| (0..length).map(|_| next()).collect())
+        (0..50).cycle().take(20_000).map(move |length| (0..length).map(|_| next()).collect())
     }
 }

@@ -7,9 +7,6 @@ use jiff::Timestamp;
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 
-const MONTHS: [&[u8; 3]; 12] =
-    [b"jan", b"feb", b"mar", b"apr", b"may", b"jun", b"jul", b"aug", b"sep", b"oct", b"nov", b"dec"];
-
 /// The longest gap between two leap years.
 const LEAP_GAP: i16 = 8;
 
@@ -51,31 +48,82 @@ impl Stamp {
     }
 }
 
-/// The times of stamps. Neighbours in a log mostly have the same one.
+/// The times of stamps. Neighbours in a log mostly have the same one, or at least one of the same day.
 #[derive(Clone, Debug)]
 pub(super) struct Clock {
     zone: TimeZone,
     limit: Timestamp,
+    /// The zone's offset in seconds, if it always has the same.
+    offset: Option<i32>,
     last: (Vec<u8>, Option<Timestamp>),
+    /// A date, and when its day starts, in seconds and as if in UTC. Where the year was not written, all of the day is in
+    /// the same one.
+    day: Option<(Date, i64)>,
 }
 
+/// A date as it is written.
+type Date = (Option<i16>, i8, i8);
+
+const DAY: i64 = 24 * 60 * 60;
+
 impl Clock {
+    /// See [`Stamp::time`].
     pub(super) fn new(zone: TimeZone, limit: Timestamp) -> Self {
-        Self { zone, limit, last: (Vec::new(), None) }
+        let offset = zone.to_fixed_offset().ok().map(jiff::tz::Offset::seconds);
+        Self { zone, limit, offset, last: (Vec::new(), None), day: None }
     }
 
-    /// The time that `read` finds in a text.
-    pub(super) fn time(
-        &mut self,
-        text: &[u8],
-        read: impl FnOnce(&TimeZone, Timestamp) -> Option<Timestamp>,
-    ) -> Option<Timestamp> {
+    /// The time of the stamp that `read` finds in a text.
+    pub(super) fn time(&mut self, text: &[u8], read: impl FnOnce(&[u8]) -> Option<Stamp>) -> Option<Timestamp> {
         if self.last.0 != text {
-            self.last.1 = read(&self.zone, self.limit);
+            self.last.1 = read(text).and_then(|stamp| self.of(&stamp));
             self.last.0.clear();
             self.last.0.extend_from_slice(text);
         }
         self.last.1
+    }
+
+    fn of(&mut self, stamp: &Stamp) -> Option<Timestamp> {
+        let Stamp { written, year, offset, .. } = stamp;
+        let offset = match offset {
+            Zone::Unnamed => self.offset,
+            Zone::Seconds(seconds) => Some(*seconds),
+            Zone::Invalid => return None,
+        };
+        let date = (*year, written.month, written.day);
+        let start = match (offset, self.day) {
+            (Some(_), Some((known, start))) if known == date => Some(start),
+            (Some(_), _) => {
+                self.day = self.start(date).map(|start| (date, start));
+                self.day.map(|(_, start)| start)
+            }
+            (None, _) => None,
+        };
+        match (start, offset) {
+            (Some(start), Some(offset)) => {
+                let seconds = start + written.time_of_day()? - i64::from(offset);
+                Timestamp::new(seconds, written.nanosecond).ok()
+            }
+            _ => stamp.time(&self.zone, self.limit),
+        }
+    }
+
+    /// When the day of a date starts, as [`Self::day`] has it; `None`: there is no such day, or not all of it is in the
+    /// same year.
+    fn start(&self, (year, month, day): Date) -> Option<i64> {
+        let start = |year| {
+            let midnight = DateTime::new(year, month, day, 0, 0, 0, 0).ok()?;
+            jiff::tz::Offset::UTC.to_timestamp(midnight).ok().map(Timestamp::as_second)
+        };
+        let Some(year) = year.map_or_else(|| Some(self.limit.to_zoned(self.zone.clone()).year()), |_| None) else {
+            return start(year?);
+        };
+        let limit = self.limit.as_second() + i64::from(self.offset?);
+        match start(year) {
+            Some(start) if start + DAY <= limit => Some(start),
+            Some(start) if start <= limit => None,
+            _ => start(year - 1),
+        }
     }
 }
 
@@ -91,6 +139,14 @@ struct Written {
 }
 
 impl Written {
+    /// The seconds since midnight, if there is such a time.
+    fn time_of_day(self) -> Option<i64> {
+        let Self { hour, minute, second, .. } = self;
+        // A leap second counts with the second before it, as POSIX time does.
+        let time = i64::from(hour) * 3600 + i64::from(minute) * 60 + i64::from(second.min(59));
+        (hour <= 23 && minute <= 59 && second <= 60).then_some(time)
+    }
+
     /// The time, in the given year and at an offset in seconds or in a zone.
     fn at(self, year: i16, offset: Option<i32>, zone: &TimeZone) -> Option<Timestamp> {
         // A leap second counts with the second before it, as POSIX time does.
@@ -134,9 +190,10 @@ pub(super) fn iso_whole(text: &str, zone: &TimeZone) -> Option<Timestamp> {
     iso(text.as_bytes()).filter(|stamp| stamp.len == text.len())?.time(zone, Timestamp::MAX)
 }
 
-/// The [common log format](https://httpd.apache.org/docs/current/mod/mod_log_config.html#formats)'s
-/// `17/May/2015:10:05:03 +0000`, whole.
-pub(super) fn common_log(text: &[u8], zone: &TimeZone) -> Option<Timestamp> {
+/// A text that is one stamp of the
+/// [common log format](https://httpd.apache.org/docs/current/mod/mod_log_config.html#formats) and nothing else:
+/// `17/May/2015:10:05:03 +0000`.
+pub(super) fn common_log(text: &[u8]) -> Option<Stamp> {
     if text.get(2) != Some(&b'/') || text.get(6) != Some(&b'/') || text.get(11) != Some(&b':') {
         return None;
     }
@@ -144,14 +201,16 @@ pub(super) fn common_log(text: &[u8], zone: &TimeZone) -> Option<Timestamp> {
     let year = i16::try_from(digits(text, 7, 4)?).ok()?;
     let (mut written, end) = clock(text, 12)?;
     (written.month, written.day) = (month, day);
-    match text.get(end) {
-        None => written.at(year, None, zone),
+    let offset = match text.get(end) {
+        None => Zone::Unnamed,
         Some(b' ') => {
             let (seconds, end) = offset(text, end + 1)?;
-            (end == text.len()).then(|| written.at(year, Some(seconds?), zone))?
+            (end == text.len()).then_some(())?;
+            seconds.map_or(Zone::Invalid, Zone::Seconds)
         }
-        Some(_) => None,
-    }
+        Some(_) => return None,
+    };
+    Some(Stamp { len: text.len(), written, year: Some(year), offset })
 }
 
 /// The traditional syslog stamp `Mar  1 10:00:00` ([RFC 3164](https://www.rfc-editor.org/rfc/rfc3164#section-4.1.2)),
@@ -201,11 +260,16 @@ fn latest(written: Written, zone: &TimeZone, limit: Timestamp) -> Option<Timesta
 }
 
 /// `hh:mm:ss` at a position, perhaps with a fraction; where it ends.
+#[inline]
 fn clock(text: &[u8], at: usize) -> Option<(Written, usize)> {
-    if text.get(at + 2) != Some(&b':') || text.get(at + 5) != Some(&b':') {
+    /// What the largest that each letter may be lacks of having the highest bit, less one.
+    const ROOM: u64 = u64::from_le_bytes([0x76, 0x76, 0x7f, 0x76, 0x76, 0x7f, 0x76, 0x76]);
+    // A byte for each letter, less what it is at least: digits become their numbers, and colons zero.
+    let letters = u64::from_le_bytes(*text.get(at..)?.first_chunk()?) ^ u64::from_le_bytes(*b"00:00:00");
+    if (letters.wrapping_add(ROOM) | letters) & 0x8080_8080_8080_8080 != 0 {
         return None;
     }
-    let (hour, minute, second) = (small(text, at)?, small(text, at + 3)?, small(text, at + 6)?);
+    let [hour, _, _, minute, _, _, second, _] = (letters * 10 + (letters >> 8)).to_le_bytes().map(u8::cast_signed);
     let mut end = at + 8;
     let mut nanosecond = 0;
     if matches!(text.get(end), Some(b'.' | b',')) && text.get(end + 1).is_some_and(u8::is_ascii_digit) {
@@ -237,21 +301,42 @@ fn offset(text: &[u8], at: usize) -> Option<(Option<i32>, usize)> {
     Some((valid.then_some(sign * (hours * 3600 + minutes * 60)), end))
 }
 
+#[inline]
 fn month(text: &[u8], at: usize) -> Option<i8> {
     // Nothing but a letter becomes a letter by this bit, which tells lower case from upper.
-    let name: [u8; 3] = text.get(at..at + 3)?.try_into().ok()?;
-    let name = name.map(|byte| byte | 0x20);
-    let index = MONTHS.iter().position(|month| **month == name)?;
-    i8::try_from(index + 1).ok()
+    let name: [u8; 3] = *text.get(at..)?.first_chunk()?;
+    Some(match &name.map(|byte| byte | 0x20) {
+        b"jan" => 1,
+        b"feb" => 2,
+        b"mar" => 3,
+        b"apr" => 4,
+        b"may" => 5,
+        b"jun" => 6,
+        b"jul" => 7,
+        b"aug" => 8,
+        b"sep" => 9,
+        b"oct" => 10,
+        b"nov" => 11,
+        b"dec" => 12,
+        _ => return None,
+    })
 }
 
+#[inline]
 fn digit(byte: u8) -> Option<i8> {
-    byte.is_ascii_digit().then(|| i8::try_from(byte - b'0').ok())?
+    byte.is_ascii_digit().then(|| (byte - b'0').cast_signed())
 }
 
 /// Two digits.
+#[inline]
+fn number([tens, ones]: [u8; 2]) -> Option<i8> {
+    Some(digit(tens)? * 10 + digit(ones)?)
+}
+
+/// Two digits at a position.
+#[inline]
 fn small(text: &[u8], at: usize) -> Option<i8> {
-    Some(digit(*text.get(at)?)? * 10 + digit(*text.get(at + 1)?)?)
+    number(*text.get(at..)?.first_chunk()?)
 }
 
 fn digits(text: &[u8], at: usize, count: usize) -> Option<i32> {
@@ -312,7 +397,10 @@ mod tests {
 
     #[test]
     fn common_log_stamps() {
-        let time = |text: &str| common_log(text.as_bytes(), &TimeZone::UTC).map(|time| time.to_string());
+        let time = |text: &str| {
+            let time = common_log(text.as_bytes())?.time(&TimeZone::UTC, Timestamp::MAX)?;
+            Some(time.to_string())
+        };
         assert_eq!(time("17/May/2015:10:05:03 +0200").as_deref(), Some("2015-05-17T08:05:03Z"));
         for text in ["31/Feb/2015:10:05:03 +0000", "17/Mai/2015:10:05:03 +0000", "17/May/2015:10:05:03 +0000x", "-", ""]
         {
@@ -340,5 +428,57 @@ mod tests {
         let stamp = bsd(b"Jan  1 00:30:00").unwrap();
         let time = stamp.time(&zone, "2025-12-31T16:00:00Z".parse().unwrap());
         assert_eq!(time.unwrap().to_string(), "2025-12-31T15:30:00Z");
+    }
+
+    #[test]
+    fn a_clock_tells_the_same_times_in_whatever_order() {
+        let mut number = 0_u64;
+        let mut next = |below: usize| {
+            number = number.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (number >> 33) as usize % below
+        };
+        let limits = ["2026-03-02T10:30:00.5Z", "2024-02-29T12:00:00Z", "2025-02-28T23:59:59Z", "2026-01-01T00:30:00Z"];
+        let zones = [
+            TimeZone::UTC,
+            TimeZone::fixed(jiff::tz::offset(9)),
+            TimeZone::fixed(jiff::tz::offset(-3)),
+            TimeZone::posix("CET-1CEST,M3.5.0,M10.5.0/3").unwrap(),
+        ];
+        let dates = [
+            "Mar  2",
+            "Mar  1",
+            "Mar  3",
+            "Feb 29",
+            "Feb 28",
+            "Feb 30",
+            "Jan  1",
+            "Dec 31",
+            "Mar 29",
+            "Mar  2 2025",
+            "2026-03-02T",
+            "2026-03-02T",
+            "9999-12-31T",
+            "0000-01-01T",
+            "2026-02-29T",
+            "2026-03-29T",
+        ];
+        for (limit, zone) in limits.iter().flat_map(|limit| zones.iter().map(move |zone| (limit, zone))) {
+            let limit = limit.parse().unwrap();
+            let mut clock = Clock::new(zone.clone(), limit);
+            let mut date = dates[0];
+            for _ in 0..5000 {
+                if next(3) == 0 {
+                    date = dates[next(dates.len())];
+                }
+                let space = if date.ends_with('T') { "" } else { " " };
+                let (hour, minute, second) = (next(26), [0, 29, 30, 31, 59, 61][next(6)], [0, 1, 59, 60, 61][next(5)]);
+                let (fraction, named) = (["", "", ".5", ".6"][next(4)], ["", "Z", "+02:00", "-99:00"][next(4)]);
+                let named = if date.ends_with('T') { named } else { "" };
+                let text = format!("{date}{space}{hour:02}:{minute:02}:{second:02}{fraction}{named}");
+                let read = |text: &[u8]| iso(text).or_else(|| bsd(text));
+                let plain = read(text.as_bytes()).unwrap().time(zone, limit);
+                assert_eq!(clock.time(text.as_bytes(), read), plain, "{text} until {limit} in {zone:?}");
+            }
+        }
     }
 }

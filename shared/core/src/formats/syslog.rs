@@ -8,18 +8,19 @@
 //! `message repeated N times: [ ... ]` is the inner message, N occurrences of it.
 
 mod header;
+mod programs;
 mod sessions;
 mod sshd;
 
 use std::borrow::Cow;
 
-use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
-use memchr::memchr_iter;
 use serde_json::{Map, Value};
 
 use self::header::{Header, LastStamp};
-use super::bytes::last_of;
+use self::programs::{Programs, Speech};
+use super::bytes::first_of;
+use super::stamp::Clock;
 use super::{Context, Format, Framing, Gate, Key, Parsed, Parser, head};
 use crate::fields::{Fields, Flat, Line};
 use crate::record::{FactsOf, LogSource, Record};
@@ -155,23 +156,6 @@ static SYSLOG: LogSource = LogSource {
     words: WORDS,
 };
 
-/// The log source of a program, known by its name without a path.
-fn log_source(appname: &str, message: &str) -> &'static LogSource {
-    match appname {
-        "sshd" | "sshd-session" | "sshd-auth" => &SSHD,
-        "sudo" => &SUDO,
-        "cron" | "CRON" | "crond" | "anacron" | "crontab" => &CRON,
-        "su" | "login" | "passwd" | "useradd" | "userdel" | "usermod" | "groupadd" | "groupdel" | "groupmod"
-        | "gpasswd" | "chpasswd" | "chage" | "chfn" | "chsh" | "newusers" | "systemd-logind" | "polkitd" | "pkexec"
-        | "doas" | "dropbear" | "gdm-password" => &AUTH,
-        "clamd" | "freshclam" | "clamav" | "clamscan" => &CLAMAV,
-        "vsftpd" => &VSFTPD,
-        "guacd" | "guacamole" => &GUACAMOLE,
-        _ if message.starts_with("pam_") => &AUTH,
-        _ => &SYSLOG,
-    }
-}
-
 /// Those that a record may have.
 pub(super) const LOG_SOURCES: &[&LogSource] = &[&SSHD, &SUDO, &AUTH, &CRON, &CLAMAV, &VSFTPD, &GUACAMOLE, &SYSLOG];
 
@@ -193,7 +177,8 @@ impl Format for Syslog {
 
     fn parser(&self, context: &Context) -> Box<dyn Parser> {
         let limit = context.modified.checked_add(SignedDuration::from_hours(24)).unwrap_or(Timestamp::MAX);
-        Box::new(SyslogParser { zone: context.timezone.clone(), limit, last: LastStamp::default() })
+        let clock = Clock::new(context.timezone.clone(), limit);
+        Box::new(SyslogParser { clock, last: LastStamp::default(), programs: Programs::default() })
     }
 
     fn facts<'r>(&self, record: &'r Record<'_>) -> FactsOf<'r> {
@@ -208,37 +193,35 @@ impl Format for Syslog {
 }
 
 struct SyslogParser {
-    /// Of stamps that name none.
-    zone: TimeZone,
-    /// The latest time that a stamp without a year can mean.
-    limit: Timestamp,
+    /// A stamp without a year means no time after the limit.
+    clock: Clock,
     last: LastStamp,
+    programs: Programs,
 }
 
 impl Parser for SyslogParser {
     fn parse_if<'a>(&mut self, raw: &'a str, gate: &mut dyn Gate) -> Parsed<'a> {
-        let ends = matches!(raw.as_bytes().last(), Some(b'\r' | b'\n'));
+        let ends = raw.as_bytes().last().is_some_and(|last| *last <= b'\r');
         let line = if ends { raw.trim_end_matches(['\r', '\n']) } else { raw };
         let header = match Header::read(line, &mut self.last) {
             Ok(header) => header,
             Err(reason) => return Parsed::Unparsed(reason),
         };
-        let (message, occurrences) = unrepeated(header.message);
-        let program = header.appname.map_or("", |name| match last_of(name.as_bytes(), b'/') {
-            Some(end) => &name[end + 1..],
-            None => name,
-        });
-        let log_source = log_source(program, message);
+        let (message, occurrences) = match header.message() {
+            message if message.as_bytes().first() == Some(&b'm') => unrepeated(message),
+            message => (message, 1),
+        };
+        let program = self.programs.of(header.appname_bytes());
+        let log_source = program.log_source(message);
         let outline = if message.starts_with("pam_") || message.starts_with("PAM ") {
             sessions::pam(message)
-        } else if std::ptr::eq(log_source, &raw const SSHD) {
-            sshd::outline(message)
-        } else if program == "sudo" {
-            Outline::Unknown(message, sessions::sudo)
-        } else if program == "su" {
-            Outline::Unknown(message, sessions::su)
         } else {
-            Outline::Nothing
+            match program.speech {
+                Speech::Sshd => sshd::outline(message),
+                Speech::Sudo => Outline::Unknown(message, sessions::sudo),
+                Speech::Su => Outline::Unknown(message, sessions::su),
+                Speech::Other => Outline::Nothing,
+            }
         };
         let likely = outline.key();
         if !gate.admits(log_source, &[likely], raw) {
@@ -250,7 +233,7 @@ impl Parser for SyslogParser {
         if key != likely && !gate.admits(log_source, &[key], raw) {
             return Parsed::Unwatched;
         }
-        let time = self.last.time(&header.stamp, &self.zone, self.limit);
+        let time = header.stamp().and_then(|stamp| self.clock.time(stamp.as_bytes(), header::stamp_of));
         let (fields, raw) = (Fields::line(Entry { header, message, said }), Cow::Borrowed(raw));
         Parsed::Record(Record { log_source, time, id: None, fields, derived: Map::new(), occurrences, raw })
     }
@@ -272,10 +255,16 @@ fn unrepeated(message: &str) -> (&str, u32) {
 }
 
 /// The text before and after the first place where a part stands.
-fn split<'l>(text: &'l str, at: &str) -> Option<(&'l str, &'l str)> {
-    let (first, bytes) = (*at.as_bytes().first()?, text.as_bytes());
-    let start = memchr_iter(first, bytes).find(|start| bytes[*start..].starts_with(at.as_bytes()))?;
-    Some((&text[..start], &text[start + at.len()..]))
+fn split<'l, const N: usize>(text: &'l str, part: &[u8; N]) -> Option<(&'l str, &'l str)> {
+    let (first, bytes) = (*part.first()?, text.as_bytes());
+    let mut start = 0;
+    loop {
+        start += first_of(&bytes[start..], [first])?;
+        if bytes[start..].first_chunk() == Some(part) {
+            return Some((&text[..start], &text[start + N..]));
+        }
+        start += 1;
+    }
 }
 
 /// Reads the rest of a message; `None`, with nothing read: it is another one.
@@ -296,12 +285,11 @@ enum Outline<'l> {
 }
 
 impl<'l> Outline<'l> {
-    /// That of a message which begins in one of these ways.
-    fn of(text: &'l str, beginnings: &[Beginning]) -> Self {
-        let first = text.as_bytes().first();
-        let mut same = beginnings.iter().filter(|(start, ..)| start.as_bytes().first() == first);
-        same.find_map(|(start, event, read)| Some(Self::Event(event, text.strip_prefix(start)?, *read)))
-            .unwrap_or(Self::Nothing)
+    /// That of a message which begins like this.
+    #[expect(clippy::inline_always, reason = "the beginning is mostly compared in a step or two where it is known")]
+    #[inline(always)]
+    fn of(text: &'l str, (start, event, read): Beginning) -> Option<Self> {
+        Some(Self::Event(event, text.strip_prefix(start)?, read))
     }
 
     /// What is known of [`EVENT`]. A rule that may look at the message with its event is among those that may with this.
@@ -366,7 +354,7 @@ impl Line for Entry<'_> {
             EVENT => said.event.map(Flat::Text),
             SRC_IP => said.src_ip.map(Flat::Text),
             USER => said.user.map(Flat::Text),
-            HOST => Some(header.host).filter(|host| !host.is_empty()).map(Flat::Text),
+            HOST => header.host().map(Flat::Text),
             AUTH_METHOD => said.auth_method.map(Flat::Text),
             INVALID_USER => said.invalid_user.map(Flat::Flag),
             SRC_PORT => said.src_port.map(number_or_text),
@@ -374,8 +362,8 @@ impl Line for Entry<'_> {
             SUDO_USER => said.sudo_user.map(Flat::Text),
             COMMAND => said.command.map(Flat::Text),
             MESSAGE => Some(Flat::Text(message)),
-            APPNAME => header.appname.map(Flat::Text),
-            PID => header.pid.map(number_or_text),
+            APPNAME => header.appname().map(Flat::Text),
+            PID => header.pid().map(number_or_text),
             FACILITY => header.priority.map(header::facility).map(Flat::Text),
             SEVERITY => header.priority.map(header::severity).map(Flat::Text),
             _ => None,

@@ -12,7 +12,6 @@
 //! An object that lies in the buffer whole and is well-formed, as nearly all are, is passed over at once; what is cut by
 //! the buffer's end, opens an envelope or is broken is followed byte by byte.
 
-mod block;
 mod scanner;
 mod value;
 

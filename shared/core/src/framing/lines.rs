@@ -1,7 +1,8 @@
 //! Lines, ended by `\n` or `\r\n`; the last one may lack its end. Blank lines are numbered and not handed over.
 
-use memchr::{memchr, memchr_iter, memrchr};
+use memchr::{memchr, memrchr};
 
+use super::block::{BLOCK, marks};
 use super::{Frame, MAX_FRAME, Sink};
 
 const BOM: &[u8] = b"\xef\xbb\xbf";
@@ -56,10 +57,20 @@ impl LineFramer {
 
     /// Takes lines, all of which have an end, and none of which is too long.
     fn stretch(&mut self, lines: &str, sink: &mut Sink<'_>) {
-        let mut start = 0;
-        for end in memchr_iter(b'\n', lines.as_bytes()) {
-            self.hand_over(&lines[start..end], sink);
-            start = end + 1;
+        let (mut start, mut at) = (0, 0);
+        while let Some(rest) = lines.as_bytes().get(at..).filter(|rest| !rest.is_empty()) {
+            // To search from each line's start for its end would take longer: lines are short.
+            let mut ends = match rest.first_chunk() {
+                Some(blocks) => marks(blocks, b'\n'),
+                None => marks(&padded(rest), b'\n'),
+            };
+            while ends != 0 {
+                let end = at + ends.trailing_zeros() as usize;
+                self.hand_over(&lines[start..end], sink);
+                start = end + 1;
+                ends &= ends - 1;
+            }
+            at += 4 * BLOCK;
         }
     }
 
@@ -120,6 +131,14 @@ impl LineFramer {
             sink.frame(self.number, Frame::Whole(line));
         }
     }
+}
+
+/// Bytes, and zeros behind them.
+#[cold]
+fn padded(bytes: &[u8]) -> [u8; 4 * BLOCK] {
+    let mut padded = [0; 4 * BLOCK];
+    padded.iter_mut().zip(bytes).for_each(|(place, byte)| *place = *byte);
+    padded
 }
 
 /// Where the last line ends that does so within a stretch, or else the first one.

@@ -1,12 +1,10 @@
 //! The part of a line before its message.
 
-use std::cell::OnceCell;
-
-use jiff::Timestamp;
-use jiff::tz::TimeZone;
+use std::ops::Range;
 
 use super::super::bytes::first_of;
 use super::super::stamp::{self, Stamp};
+use crate::framing::block::{BLOCK, without_digits};
 
 /// The highest priority: facility 23, severity 7.
 const MAX_PRIORITY: u8 = 191;
@@ -31,130 +29,167 @@ pub(super) fn severity(priority: u8) -> &'static str {
     SEVERITIES[usize::from(priority % 8)]
 }
 
-/// A line, its header taken apart.
+/// A line, its header taken apart. What it has of the line are places: of most lines hardly any of it is read.
 #[derive(Debug)]
 pub(super) struct Header<'l> {
+    line: &'l str,
     pub(super) priority: Option<u8>,
-    pub(super) stamp: Stamped,
-    pub(super) host: &'l str,
-    pub(super) appname: Option<&'l str>,
-    pub(super) pid: Option<&'l str>,
-    pub(super) message: &'l str,
+    stamp: Place,
+    host: Place,
+    appname: Place,
+    pid: Place,
+    message: usize,
 }
 
-/// The stamp of a line.
-#[derive(Debug)]
-pub(super) enum Stamped {
-    /// There is none, or it cannot be read.
-    Not,
-    /// It is the [`LastStamp`].
-    AsLast,
-    /// It is RFC 5424's.
-    Own(Stamp),
-}
+/// A place in a line; an empty one if the line has no such part.
+type Place = Range<usize>;
 
-/// The stamp that the last line began with. Neighbours in a log mostly have the same one, which is not read again.
+/// The shape of the stamp that the last line began with: the stamps of a log are mostly alike but for their digits, and so
+/// where a stamp ends is mostly known. What the digits say is read of records alone.
 #[derive(Clone, Default)]
 pub(super) struct LastStamp {
-    /// Its text, and the space that ends it.
-    text: String,
-    /// What it says; `None` before the first.
-    stamp: Option<Stamp>,
-    /// When that is, if somebody has asked.
-    time: OnceCell<Option<Timestamp>>,
+    /// How many bytes it takes, with the space that ends it; 0 before the first, and of one without a [`Shape`].
+    len: usize,
+    shape: Shape,
+}
+
+/// Three blocks of a text of at least one and at most three blocks, which together hold all of it, without its digits:
+/// those at the start, after it, and at the end.
+#[derive(Clone, Default)]
+struct Shape([[u8; BLOCK]; 3]);
+
+impl Shape {
+    fn of(text: &[u8]) -> Option<Self> {
+        let blocks = Self::blocks(text).filter(|_| text.len() <= 3 * BLOCK)?;
+        Some(Self(blocks.map(without_digits)))
+    }
+
+    /// Whether a text as long as the one that this is of is the same but for its digits.
+    #[inline]
+    fn fits(&self, text: &[u8]) -> bool {
+        let Some([start, middle, end]) = Self::blocks(text) else { return false };
+        without_digits(start) == self.0[0]
+            && (text.len() == BLOCK
+                || without_digits(end) == self.0[2] && (text.len() <= 2 * BLOCK || without_digits(middle) == self.0[1]))
+    }
+
+    #[inline]
+    fn blocks(text: &[u8]) -> Option<[&[u8; BLOCK]; 3]> {
+        let (start, end) = (text.first_chunk()?, text.last_chunk()?);
+        Some([start, text[BLOCK..].first_chunk().unwrap_or(end), end])
+    }
 }
 
 impl LastStamp {
-    /// What follows the stamp at the start of a text, and the space after it.
-    fn opening<'l>(&mut self, text: &'l str) -> Result<&'l str, &'static str> {
-        if !self.text.is_empty()
-            && let Some(rest) = text.strip_prefix(self.text.as_str())
-        {
-            return Ok(rest);
+    /// Where a stamp and the space after it end that a line has from a place on.
+    #[inline]
+    fn end(&mut self, line: &str, start: usize) -> Result<usize, &'static str> {
+        let end = start + self.len;
+        match line.as_bytes().get(start..end) {
+            Some(stamp) if self.shape.fits(stamp) => Ok(end),
+            _ => self.other_end(line.get(start..).unwrap_or_default()).map(|len| start + len),
         }
-        let stamp = either_stamp(text).ok_or("no time stamp at the start")?;
-        let rest =
-            text.get(stamp.len..).and_then(|rest| rest.strip_prefix(' ')).ok_or("nothing after the time stamp")?;
-        self.text.clear();
-        self.text.push_str(&text[..=stamp.len]);
-        (self.stamp, self.time) = (Some(stamp), OnceCell::new());
-        Ok(rest)
     }
 
-    /// The time of the last header's stamp.
-    pub(super) fn time(&self, stamp: &Stamped, zone: &TimeZone, limit: Timestamp) -> Option<Timestamp> {
-        match stamp {
-            Stamped::Not => None,
-            Stamped::AsLast => *self.time.get_or_init(|| self.stamp?.time(zone, limit)),
-            Stamped::Own(stamp) => stamp.time(zone, limit),
+    /// The length of a stamp that may have another shape, with the space after it.
+    #[inline(never)]
+    fn other_end(&mut self, text: &str) -> Result<usize, &'static str> {
+        let len = either_stamp(text).ok_or("no time stamp at the start")?.len;
+        if text.as_bytes().get(len) != Some(&b' ') {
+            return Err("nothing after the time stamp");
         }
+        let shape = Shape::of(&text.as_bytes()[..=len]);
+        self.len = if shape.is_some() { len + 1 } else { 0 };
+        self.shape = shape.unwrap_or_default();
+        Ok(len + 1)
     }
 }
 
 impl<'l> Header<'l> {
+    #[expect(clippy::inline_always, reason = "it is read of every line, and most of it is not looked at")]
+    #[inline(always)]
     pub(super) fn read(line: &'l str, last: &mut LastStamp) -> Result<Self, &'static str> {
-        let (priority, rest) = match line.strip_prefix('<') {
-            Some(rest) => priority(rest).map(|(priority, rest)| (Some(priority), rest)).ok_or("no valid priority")?,
-            None => (None, line),
+        let (priority, start) = match line.as_bytes().first() {
+            Some(b'<') => match opening(line)? {
+                (priority, Kind::Structured, start) => return Self::structured(line, priority, start),
+                (priority, Kind::Traditional, start) => (Some(priority), start),
+            },
+            _ => (None, 0),
         };
-        if priority.is_some() && rest.starts_with(|first: char| first.is_ascii_digit()) {
-            let (version, after) = rest.split_once(' ').ok_or("no header")?;
-            if version == VERSION {
-                return Self::structured(priority, after);
-            }
-            if version.len() <= 3 {
-                return Err("unknown version of RFC 5424");
-            }
+        let bytes = line.as_bytes();
+        let end = last.end(line, start)?;
+        let stamp = start..end - 1;
+        let mut start = end;
+        while bytes.get(start) == Some(&b' ') {
+            start += 1;
         }
-        Self::traditional(priority, rest, last)
-    }
-
-    /// RFC 3164, and rsyslog's file format: the same with an ISO stamp.
-    fn traditional(priority: Option<u8>, text: &'l str, last: &mut LastStamp) -> Result<Self, &'static str> {
-        let rest = last.opening(text)?;
-        let rest = if rest.starts_with(' ') { rest.trim_start_matches(' ') } else { rest };
-        let (host, rest) = word(rest).ok_or("no message")?;
-        if matches!(host.as_bytes().last(), None | Some(b':')) {
+        let host = start..word_end(bytes, start).ok_or("no message")?;
+        if bytes[host.end - 1] == b':' {
             return Err("no host");
         }
-        let (appname, pid, message) = tag(rest);
-        if appname.is_none() && message.trim().is_empty() {
+        let start = host.end + 1;
+        let (appname, pid, message) = tag(bytes, start).unwrap_or((0..0, 0..0, start));
+        if appname.is_empty() && line[message..].trim().is_empty() {
             return Err("no message");
         }
-        Ok(Self { priority, stamp: Stamped::AsLast, host, appname, pid, message: without_mark(message) })
+        let message = without_mark(line, message);
+        Ok(Self { line, priority, stamp, host, appname, pid, message })
     }
 
-    /// RFC 5424, from after the version.
-    fn structured(priority: Option<u8>, rest: &'l str) -> Result<Self, &'static str> {
-        let mut rest = Some(rest);
+    /// RFC 5424. `start`: after the version.
+    #[inline(never)]
+    fn structured(line: &'l str, priority: u8, start: usize) -> Result<Self, &'static str> {
+        let mut rest = Some(start);
         let mut part = || {
-            let (part, after) = match rest?.split_once(' ') {
-                Some((part, after)) => (part, Some(after)),
-                None => (rest?, None),
-            };
-            rest = after;
-            Some(part).filter(|part| !part.is_empty())
+            let start = rest?;
+            let end = word_end(line.as_bytes(), start);
+            rest = end.map(|end| end + 1);
+            Some(start..end.unwrap_or(line.len())).filter(|part| !part.is_empty())
         };
-        let stamp = part().ok_or("no time stamp")?;
-        let stamp = if stamp == NIL {
-            Stamped::Not
-        } else {
-            let read = stamp::iso(stamp.as_bytes()).ok_or("no time stamp")?;
-            if read.len == stamp.len() { Stamped::Own(read) } else { Stamped::Not }
-        };
+        let given = |part: Place| if &line[part.clone()] == NIL { 0..0 } else { part };
+        let mut stamp = given(part().ok_or("no time stamp")?);
+        if !stamp.is_empty() && stamp::iso(&line.as_bytes()[stamp.clone()]).ok_or("no time stamp")?.len < stamp.len() {
+            stamp = 0..0;
+        }
         let header = "fewer parts than RFC 5424's header";
-        let (host, appname) = (part().ok_or(header)?, part().ok_or(header)?);
-        let (pid, _message_id) = (part().ok_or(header)?, part().ok_or(header)?);
-        let message = after_structured_data(rest.ok_or(header)?).ok_or("structured data that does not end")?;
-        let given = |part: &'l str| (part != NIL).then_some(part);
-        Ok(Self {
-            priority,
-            stamp,
-            host: given(host).unwrap_or(""),
-            appname: given(appname),
-            pid: given(pid),
-            message: without_mark(message),
-        })
+        let (host, appname) = (given(part().ok_or(header)?), given(part().ok_or(header)?));
+        let (pid, _message_id) = (given(part().ok_or(header)?), part().ok_or(header)?);
+        let message = after_structured_data(&line[rest.ok_or(header)?..]).ok_or("structured data that does not end")?;
+        let message = without_mark(line, line.len() - message.len());
+        Ok(Self { line, priority: Some(priority), stamp, host, appname, pid, message })
+    }
+
+    /// What [`stamp_of`] reads, if it may be a time.
+    pub(super) fn stamp(&self) -> Option<&'l str> {
+        self.part(&self.stamp)
+    }
+
+    pub(super) fn host(&self) -> Option<&'l str> {
+        self.part(&self.host)
+    }
+
+    pub(super) fn appname(&self) -> Option<&'l str> {
+        self.part(&self.appname)
+    }
+
+    /// The program as it stands there; nothing where there is none.
+    #[inline]
+    pub(super) fn appname_bytes(&self) -> &'l [u8] {
+        self.line.as_bytes().get(self.appname.clone()).unwrap_or_default()
+    }
+
+    pub(super) fn pid(&self) -> Option<&'l str> {
+        self.part(&self.pid)
+    }
+
+    #[inline]
+    pub(super) fn message(&self) -> &'l str {
+        &self.line[self.message..]
+    }
+
+    #[inline]
+    fn part(&self, place: &Place) -> Option<&'l str> {
+        (!place.is_empty()).then(|| &self.line[place.clone()])
     }
 }
 
@@ -162,18 +197,25 @@ impl<'l> Header<'l> {
 /// where syslog has the host, and no `program:` after it.
 pub(super) fn is_unmistakable(line: &str) -> bool {
     let Ok(header) = Header::read(line, &mut LastStamp::default()) else { return false };
-    let is_host =
-        header.host.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_' | b':'));
+    let host = header.host().unwrap_or_default();
+    let is_host = host.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_' | b':'));
     let iso = line.starts_with(|first: char| first.is_ascii_digit());
-    is_host && !super::super::application::is_level(header.host) && (!iso || header.appname.is_some())
+    is_host && !super::super::application::is_level(host) && (!iso || header.appname().is_some())
 }
 
-/// A message without the byte order marks before it.
-fn without_mark(message: &str) -> &str {
-    match message.as_bytes().first() {
-        Some(0xef) => message.trim_start_matches(BOM),
-        _ => message,
+/// Where a message begins, if byte order marks may stand before it.
+#[inline]
+fn without_mark(line: &str, start: usize) -> usize {
+    match line.as_bytes().get(start) {
+        Some(0xef) => line.len() - line[start..].trim_start_matches(BOM).len(),
+        _ => start,
     }
+}
+
+/// Where a word ends that begins at a place, if a space follows it.
+#[inline]
+fn word_end(bytes: &[u8], start: usize) -> Option<usize> {
+    Some(start + first_of(bytes.get(start..)?, [b' '])?)
 }
 
 /// What stands before the first space, and what after it.
@@ -181,6 +223,11 @@ fn without_mark(message: &str) -> &str {
 pub(super) fn word(text: &str) -> Option<(&str, &str)> {
     let end = first_of(text.as_bytes(), [b' '])?;
     Some((&text[..end], &text[end + 1..]))
+}
+
+/// What a header's stamp says.
+pub(super) fn stamp_of(text: &[u8]) -> Option<Stamp> {
+    stamp::bsd(text).or_else(|| stamp::iso(text))
 }
 
 fn either_stamp(text: &str) -> Option<Stamp> {
@@ -192,6 +239,30 @@ fn either_stamp(text: &str) -> Option<Stamp> {
     stamp::bsd(bytes)
 }
 
+/// What a line is that begins with a priority.
+enum Kind {
+    /// RFC 3164, and rsyslog's file format: the same with an ISO stamp.
+    Traditional,
+    /// RFC 5424.
+    Structured,
+}
+
+/// The priority of a line, and what follows from where on.
+#[inline(never)]
+fn opening(line: &str) -> Result<(u8, Kind, usize), &'static str> {
+    let (priority, rest) = priority(&line[1..]).ok_or("no valid priority")?;
+    if rest.starts_with(|first: char| first.is_ascii_digit()) {
+        let (version, after) = rest.split_once(' ').ok_or("no header")?;
+        if version == VERSION {
+            return Ok((priority, Kind::Structured, line.len() - after.len()));
+        }
+        if version.len() <= 3 {
+            return Err("unknown version of RFC 5424");
+        }
+    }
+    Ok((priority, Kind::Traditional, line.len() - rest.len()))
+}
+
 /// The number before `>`, and what follows.
 fn priority(text: &str) -> Option<(u8, &str)> {
     let (number, rest) = text.split_once('>')?;
@@ -201,28 +272,27 @@ fn priority(text: &str) -> Option<(u8, &str)> {
     Some((number.parse().ok().filter(|priority| *priority <= MAX_PRIORITY)?, rest))
 }
 
-/// `program[process]: ` at the start of a message.
-#[inline]
-fn tag(text: &str) -> (Option<&str>, Option<&str>, &str) {
-    let none = (None, None, text);
-    let Some(end) = first_of(text.as_bytes(), [b'[', b':', b' ']) else { return none };
-    let (name, rest) = (&text[..end], &text[end..]);
-    if name.is_empty() {
-        return none;
+/// `program[process]: ` from a place on, and where the message begins.
+#[expect(clippy::inline_always, reason = "as the header that it is part of")]
+#[inline(always)]
+fn tag(bytes: &[u8], start: usize) -> Option<(Place, Place, usize)> {
+    let name = start..start + first_of(bytes.get(start..)?, [b'[', b':', b' '])?;
+    let mut end = name.end;
+    let mut pid = 0..0;
+    if bytes[end] == b'[' {
+        let start = end + 1;
+        pid = start..start + first_of(bytes.get(start..)?, [b']', b' '])?;
+        if bytes[pid.end] != b']' {
+            return None;
+        }
+        end = pid.end + 1;
     }
-    let (pid, rest) = match rest.strip_prefix('[') {
-        Some(inner) => match first_of(inner.as_bytes(), [b']', b' ']) {
-            Some(end) if inner.as_bytes()[end] == b']' => (Some(&inner[..end]), &inner[end + 1..]),
-            _ => return none,
-        },
-        None => (None, rest),
+    let message = match bytes.get(end..)? {
+        [b':'] => end + 1,
+        [b':', b' ', ..] => end + 2,
+        _ => return None,
     };
-    let message = match rest.as_bytes() {
-        [b':'] => "",
-        [b':', b' ', ..] => &rest[2..],
-        _ => return none,
-    };
-    (Some(name), pid.filter(|pid| !pid.is_empty()), message)
+    (!name.is_empty()).then_some((name, pid, message))
 }
 
 /// What follows RFC 5424's structured data, `-` or `[id name="value"]...`.

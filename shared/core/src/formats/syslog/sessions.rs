@@ -5,16 +5,7 @@
 
 #![expect(clippy::unnecessary_wraps, reason = "what reads the rest of a message may find another one")]
 
-use super::{Beginning, Outline, Said, split};
-
-/// How PAM's messages begin, after `pam_unix(sshd:auth): `.
-const PAM: [Beginning; 5] = [
-    ("session opened for user ", "session_opened", session_opened),
-    ("session closed for user ", "session_closed", session_closed),
-    ("authentication failure;", "pam_failure", details),
-    ("check pass; user unknown", "pam_user_unknown", nothing_more),
-    ("password changed for ", "password_changed", password_changed),
-];
+use super::{Outline, Said, split};
 
 /// `pam_unix(sshd:auth): ...`, and sshd's `PAM N more authentication failures; ...`.
 ///
@@ -23,15 +14,24 @@ pub(super) fn pam(message: &str) -> Outline<'_> {
     if let Some(rest) = message.strip_prefix("PAM ") {
         return Outline::Event("pam_more_failures", rest, more_failures);
     }
-    split(message, "): ").map_or(Outline::Nothing, |(_, text)| Outline::of(text, &PAM))
+    let Some((_, text)) = split(message, b"): ") else { return Outline::Nothing };
+    let found = match text.as_bytes().first() {
+        Some(b's') => Outline::of(text, ("session opened for user ", "session_opened", session_opened))
+            .or_else(|| Outline::of(text, ("session closed for user ", "session_closed", session_closed))),
+        Some(b'a') => Outline::of(text, ("authentication failure;", "pam_failure", details)),
+        Some(b'c') => Outline::of(text, ("check pass; user unknown", "pam_user_unknown", nothing_more)),
+        Some(b'p') => Outline::of(text, ("password changed for ", "password_changed", password_changed)),
+        _ => None,
+    };
+    found.unwrap_or(Outline::Nothing)
 }
 
 fn more_failures<'l>(text: &'l str, said: &mut Said<'l>) -> Option<()> {
-    details(split(text, " more authentication failure")?.1, said)
+    details(split(text, b" more authentication failure")?.1, said)
 }
 
 fn session_opened<'l>(text: &'l str, said: &mut Said<'l>) -> Option<()> {
-    let (target, by) = split(text, " by ").unwrap_or((text, ""));
+    let (target, by) = split(text, b" by ").unwrap_or((text, ""));
     let (target, by) = (without_uid(target), without_uid(by));
     said.target_user = Some(target);
     said.user = Some(if by.is_empty() { target } else { by });
@@ -55,12 +55,12 @@ fn password_changed<'l>(user: &'l str, said: &mut Said<'l>) -> Option<()> {
 
 /// `root(uid=0)` is root.
 fn without_uid(text: &str) -> &str {
-    split(text, "(uid=").map_or(text, |(name, _)| name)
+    split(text, b"(uid=").map_or(text, |(name, _)| name)
 }
 
 /// `logname= uid=0 euid=0 tty=ssh ruser= rhost=192.0.2.1  user=root`. Only the last value is a client's choice.
 fn details<'l>(text: &'l str, said: &mut Said<'l>) -> Option<()> {
-    if let Some((_, rest)) = split(text, " rhost=") {
+    if let Some((_, rest)) = split(text, b" rhost=") {
         let (host, rest) = rest.split_once(' ').unwrap_or((rest, ""));
         if !host.is_empty() {
             said.src_ip = Some(host);
@@ -75,21 +75,21 @@ fn details<'l>(text: &'l str, said: &mut Said<'l>) -> Option<()> {
 /// `alice : TTY=pts/0 ; PWD=/home/alice ; USER=root ; COMMAND=/bin/ls -l`, perhaps with a reason for refusal before
 /// `TTY=`.
 pub(super) fn sudo<'l>(message: &'l str, said: &mut Said<'l>) -> Option<()> {
-    let (user, rest) = split(message.trim_start(), " : ")?;
-    let event = match split(rest, " ; ").map_or(rest, |(first, _)| first) {
+    let (user, rest) = split(message.trim_start(), b" : ")?;
+    let event = match split(rest, b" ; ").map_or(rest, |(first, _)| first) {
         reason if reason.starts_with("TTY=") => "sudo_command",
         reason if reason.contains("incorrect password attempt") => "sudo_failed_password",
         reason if reason.contains("NOT in sudoers") || reason.contains("not allowed") => "sudo_denied",
         reason if reason.contains('=') => "sudo_command",
         _ => "sudo_denied",
     };
-    let (before, command) = split(rest, "COMMAND=")?;
+    let (before, command) = split(rest, b"COMMAND=")?;
     said.event = Some(event);
     said.user = Some(user.trim_end());
     said.command = Some(command);
     // After the reason for a refusal, if there is one: each part begins behind a semicolon.
-    if let Some((_, target)) = split(before, " ; USER=") {
-        said.target_user = Some(split(target, " ; ").map_or(target, |(target, _)| target).trim_end());
+    if let Some((_, target)) = split(before, b" ; USER=") {
+        said.target_user = Some(split(target, b" ; ").map_or(target, |(target, _)| target).trim_end());
         said.sudo_user = said.target_user;
     }
     Some(())

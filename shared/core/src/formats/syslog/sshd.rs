@@ -4,47 +4,19 @@
 //! A client chooses its user name, spaces and all: `root from 192.0.2.1 port 22 ssh2` is one. So an address is read
 //! from the right end of a message, where sshd itself wrote it, and the user is what is left between.
 
-use super::super::bytes::last_of;
+use super::super::bytes::{first_of, last_of};
 use super::header::word;
-use super::{Beginning, Outline, Said};
+use super::{Outline, Said};
 
-/// The methods that get an event of their own; a name not known is `failed_other`.
-const FAILURES: [(&str, &str); 8] = [
-    ("password", "failed_password"),
-    ("publickey", "failed_publickey"),
-    ("none", "failed_none"),
-    ("keyboard-interactive", "failed_keyboard_interactive"),
-    ("hostbased", "failed_hostbased"),
-    ("gssapi-with-mic", "failed_gssapi"),
-    ("gssapi-keyex", "failed_gssapi"),
-    ("challenge-response", "failed_keyboard_interactive"),
-];
-
-/// How messages begin that tell of an attempt to log in. The frequent ones come first.
-const ATTEMPTS: [Beginning; 7] = [
-    ("Invalid user ", "invalid_user", unknown_user),
-    ("Illegal user ", "invalid_user", unknown_user),
-    ("maximum authentication attempts exceeded for ", "max_auth_attempts", user_and_address),
-    ("input_userauth_request: ", "userauth_request", user_alone),
-    ("User ", "user_not_allowed", user_not_allowed),
-    ("Bad protocol version identification ", "bad_protocol", no_user_but_address),
-    ("Too many authentication failures for ", "max_auth_attempts", user_and_address),
-];
-
-/// How messages begin that tell of a connection: either they perhaps name a user and end with an address, or an address,
-/// `address` or `address port N`, stands right there.
-const CONNECTIONS: [Beginning; 11] = [
-    ("Connection closed by ", "connection_closed", ending_address),
-    ("Connection reset by ", "connection_reset", ending_address),
-    ("Disconnected from ", "disconnected", ending_address),
-    ("Disconnecting ", "disconnecting", ending_address),
-    ("Received disconnect from ", "received_disconnect", following_address),
-    ("Connection from ", "connection", following_address),
-    ("Did not receive identification string from ", "no_identification", following_address),
-    ("Unable to negotiate with ", "negotiation_failed", following_address),
-    ("Timeout before authentication for connection from ", "auth_timeout", following_address),
-    ("Timeout before authentication for ", "auth_timeout", following_address),
-    ("banner exchange: Connection from ", "bad_protocol", following_address),
+/// How the messages begin that tell of an attempt to log in, other than of a login that failed or not.
+const ATTEMPTS: [&str; 7] = [
+    "Invalid user ",
+    "Illegal user ",
+    "maximum authentication attempts exceeded for ",
+    "input_userauth_request: ",
+    "User ",
+    "Bad protocol version identification ",
+    "Too many authentication failures for ",
 ];
 
 /// How a message ends whose address stands somewhere in brackets.
@@ -61,28 +33,74 @@ pub(super) fn outline(message: &str) -> Outline<'_> {
 }
 
 /// A message without what may stand around any.
+#[inline]
 fn known_part(message: &str) -> &str {
-    let text = message.trim_end();
+    let ends = message.as_bytes().last().is_none_or(|last| !last.is_ascii_graphic());
+    let text = if ends { message.trim_end() } else { message };
     let text = text.strip_suffix(" [preauth]").unwrap_or(text);
-    text.strip_prefix("error: ")
-        .or_else(|| text.strip_prefix("fatal: "))
-        .or_else(|| text.strip_prefix("info: "))
-        .unwrap_or(text)
+    let severity = match text.as_bytes().first() {
+        Some(b'e') => "error: ",
+        Some(b'f') => "fatal: ",
+        Some(b'i') => "info: ",
+        _ => return text,
+    };
+    text.strip_prefix(severity).unwrap_or(text)
 }
 
+/// By the first letter, so that most messages are compared with one or two of the beginnings.
+#[expect(clippy::inline_always, reason = "what it returns is large, and looked at once")]
+#[inline(always)]
 fn begins(text: &str) -> Outline<'_> {
-    if let Some(rest) = text.strip_prefix("Failed ") {
-        let Some((method, _)) = word(rest) else { return Outline::Nothing };
-        let base = method.split('/').next().unwrap_or(method);
-        let event = FAILURES.iter().find(|(name, _)| *name == base).map_or("failed_other", |(_, event)| event);
-        return Outline::Event(event, rest, authentication);
-    }
-    if let Some(rest) = text.strip_prefix("Accepted ") {
-        return Outline::Event("accepted", rest, authentication);
-    }
-    match Outline::of(text, &ATTEMPTS) {
-        Outline::Nothing => Outline::of(text, &CONNECTIONS),
-        known => known,
+    let known = match text.as_bytes().first() {
+        Some(b'F') => text.strip_prefix("Failed ").and_then(|rest| {
+            let (method, _) = word(rest)?;
+            Some(Outline::Event(failure(method), rest, authentication))
+        }),
+        Some(b'A') => Outline::of(text, ("Accepted ", "accepted", authentication)),
+        Some(b'I') => Outline::of(text, ("Invalid user ", "invalid_user", unknown_user))
+            .or_else(|| Outline::of(text, ("Illegal user ", "invalid_user", unknown_user))),
+        Some(b'C') => Outline::of(text, ("Connection closed by ", "connection_closed", ending_address))
+            .or_else(|| Outline::of(text, ("Connection from ", "connection", following_address)))
+            .or_else(|| Outline::of(text, ("Connection reset by ", "connection_reset", ending_address))),
+        Some(b'D') => Outline::of(text, ("Disconnected from ", "disconnected", ending_address))
+            .or_else(|| Outline::of(text, ("Disconnecting ", "disconnecting", ending_address)))
+            .or_else(|| {
+                let start = "Did not receive identification string from ";
+                Outline::of(text, (start, "no_identification", following_address))
+            }),
+        Some(b'R') => Outline::of(text, ("Received disconnect from ", "received_disconnect", following_address)),
+        Some(b'm') => {
+            let start = "maximum authentication attempts exceeded for ";
+            Outline::of(text, (start, "max_auth_attempts", user_and_address))
+        }
+        Some(b'i') => Outline::of(text, ("input_userauth_request: ", "userauth_request", user_alone)),
+        Some(b'U') => Outline::of(text, ("User ", "user_not_allowed", user_not_allowed))
+            .or_else(|| Outline::of(text, ("Unable to negotiate with ", "negotiation_failed", following_address))),
+        Some(b'B') => Outline::of(text, ("Bad protocol version identification ", "bad_protocol", no_user_but_address)),
+        Some(b'T') => {
+            let timeout = "Timeout before authentication for connection from ";
+            Outline::of(text, ("Too many authentication failures for ", "max_auth_attempts", user_and_address))
+                .or_else(|| Outline::of(text, (timeout, "auth_timeout", following_address)))
+                .or_else(|| {
+                    Outline::of(text, ("Timeout before authentication for ", "auth_timeout", following_address))
+                })
+        }
+        Some(b'b') => Outline::of(text, ("banner exchange: Connection from ", "bad_protocol", following_address)),
+        _ => None,
+    };
+    known.unwrap_or(Outline::Nothing)
+}
+
+/// The event of a failure by a method, perhaps with a submethod behind it; of a name not known it is `failed_other`.
+fn failure(method: &str) -> &'static str {
+    match first_of(method.as_bytes(), [b'/']).map_or(method, |end| &method[..end]) {
+        "password" => "failed_password",
+        "publickey" => "failed_publickey",
+        "none" => "failed_none",
+        "keyboard-interactive" | "challenge-response" => "failed_keyboard_interactive",
+        "hostbased" => "failed_hostbased",
+        "gssapi-with-mic" | "gssapi-keyex" => "failed_gssapi",
+        _ => "failed_other",
     }
 }
 
@@ -91,7 +109,7 @@ fn begins(text: &str) -> Outline<'_> {
 fn break_in<'l>(text: &'l str, said: &mut Said<'l>) -> Option<()> {
     let outline = begins(text);
     let is_login = text.starts_with("Failed ") || text.starts_with("Accepted ");
-    let is_attempt = matches!(Outline::of(text, &ATTEMPTS), Outline::Event(..));
+    let is_attempt = ATTEMPTS.iter().any(|start| text.starts_with(start));
     if (is_login || is_attempt) && outline.read(said).is_some() {
         return Some(());
     }
@@ -195,6 +213,7 @@ fn following_address<'l>(text: &'l str, said: &mut Said<'l>) -> Option<()> {
 }
 
 /// The text before and after the last space.
+#[inline]
 fn last_word(text: &str) -> Option<(&str, &str)> {
     let end = last_of(text.as_bytes(), b' ')?;
     Some((&text[..end], &text[end + 1..]))

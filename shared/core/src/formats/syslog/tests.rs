@@ -356,6 +356,53 @@ fn a_line_is_the_same_after_whatever_line() {
 }
 
 #[test]
+fn a_line_is_the_same_after_lines_that_differ_in_a_few_bytes() {
+    let stamps = [
+        "Mar  1 10:00:00",
+        "Mar 1 10:00:00",
+        "Mar 10 2026 10:00:00",
+        "Mar 10 10:00:00.123456",
+        "2026-03-01T10:00:00Z",
+        "2026-03-01T10:00:00.123456+01:00",
+        "2026-03-01T10:00:00.123456789012345678901234567890-0100",
+        "<13>Mar  1 10:00:00",
+        "<165>1 2026-03-01T10:00:00.5Z",
+    ];
+    let rests = [
+        " web-1 sshd[7]: Failed password for root from 203.0.113.9 port 4 ssh2",
+        "  a-long-name-of-a-host-1 /usr/sbin/sshd[12345]: x",
+        " h su: ",
+        " web-1 cron[1]:x",
+        " web-1: a",
+    ];
+    let told = |parsed: Parsed<'_>| match parsed {
+        Parsed::Record(record) => Ok((record.log_source, record.time, record.fields.tree().clone())),
+        other => Err(format!("{other:?}")),
+    };
+    let byte = prop::sample::select(&b"0123456789 -:.,TZ/+[]<>aM\0"[..]);
+    let damage = prop::collection::vec((0_usize..64, byte), 0..3);
+    let line = (prop::sample::select(stamps.to_vec()), prop::sample::select(rests.to_vec()), damage);
+    let config = Config { cases: 3_000, failure_persistence: None, ..Config::default() };
+    let mut runner = TestRunner::new_with_rng(config, TestRng::from_seed(RngAlgorithm::ChaCha, &[37; 32]));
+    runner
+        .run(&prop::collection::vec(line, 1..20), |lines| {
+            let mut parser = Syslog.parser(&context());
+            for (stamp, rest, damage) in lines {
+                let mut line = format!("{stamp}{rest}").into_bytes();
+                let length = line.len();
+                for (at, byte) in damage {
+                    line[at % length] = byte;
+                }
+                let line = String::from_utf8(line).unwrap();
+                let alone = Syslog.parser(&context());
+                prop_assert_eq!(told(parser.parse(&line)), told({ alone }.parse(&line)), "{}", line);
+            }
+            Ok(())
+        })
+        .unwrap();
+}
+
+#[test]
 fn no_bytes_make_the_parser_panic() {
     no_bytes_make_it_panic(&Syslog, BASIC);
 }

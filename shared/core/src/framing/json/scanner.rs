@@ -9,7 +9,7 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
-use super::block::{BLOCK, digits_end, text_end};
+use crate::framing::block::{BLOCK, digits_end, text_end};
 
 /// What is left of a text that is not well-formed: every value looked for is in an object, which then does not end.
 const BROKEN: &[u8] = &[];
