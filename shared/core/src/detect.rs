@@ -26,7 +26,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 pub use cases::{Case, CaseFailure, Cases, Outcome, Run, run_case, run_cases};
 pub use events::{EventName, EventQuery};
-pub use index::{Found, Index};
+pub use index::{Answers, Found, Index};
 pub use lint::lint;
 pub use load::{Problem, RuleFile};
 pub use placeholders::Placeholders;

@@ -10,6 +10,7 @@
 //! every step here does: a case folded too far, a negation not looked into, a value not understood. The one exception are
 //! rules that ask for nothing but whole values and bounds of keys ([`exact`]): the keys are all that rsigma would look at.
 
+mod answers;
 mod exact;
 mod paths;
 #[cfg(test)]
@@ -22,6 +23,7 @@ use aho_corasick::AhoCorasick;
 use foldhash::quality::RandomState;
 use hashbrown::HashMap;
 
+pub use self::answers::Answers;
 use self::exact::Exact;
 use self::paths::{About, DERIVED, Path, derived_fields, paths, words};
 use super::Catalogue;
@@ -36,6 +38,8 @@ pub struct Index {
     /// For each of the log source's keys, in their order, the rules with a path about it.
     keys: Vec<KeyPaths>,
     literals: Option<Literals>,
+    /// Nothing but the keys tells which rules can match.
+    by_keys_alone: bool,
     /// What must hold besides, of some of the rules that paths lead to.
     words: HashMap<usize, Words, RandomState>,
     /// Of the rules that keys decide, by their numbers, what they ask of the keys.
@@ -95,6 +99,23 @@ fn trait_of(text: &str) -> u64 {
     let [first, .., last] = text.as_bytes() else { return 1 };
     let letter = |byte: &u8| usize::from(byte | 0x20);
     1 << ((text.len() + letter(first) * 7 + letter(last) * 3) % 64)
+}
+
+/// As [`slice::is_ascii`], which takes longer with short texts.
+#[inline]
+fn is_ascii(text: &[u8]) -> bool {
+    const HIGHEST: u128 = 0x80 * (u128::MAX / 0xff);
+    match (text.first_chunk(), text.last_chunk()) {
+        (Some(first), Some(last)) if text.len() <= 32 => {
+            (u128::from_le_bytes(*first) | u128::from_le_bytes(*last)) & HIGHEST == 0
+        }
+        _ => text.is_ascii(),
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "rsigma compares floats, too")]
+fn as_float(number: u64) -> f64 {
+    number as f64
 }
 
 /// A text in lower case, in this room where it is not so already.
@@ -169,6 +190,7 @@ impl Index {
             always: Vec::new(),
             keys: source.keys.iter().map(|_| KeyPaths::default()).collect(),
             literals: None,
+            by_keys_alone: false,
             words: HashMap::default(),
             exact: Vec::new(),
             derived: BTreeMap::new(),
@@ -212,6 +234,7 @@ impl Index {
             }
         }
         index.literals = Literals::new(literals, &mut index.always);
+        index.by_keys_alone = index.literals.is_none() && index.always.is_empty();
         index
     }
 
@@ -231,14 +254,17 @@ impl Index {
         }
     }
 
-    /// Finds the rules that a record with these keys and this text can match.
+    /// Whether no rule can match a record with these keys, as a glance shows of most records.
     #[inline]
-    pub fn select(&self, keys: &[Key<'_>], text: &str, found: &mut Found) {
+    pub fn has_none_about(&self, keys: &[Key<'_>]) -> bool {
+        self.by_keys_alone && self.keys.iter().zip(keys).all(|(paths, key)| paths.has_none_about(*key))
+    }
+
+    /// Finds the rules that a record with these keys and this text can match. Returns whether the keys alone have told.
+    pub fn select(&self, keys: &[Key<'_>], text: &str, found: &mut Found) -> bool {
         found.decided.clear();
         found.candidates.clear();
-        if !self.always.is_empty() {
-            found.candidates.extend_from_slice(&self.always);
-        }
+        found.candidates.extend_from_slice(&self.always);
         for (paths, key) in self.keys.iter().zip(keys) {
             if !matches!(key, Key::Absent) {
                 paths.select(*key, found);
@@ -247,6 +273,7 @@ impl Index {
         if let Some(literals) = &self.literals {
             literals.select(text, &mut found.candidates);
         }
+        let by_keys_alone = self.by_keys_alone && found.candidates.is_empty();
         if !found.candidates.is_empty() {
             self.look_again(keys, text, found);
         }
@@ -254,9 +281,11 @@ impl Index {
             found.decided.sort_unstable();
             found.decided.dedup();
         }
+        by_keys_alone
     }
 
     /// Decides what the keys decide, and leaves out rules of which a second look shows that they cannot match.
+    #[inline(never)]
     fn look_again(&self, keys: &[Key<'_>], text: &str, found: &mut Found) {
         let Found { candidates, decided, lower } = found;
         candidates.sort_unstable();
@@ -298,7 +327,7 @@ impl KeyPaths {
             _ if self.any.is_empty() => {}
             Key::Any => found.candidates.extend_from_slice(&self.any),
             Key::Text(text) => {
-                if !self.has_none_about(text) {
+                if !self.has_none_about(key) {
                     self.select_by_text(text, found);
                 }
             }
@@ -306,14 +335,24 @@ impl KeyPaths {
         }
     }
 
-    /// Whether no rule has a path about a text, as its trait shows of most.
+    /// Whether no rule has a path about a value. Of most texts their trait shows it.
     #[inline]
-    fn has_none_about(&self, text: &str) -> bool {
-        let asks_for_values_alone = self.prefixes.is_empty() && self.ranges.is_empty() && self.present.is_empty();
-        // Beyond ASCII, a text may have another length or other letters in lower case.
-        asks_for_values_alone && self.traits & trait_of(text) == 0 && text.is_ascii()
+    fn has_none_about(&self, key: Key<'_>) -> bool {
+        let of_texts = self.prefixes.is_empty() && self.present.is_empty();
+        match key {
+            Key::Absent => true,
+            // Beyond ASCII, a text may have another length or other letters in lower case.
+            Key::Text(text) if of_texts && self.ranges.is_empty() => {
+                self.traits & trait_of(text) == 0 && is_ascii(text.as_bytes())
+            }
+            Key::Number(number) if of_texts && self.values.is_empty() => {
+                !self.ranges.iter().any(|(low, high, _)| (*low..=*high).contains(&as_float(number)))
+            }
+            _ => self.any.is_empty(),
+        }
     }
 
+    #[inline(never)]
     fn select_by_text(&self, text: &str, found: &mut Found) {
         let mut room = std::mem::take(&mut found.lower);
         let (decided, candidates) = (&mut found.decided, &mut found.candidates);
@@ -336,6 +375,7 @@ impl KeyPaths {
         found.lower = room;
     }
 
+    #[inline(never)]
     fn select_by_number(&self, number: u64, found: &mut Found) {
         let found = &mut found.candidates;
         found.extend_from_slice(&self.present);
@@ -345,10 +385,8 @@ impl KeyPaths {
             found.extend(whole.flat_map(|rules| rules.ask_more.iter().chain(&rules.ask_no_more)));
             found.extend(self.prefixes.iter().filter(|(start, _)| text.starts_with(start)).map(|(_, rule)| rule));
         }
-        #[expect(clippy::cast_precision_loss, reason = "rsigma compares floats, too")]
-        let number = number as f64;
         for (low, high, rule) in &self.ranges {
-            if (*low..=*high).contains(&number) {
+            if (*low..=*high).contains(&as_float(number)) {
                 found.push(*rule);
             }
         }
@@ -369,6 +407,7 @@ impl Literals {
         Some(Self { finder, rules: literals.into_values().collect(), all })
     }
 
+    #[inline(never)]
     fn select(&self, text: &str, found: &mut Vec<usize>) {
         if spells_otherwise(text) {
             found.extend_from_slice(&self.all);

@@ -14,7 +14,7 @@ use crate::correlate::{
     BorrowedGroup, Contribution, Contributions, MAX_PARTITIONS, MAX_VALUE, Partition, RecordKey, Teller, Told,
     bucket_of, digest, is_failed_call,
 };
-use crate::detect::{Catalogue, Found, Index, Rule, field_text};
+use crate::detect::{Answers, Catalogue, Found, Index, Rule, field_text};
 use crate::enrich::{enrich, is_about_own};
 use crate::formats::inventory::{self, Inventory};
 use crate::formats::{Format, Framing, Gate, Key, Parsed, Parser};
@@ -74,7 +74,10 @@ struct Selector<'c> {
     own: Vec<Finder<'static>>,
     /// Records are put aside by their time, which only one that is taken apart has.
     by_time: bool,
-    /// The rules that the last record can match.
+    /// A record may be asked for that no rule can match.
+    may_admit_any: bool,
+    answers: Answers,
+    /// The rules that the last record can match that was admitted.
     found: Found,
 }
 
@@ -82,7 +85,26 @@ impl<'c> Selector<'c> {
     fn new(catalogue: &'c Catalogue, options: &Options) -> Self {
         let own = options.own_roles.iter().map(|role| Finder::new(role).into_owned()).collect();
         let by_time = options.since.is_some() || options.until.is_some();
-        Self { catalogue, indexes: Vec::new(), own, by_time, found: Found::default() }
+        let may_admit_any = by_time || !options.own_roles.is_empty();
+        Self {
+            catalogue,
+            indexes: Vec::new(),
+            own,
+            by_time,
+            may_admit_any,
+            answers: Answers::default(),
+            found: Found::default(),
+        }
+    }
+
+    /// See [`Gate::admits`].
+    #[inline(never)]
+    fn selects(&mut self, source: &'static LogSource, keys: &[Key<'_>], text: &str) -> bool {
+        let index = index(self.catalogue, &mut self.indexes, source);
+        if index.select(keys, text, &mut self.found) {
+            self.answers.put(source, keys, &self.found);
+        }
+        !self.found.is_empty() || self.by_time || !self.own.is_empty() && self.may_be_own(text)
     }
 
     /// Whether one of cloudvigil's own roles may have made an entry.
@@ -109,8 +131,22 @@ fn index<'i>(
 
 impl Gate for Selector<'_> {
     fn admits(&mut self, source: &'static LogSource, keys: &[Key<'_>], text: &str) -> bool {
-        index(self.catalogue, &mut self.indexes, source).select(keys, text, &mut self.found);
-        !self.found.is_empty() || self.by_time || !self.own.is_empty() && self.may_be_own(text)
+        // Most entries end here, and what this takes is taken for each of them.
+        if !self.may_admit_any {
+            if let Some(decided) = self.answers.of(source, keys) {
+                if !decided.is_empty() {
+                    self.found.candidates.clear();
+                    self.found.decided.clear();
+                    self.found.decided.extend_from_slice(decided);
+                }
+                return !decided.is_empty();
+            }
+            let known = self.indexes.iter().find(|(known, _)| std::ptr::eq(*known, source));
+            if known.is_some_and(|(_, index)| index.has_none_about(keys)) {
+                return false;
+            }
+        }
+        self.selects(source, keys, text)
     }
 }
 
@@ -177,11 +213,14 @@ impl<'c> Matcher<'c> {
             }),
         });
         self.options.matches = false;
-        if let Parsed::Record(record) = Inventory.parser(&self.options.context()).parse_if(&line, &mut self.selector) {
-            self.record(&Inventory, record, 0, None);
+        if let Parsed::Record(mut record) =
+            Inventory.parser(&self.options.context()).parse_if(&line, &mut self.selector)
+        {
+            self.record(&Inventory, &mut record, 0, None);
         }
     }
 
+    #[inline]
     pub(super) fn frame(
         &mut self,
         format: &dyn Format,
@@ -212,30 +251,34 @@ impl<'c> Matcher<'c> {
         Some(length)
     }
 
+    #[inline]
     fn parsed(&mut self, format: &dyn Format, parsed: Parsed<'_>, number: u64, entry: Option<Entry<'_>>) {
         self.stats.records_in += 1;
         match parsed {
             Parsed::Unparsed(_) => self.stats.unparsed += 1,
             Parsed::Skipped => self.stats.skipped += 1,
             Parsed::Unwatched => self.stats.parsed += 1,
-            Parsed::Record(mut record) => {
-                record.time = record.time.or(entry.and_then(|entry| entry.time));
-                let outside = |time: Timestamp| {
-                    self.options.since.is_some_and(|since| time < since)
-                        || self.options.until.is_some_and(|until| time >= until)
-                };
-                if record.time.is_some_and(outside) {
-                    self.stats.skipped += 1;
-                } else {
-                    self.stats.parsed += 1;
-                    self.record(format, record, number, entry.and_then(|entry| entry.key));
-                }
-            }
+            Parsed::Record(mut record) => self.watched(format, &mut record, number, entry),
         }
     }
 
-    fn record(&mut self, format: &dyn Format, mut record: Record<'_>, number: u64, entry_key: Option<&str>) {
-        let own = is_by(&record, &self.options.own_roles);
+    #[inline(never)]
+    fn watched(&mut self, format: &dyn Format, record: &mut Record<'_>, number: u64, entry: Option<Entry<'_>>) {
+        record.time = record.time.or(entry.and_then(|entry| entry.time));
+        let outside = |time: Timestamp| {
+            self.options.since.is_some_and(|since| time < since)
+                || self.options.until.is_some_and(|until| time >= until)
+        };
+        if record.time.is_some_and(outside) {
+            self.stats.skipped += 1;
+        } else {
+            self.stats.parsed += 1;
+            self.record(format, record, number, entry.and_then(|entry| entry.key));
+        }
+    }
+
+    fn record(&mut self, format: &dyn Format, record: &mut Record<'_>, number: u64, entry_key: Option<&str>) {
+        let own = is_by(record, &self.options.own_roles);
         self.refused += u64::from(own);
         let Selector { found, indexes, .. } = &mut self.selector;
         if own {
@@ -247,11 +290,11 @@ impl<'c> Matcher<'c> {
         let mut hits = std::mem::take(&mut found.decided);
         let rules: [&[usize]; 2] = [&found.candidates, &hits];
         if index.wants_any(&rules) {
-            enrich(&mut record, &self.options.own_resources, |field| index.wants(field, &rules));
+            enrich(record, &self.options.own_resources, |field| index.wants(field, &rules));
         }
         if !found.candidates.is_empty() {
             let plain = format.framing() == Framing::Lines;
-            hits.extend(self.catalogue.matches(&found.candidates, &record, plain));
+            hits.extend(self.catalogue.matches(&found.candidates, record, plain));
             hits.sort_unstable();
         }
         if self.options.matches {
@@ -260,7 +303,7 @@ impl<'c> Matcher<'c> {
             self.matches.extend(hits.iter().map(|rule| Match { record: number, rule: *rule, time }));
         }
         if !hits.is_empty() {
-            self.contribute(format, &record, number, entry_key, &hits);
+            self.contribute(format, record, number, entry_key, &hits);
         }
         // Its room serves the next record.
         self.selector.found.decided = hits;

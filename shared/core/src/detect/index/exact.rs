@@ -6,7 +6,7 @@ use rsigma_eval::matcher::GroupMode;
 use rsigma_eval::{CompiledDetection, CompiledDetectionItem, CompiledMatcher, CompiledRule};
 use rsigma_parser::ConditionExpr;
 
-use super::folded;
+use super::{as_float, folded};
 use crate::formats::Key;
 use crate::record::LogSource;
 
@@ -164,11 +164,7 @@ impl Asked {
                 let lower = folded(text, room);
                 Some(values.iter().any(|value| value == lower))
             }
-            (Self::Number(bound), Key::Number(number)) => {
-                #[expect(clippy::cast_precision_loss, reason = "rsigma compares floats, too")]
-                let number = number as f64;
-                Some(bound.holds(number))
-            }
+            (Self::Number(bound), Key::Number(number)) => Some(bound.holds(as_float(number))),
             // A text may be read as a number, and a number be written as a text.
             (_, Key::Text(_) | Key::Number(_)) => None,
         }

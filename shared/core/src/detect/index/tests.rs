@@ -358,7 +358,7 @@ fn rules_that_the_keys_decide_match_as_without_the_index() {
 
 fn lines_are_matched(seed: u8, fields: &'static [&'static str]) {
     let altered = (0..4_usize, vec((any::<usize>(), select(&b"KkR0 \xe2\"'%[]:-4"[..])), 0..3));
-    let input = (0..LINES.len(), vec(detection(fields, LINE_VALUES), 1..6), vec(altered, 1..6));
+    let input = (0..LINES.len(), vec(detection(fields, LINE_VALUES), 1..6), vec(altered, 1..12));
     let (matched, unmatched) = (Cell::new(0), Cell::new(0));
     runner(seed)
         .run(&input, |(which, detections, changes)| {
