@@ -11,6 +11,10 @@ pub(crate) struct Short {
 impl Short {
     /// How many bytes a text may have.
     pub(crate) const LONGEST: usize = 32;
+    /// Stands for no text, and is no text's.
+    pub(crate) const NONE: Self = Self { length: usize::MAX, start: 0, end: 0 };
+    /// Stands for any text, and is none's.
+    pub(crate) const ANY: Self = Self { length: usize::MAX - 1, start: 0, end: 0 };
 
     /// `None`: it is too long.
     #[inline]

@@ -8,7 +8,8 @@ const HIGHEST: u64 = 0x80 * ONES;
 const OTHERS: u64 = !HIGHEST;
 
 /// Where the first of any of these bytes stands.
-#[inline]
+#[expect(clippy::inline_always, reason = "calling it would take as long")]
+#[inline(always)]
 pub(super) fn first_of<const N: usize>(text: &[u8], wanted: [u8; N]) -> Option<usize> {
     // Mostly it is near.
     match text.first_chunk() {

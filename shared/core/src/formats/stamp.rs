@@ -59,6 +59,8 @@ pub(super) struct Clock {
     /// A date, and when its day starts, in seconds and as if in UTC. Where the year was not written, all of the day is in
     /// the same one.
     day: Option<(Date, i64)>,
+    /// The last text is of that day, without an offset, and ends with a time of day: hours, minutes and seconds.
+    ends_with_time: bool,
 }
 
 /// A date as it is written.
@@ -66,25 +68,43 @@ type Date = (Option<i16>, i8, i8);
 
 const DAY: i64 = 24 * 60 * 60;
 
+/// The length of `hh:mm:ss`.
+const TIME: usize = 8;
+
 impl Clock {
     /// See [`Stamp::time`].
     pub(super) fn new(zone: TimeZone, limit: Timestamp) -> Self {
         let offset = zone.to_fixed_offset().ok().map(jiff::tz::Offset::seconds);
-        Self { zone, limit, offset, last: (Vec::new(), None), day: None }
+        Self { zone, limit, offset, last: (Vec::new(), None), day: None, ends_with_time: false }
     }
 
     /// The time of the stamp that `read` finds in a text.
     pub(super) fn time(&mut self, text: &[u8], read: impl FnOnce(&[u8]) -> Option<Stamp>) -> Option<Timestamp> {
         if self.last.0 != text {
-            self.last.1 = read(text).and_then(|stamp| self.of(&stamp));
+            self.last.1 = match self.same_day(text) {
+                Some(time) => time,
+                None => read(text).and_then(|stamp| self.of(&stamp, text.len())),
+            };
             self.last.0.clear();
             self.last.0.extend_from_slice(text);
         }
         self.last.1
     }
 
-    fn of(&mut self, stamp: &Stamp) -> Option<Timestamp> {
-        let Stamp { written, year, offset, .. } = stamp;
+    /// The time of a stamp that differs from the last one in the time of day alone.
+    #[expect(clippy::option_option, reason = "whether it is one, and whether there is such a time")]
+    fn same_day(&self, text: &[u8]) -> Option<Option<Timestamp>> {
+        let (date, _) = text.split_last_chunk::<TIME>().filter(|_| self.ends_with_time)?;
+        let (known, _) = self.last.0.split_last_chunk::<TIME>()?;
+        let (_, start) = self.day.filter(|_| known == date)?;
+        let (written, end) = clock(text, date.len())?;
+        (end == text.len()).then(|| Timestamp::new(start + written.time_of_day()? - i64::from(self.offset?), 0).ok())
+    }
+
+    /// The time of a stamp in a text of this length.
+    fn of(&mut self, stamp: &Stamp, length: usize) -> Option<Timestamp> {
+        let Stamp { written, year, offset, len } = stamp;
+        self.ends_with_time = false;
         let offset = match offset {
             Zone::Unnamed => self.offset,
             Zone::Seconds(seconds) => Some(*seconds),
@@ -101,6 +121,7 @@ impl Clock {
         };
         match (start, offset) {
             (Some(start), Some(offset)) => {
+                self.ends_with_time = *len == length && !written.has_fraction && matches!(stamp.offset, Zone::Unnamed);
                 let seconds = start + written.time_of_day()? - i64::from(offset);
                 Timestamp::new(seconds, written.nanosecond).ok()
             }
@@ -136,6 +157,7 @@ struct Written {
     minute: i8,
     second: i8,
     nanosecond: i32,
+    has_fraction: bool,
 }
 
 impl Written {
@@ -270,7 +292,7 @@ fn clock(text: &[u8], at: usize) -> Option<(Written, usize)> {
         return None;
     }
     let [hour, _, _, minute, _, _, second, _] = (letters * 10 + (letters >> 8)).to_le_bytes().map(u8::cast_signed);
-    let mut end = at + 8;
+    let mut end = at + TIME;
     let mut nanosecond = 0;
     if matches!(text.get(end), Some(b'.' | b',')) && text.get(end + 1).is_some_and(u8::is_ascii_digit) {
         end += 1;
@@ -281,7 +303,8 @@ fn clock(text: &[u8], at: usize) -> Option<(Written, usize)> {
             end += 1;
         }
     }
-    Some((Written { month: 1, day: 1, hour, minute, second, nanosecond }, end))
+    let has_fraction = end > at + TIME;
+    Some((Written { month: 1, day: 1, hour, minute, second, nanosecond, has_fraction }, end))
 }
 
 /// `+hhmm`, `+hh:mm` or `+hh` at a position: the seconds (`None`: no such offset), and where it ends.

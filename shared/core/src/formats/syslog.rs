@@ -178,7 +178,12 @@ impl Format for Syslog {
     fn parser(&self, context: &Context) -> Box<dyn Parser> {
         let limit = context.modified.checked_add(SignedDuration::from_hours(24)).unwrap_or(Timestamp::MAX);
         let clock = Clock::new(context.timezone.clone(), limit);
-        Box::new(SyslogParser { clock, last: LastStamp::default(), programs: Programs::default() })
+        Box::new(SyslogParser {
+            clock,
+            header: Header::default(),
+            last: LastStamp::default(),
+            programs: Programs::default(),
+        })
     }
 
     fn facts<'r>(&self, record: &'r Record<'_>) -> FactsOf<'r> {
@@ -195,6 +200,7 @@ impl Format for Syslog {
 struct SyslogParser {
     /// A stamp without a year means no time after the limit.
     clock: Clock,
+    header: Header,
     last: LastStamp,
     programs: Programs,
 }
@@ -203,15 +209,15 @@ impl Parser for SyslogParser {
     fn parse_if<'a>(&mut self, raw: &'a str, gate: &mut dyn Gate) -> Parsed<'a> {
         let ends = raw.as_bytes().last().is_some_and(|last| *last <= b'\r');
         let line = if ends { raw.trim_end_matches(['\r', '\n']) } else { raw };
-        let header = match Header::read(line, &mut self.last) {
-            Ok(header) => header,
-            Err(reason) => return Parsed::Unparsed(reason),
-        };
-        let (message, occurrences) = match header.message() {
+        if let Err(reason) = self.header.read(line, &mut self.last) {
+            return Parsed::Unparsed(reason);
+        }
+        let header = &self.header;
+        let (message, occurrences) = match header.message(line) {
             message if message.as_bytes().first() == Some(&b'm') => unrepeated(message),
             message => (message, 1),
         };
-        let program = self.programs.of(header.appname_bytes());
+        let program = self.programs.of(header.appname_bytes(line));
         let log_source = program.log_source(message);
         let outline = if message.starts_with("pam_") || message.starts_with("PAM ") {
             sessions::pam(message)
@@ -233,8 +239,8 @@ impl Parser for SyslogParser {
         if key != likely && !gate.admits(log_source, &[key], raw) {
             return Parsed::Unwatched;
         }
-        let time = header.stamp().and_then(|stamp| self.clock.time(stamp.as_bytes(), header::stamp_of));
-        let (fields, raw) = (Fields::line(Entry { header, message, said }), Cow::Borrowed(raw));
+        let time = header.stamp(line).and_then(|stamp| self.clock.time(stamp.as_bytes(), header::stamp_of));
+        let (fields, raw) = (Fields::line(Entry { line, header: header.clone(), message, said }), Cow::Borrowed(raw));
         Parsed::Record(Record { log_source, time, id: None, fields, derived: Map::new(), occurrences, raw })
     }
 }
@@ -285,11 +291,21 @@ enum Outline<'l> {
 }
 
 impl<'l> Outline<'l> {
-    /// That of a message which begins like this.
-    #[expect(clippy::inline_always, reason = "the beginning is mostly compared in a step or two where it is known")]
+    /// That of a message which begins like this; nothing of another one.
+    #[expect(clippy::inline_always, reason = "the beginning is compared in a step or two where it is known")]
     #[inline(always)]
-    fn of(text: &'l str, (start, event, read): Beginning) -> Option<Self> {
-        Some(Self::Event(event, text.strip_prefix(start)?, read))
+    fn of(text: &'l str, (start, event, read): Beginning) -> Self {
+        text.strip_prefix(start).map_or(Self::Nothing, |rest| Self::Event(event, rest, read))
+    }
+
+    /// This one, or else that of a message which begins like this.
+    #[expect(clippy::inline_always, reason = "as of one")]
+    #[inline(always)]
+    fn or(self, text: &'l str, beginning: Beginning) -> Self {
+        match self {
+            Self::Nothing => Self::of(text, beginning),
+            known => known,
+        }
     }
 
     /// What is known of [`EVENT`]. A rule that may look at the message with its event is among those that may with this.
@@ -341,7 +357,8 @@ struct Said<'l> {
 /// A line, as far as it is taken apart.
 #[derive(Debug)]
 struct Entry<'l> {
-    header: Header<'l>,
+    line: &'l str,
+    header: Header,
     /// Of [`MESSAGE`].
     message: &'l str,
     said: Said<'l>,
@@ -349,12 +366,12 @@ struct Entry<'l> {
 
 impl Line for Entry<'_> {
     fn get(&self, name: &str) -> Option<Flat<'_>> {
-        let Self { header, message, said } = self;
+        let Self { line, header, message, said } = self;
         match name {
             EVENT => said.event.map(Flat::Text),
             SRC_IP => said.src_ip.map(Flat::Text),
             USER => said.user.map(Flat::Text),
-            HOST => header.host().map(Flat::Text),
+            HOST => header.host(line).map(Flat::Text),
             AUTH_METHOD => said.auth_method.map(Flat::Text),
             INVALID_USER => said.invalid_user.map(Flat::Flag),
             SRC_PORT => said.src_port.map(number_or_text),
@@ -362,8 +379,8 @@ impl Line for Entry<'_> {
             SUDO_USER => said.sudo_user.map(Flat::Text),
             COMMAND => said.command.map(Flat::Text),
             MESSAGE => Some(Flat::Text(message)),
-            APPNAME => header.appname().map(Flat::Text),
-            PID => header.pid().map(number_or_text),
+            APPNAME => header.appname(line).map(Flat::Text),
+            PID => header.pid(line).map(number_or_text),
             FACILITY => header.priority.map(header::facility).map(Flat::Text),
             SEVERITY => header.priority.map(header::severity).map(Flat::Text),
             _ => None,

@@ -97,6 +97,13 @@ impl<'c> Selector<'c> {
         }
     }
 
+    /// Whether no rule can match, as a glance at the keys shows.
+    #[inline(never)]
+    fn has_none_about(&self, source: &'static LogSource, keys: &[Key<'_>]) -> bool {
+        let known = self.indexes.iter().find(|(known, _)| std::ptr::eq(*known, source));
+        known.is_some_and(|(_, index)| index.has_none_about(keys))
+    }
+
     /// See [`Gate::admits`].
     #[inline(never)]
     fn selects(&mut self, source: &'static LogSource, keys: &[Key<'_>], text: &str) -> bool {
@@ -141,8 +148,7 @@ impl Gate for Selector<'_> {
                 }
                 return !decided.is_empty();
             }
-            let known = self.indexes.iter().find(|(known, _)| std::ptr::eq(*known, source));
-            if known.is_some_and(|(_, index)| index.has_none_about(keys)) {
+            if keys.len() > 1 && self.has_none_about(source, keys) {
                 return false;
             }
         }

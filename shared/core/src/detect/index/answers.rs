@@ -5,10 +5,11 @@ use crate::formats::Key;
 use crate::record::LogSource;
 use crate::short::Short;
 
-/// How many are remembered. A log has tens of kinds of messages.
+/// How many are remembered, a power of two. A log has tens of kinds of messages.
 const REMEMBERED: usize = 64;
 
-/// What was found for texts that are a record's one key, and by that key alone: each in the one place that the text gives it.
+/// What was found for records of which one key is known, and no more of it than a text, by that alone: each in one of the
+/// two places that the log source and the text give it.
 #[derive(Debug, Default)]
 pub struct Answers(Vec<Option<Answer>>);
 
@@ -24,17 +25,36 @@ impl Answers {
     /// The rules that match a record of a log source that has these keys, if they are known and no other rule can match.
     #[inline]
     pub fn of(&self, source: &'static LogSource, keys: &[Key<'_>]) -> Option<&[usize]> {
-        let [Key::Text(text)] = keys else { return None };
-        let text = Short::of(text.as_bytes())?;
-        let answer = self.0.get(text.place(REMEMBERED))?.as_ref()?;
-        (std::ptr::eq(answer.source, source) && answer.text == text).then_some(&answer.decided)
+        let text = text_of(keys)?;
+        let at = place(source, text);
+        let is_it = |answer: &&Answer| std::ptr::eq(answer.source, source) && answer.text == text;
+        let answer = |at: usize| self.0.get(at)?.as_ref().filter(is_it);
+        Some(&answer(at).or_else(|| answer(at ^ 1))?.decided)
     }
 
     /// Remembers what was found for these keys, and by them alone.
     pub fn put(&mut self, source: &'static LogSource, keys: &[Key<'_>], found: &Found) {
-        let [Key::Text(text)] = keys else { return };
-        let Some(text) = Short::of(text.as_bytes()) else { return };
+        let Some(text) = text_of(keys) else { return };
         self.0.resize_with(REMEMBERED, || None);
-        self.0[text.place(REMEMBERED)] = Some(Answer { source, text, decided: found.decided.clone() });
+        let at = place(source, text);
+        let at = if self.0[at].is_some() && self.0[at ^ 1].is_none() { at ^ 1 } else { at };
+        self.0[at] = Some(Answer { source, text, decided: found.decided.clone() });
     }
+}
+
+/// The text that is the one key, or what stands for it.
+#[inline]
+fn text_of(keys: &[Key<'_>]) -> Option<Short> {
+    match keys {
+        [Key::Absent] => Some(Short::NONE),
+        [Key::Any] => Some(Short::ANY),
+        [Key::Text(text)] => Short::of(text.as_bytes()),
+        _ => None,
+    }
+}
+
+#[inline]
+fn place(source: &'static LogSource, text: Short) -> usize {
+    let source = std::ptr::from_ref(source).addr() / size_of::<LogSource>();
+    (source ^ text.place(REMEMBERED)) % REMEMBERED
 }

@@ -29,10 +29,10 @@ pub(super) fn severity(priority: u8) -> &'static str {
     SEVERITIES[usize::from(priority % 8)]
 }
 
-/// A line, its header taken apart. What it has of the line are places: of most lines hardly any of it is read.
-#[derive(Debug)]
-pub(super) struct Header<'l> {
-    line: &'l str,
+/// Where in a line the parts of its header are: of most lines hardly any of them is read. One is used for line after line,
+/// and empty before the first.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Header {
     pub(super) priority: Option<u8>,
     stamp: Place,
     host: Place,
@@ -105,20 +105,21 @@ impl LastStamp {
     }
 }
 
-impl<'l> Header<'l> {
-    #[expect(clippy::inline_always, reason = "it is read of every line, and most of it is not looked at")]
+impl Header {
+    /// Takes a line's header apart.
+    #[expect(clippy::inline_always, reason = "it is done with every line")]
     #[inline(always)]
-    pub(super) fn read(line: &'l str, last: &mut LastStamp) -> Result<Self, &'static str> {
+    pub(super) fn read(&mut self, line: &str, last: &mut LastStamp) -> Result<(), &'static str> {
         let (priority, start) = match line.as_bytes().first() {
             Some(b'<') => match opening(line)? {
-                (priority, Kind::Structured, start) => return Self::structured(line, priority, start),
+                (priority, Kind::Structured, start) => return self.read_structured(line, priority, start),
                 (priority, Kind::Traditional, start) => (Some(priority), start),
             },
             _ => (None, 0),
         };
-        let bytes = line.as_bytes();
         let end = last.end(line, start)?;
         let stamp = start..end - 1;
+        let bytes = line.as_bytes();
         let mut start = end;
         while bytes.get(start) == Some(&b' ') {
             start += 1;
@@ -133,12 +134,13 @@ impl<'l> Header<'l> {
             return Err("no message");
         }
         let message = without_mark(line, message);
-        Ok(Self { line, priority, stamp, host, appname, pid, message })
+        *self = Self { priority, stamp, host, appname, pid, message };
+        Ok(())
     }
 
     /// RFC 5424. `start`: after the version.
     #[inline(never)]
-    fn structured(line: &'l str, priority: u8, start: usize) -> Result<Self, &'static str> {
+    fn read_structured(&mut self, line: &str, priority: u8, start: usize) -> Result<(), &'static str> {
         let mut rest = Some(start);
         let mut part = || {
             let start = rest?;
@@ -156,51 +158,54 @@ impl<'l> Header<'l> {
         let (pid, _message_id) = (given(part().ok_or(header)?), part().ok_or(header)?);
         let message = after_structured_data(&line[rest.ok_or(header)?..]).ok_or("structured data that does not end")?;
         let message = without_mark(line, line.len() - message.len());
-        Ok(Self { line, priority: Some(priority), stamp, host, appname, pid, message })
+        *self = Self { priority: Some(priority), stamp, host, appname, pid, message };
+        Ok(())
     }
 
-    /// What [`stamp_of`] reads, if it may be a time.
-    pub(super) fn stamp(&self) -> Option<&'l str> {
-        self.part(&self.stamp)
+    /// What [`stamp_of`] reads in the line, if it may be a time.
+    pub(super) fn stamp<'l>(&self, line: &'l str) -> Option<&'l str> {
+        part(line, &self.stamp)
     }
 
-    pub(super) fn host(&self) -> Option<&'l str> {
-        self.part(&self.host)
+    pub(super) fn host<'l>(&self, line: &'l str) -> Option<&'l str> {
+        part(line, &self.host)
     }
 
-    pub(super) fn appname(&self) -> Option<&'l str> {
-        self.part(&self.appname)
+    pub(super) fn appname<'l>(&self, line: &'l str) -> Option<&'l str> {
+        part(line, &self.appname)
     }
 
     /// The program as it stands there; nothing where there is none.
     #[inline]
-    pub(super) fn appname_bytes(&self) -> &'l [u8] {
-        self.line.as_bytes().get(self.appname.clone()).unwrap_or_default()
+    pub(super) fn appname_bytes<'l>(&self, line: &'l str) -> &'l [u8] {
+        &line.as_bytes()[self.appname.clone()]
     }
 
-    pub(super) fn pid(&self) -> Option<&'l str> {
-        self.part(&self.pid)
-    }
-
-    #[inline]
-    pub(super) fn message(&self) -> &'l str {
-        &self.line[self.message..]
+    pub(super) fn pid<'l>(&self, line: &'l str) -> Option<&'l str> {
+        part(line, &self.pid)
     }
 
     #[inline]
-    fn part(&self, place: &Place) -> Option<&'l str> {
-        (!place.is_empty()).then(|| &self.line[place.clone()])
+    pub(super) fn message<'l>(&self, line: &'l str) -> &'l str {
+        &line[self.message..]
     }
+}
+
+fn part<'l>(line: &'l str, place: &Place) -> Option<&'l str> {
+    (!place.is_empty()).then(|| &line[place.clone()])
 }
 
 /// Whether a line can be nothing but syslog. An application's line with an ISO stamp has its level or its module
 /// where syslog has the host, and no `program:` after it.
 pub(super) fn is_unmistakable(line: &str) -> bool {
-    let Ok(header) = Header::read(line, &mut LastStamp::default()) else { return false };
-    let host = header.host().unwrap_or_default();
+    let mut header = Header::default();
+    if header.read(line, &mut LastStamp::default()).is_err() {
+        return false;
+    }
+    let host = header.host(line).unwrap_or_default();
     let is_host = host.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_' | b':'));
     let iso = line.starts_with(|first: char| first.is_ascii_digit());
-    is_host && !super::super::application::is_level(host) && (!iso || header.appname().is_some())
+    is_host && !super::super::application::is_level(host) && (!iso || header.appname(line).is_some())
 }
 
 /// Where a message begins, if byte order marks may stand before it.

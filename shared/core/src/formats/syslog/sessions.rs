@@ -15,15 +15,14 @@ pub(super) fn pam(message: &str) -> Outline<'_> {
         return Outline::Event("pam_more_failures", rest, more_failures);
     }
     let Some((_, text)) = split(message, b"): ") else { return Outline::Nothing };
-    let found = match text.as_bytes().first() {
+    match text.as_bytes().first() {
         Some(b's') => Outline::of(text, ("session opened for user ", "session_opened", session_opened))
-            .or_else(|| Outline::of(text, ("session closed for user ", "session_closed", session_closed))),
+            .or(text, ("session closed for user ", "session_closed", session_closed)),
         Some(b'a') => Outline::of(text, ("authentication failure;", "pam_failure", details)),
         Some(b'c') => Outline::of(text, ("check pass; user unknown", "pam_user_unknown", nothing_more)),
         Some(b'p') => Outline::of(text, ("password changed for ", "password_changed", password_changed)),
-        _ => None,
-    };
-    found.unwrap_or(Outline::Nothing)
+        _ => Outline::Nothing,
+    }
 }
 
 fn more_failures<'l>(text: &'l str, said: &mut Said<'l>) -> Option<()> {

@@ -4,7 +4,7 @@
 //! A client chooses its user name, spaces and all: `root from 192.0.2.1 port 22 ssh2` is one. So an address is read
 //! from the right end of a message, where sshd itself wrote it, and the user is what is left between.
 
-use super::super::bytes::{first_of, last_of};
+use super::super::bytes::last_of;
 use super::header::word;
 use super::{Outline, Said};
 
@@ -51,23 +51,17 @@ fn known_part(message: &str) -> &str {
 #[expect(clippy::inline_always, reason = "what it returns is large, and looked at once")]
 #[inline(always)]
 fn begins(text: &str) -> Outline<'_> {
-    let known = match text.as_bytes().first() {
-        Some(b'F') => text.strip_prefix("Failed ").and_then(|rest| {
-            let (method, _) = word(rest)?;
-            Some(Outline::Event(failure(method), rest, authentication))
-        }),
+    match text.as_bytes().first() {
+        Some(b'F') => text.strip_prefix("Failed ").map_or(Outline::Nothing, failure),
         Some(b'A') => Outline::of(text, ("Accepted ", "accepted", authentication)),
         Some(b'I') => Outline::of(text, ("Invalid user ", "invalid_user", unknown_user))
-            .or_else(|| Outline::of(text, ("Illegal user ", "invalid_user", unknown_user))),
+            .or(text, ("Illegal user ", "invalid_user", unknown_user)),
         Some(b'C') => Outline::of(text, ("Connection closed by ", "connection_closed", ending_address))
-            .or_else(|| Outline::of(text, ("Connection from ", "connection", following_address)))
-            .or_else(|| Outline::of(text, ("Connection reset by ", "connection_reset", ending_address))),
+            .or(text, ("Connection from ", "connection", following_address))
+            .or(text, ("Connection reset by ", "connection_reset", ending_address)),
         Some(b'D') => Outline::of(text, ("Disconnected from ", "disconnected", ending_address))
-            .or_else(|| Outline::of(text, ("Disconnecting ", "disconnecting", ending_address)))
-            .or_else(|| {
-                let start = "Did not receive identification string from ";
-                Outline::of(text, (start, "no_identification", following_address))
-            }),
+            .or(text, ("Disconnecting ", "disconnecting", ending_address))
+            .or(text, ("Did not receive identification string from ", "no_identification", following_address)),
         Some(b'R') => Outline::of(text, ("Received disconnect from ", "received_disconnect", following_address)),
         Some(b'm') => {
             let start = "maximum authentication attempts exceeded for ";
@@ -75,25 +69,28 @@ fn begins(text: &str) -> Outline<'_> {
         }
         Some(b'i') => Outline::of(text, ("input_userauth_request: ", "userauth_request", user_alone)),
         Some(b'U') => Outline::of(text, ("User ", "user_not_allowed", user_not_allowed))
-            .or_else(|| Outline::of(text, ("Unable to negotiate with ", "negotiation_failed", following_address))),
+            .or(text, ("Unable to negotiate with ", "negotiation_failed", following_address)),
         Some(b'B') => Outline::of(text, ("Bad protocol version identification ", "bad_protocol", no_user_but_address)),
         Some(b'T') => {
             let timeout = "Timeout before authentication for connection from ";
             Outline::of(text, ("Too many authentication failures for ", "max_auth_attempts", user_and_address))
-                .or_else(|| Outline::of(text, (timeout, "auth_timeout", following_address)))
-                .or_else(|| {
-                    Outline::of(text, ("Timeout before authentication for ", "auth_timeout", following_address))
-                })
+                .or(text, (timeout, "auth_timeout", following_address))
+                .or(text, ("Timeout before authentication for ", "auth_timeout", following_address))
         }
         Some(b'b') => Outline::of(text, ("banner exchange: Connection from ", "bad_protocol", following_address)),
-        _ => None,
-    };
-    known.unwrap_or(Outline::Nothing)
+        _ => Outline::Nothing,
+    }
 }
 
-/// The event of a failure by a method, perhaps with a submethod behind it; of a name not known it is `failed_other`.
-fn failure(method: &str) -> &'static str {
-    match first_of(method.as_bytes(), [b'/']).map_or(method, |end| &method[..end]) {
+/// `password for ...`: a login that failed, by a method, perhaps with a submethod behind it. The event of a method not known
+/// is `failed_other`.
+#[inline]
+fn failure(text: &str) -> Outline<'_> {
+    if text.starts_with("password ") {
+        return Outline::Event("failed_password", text, authentication);
+    }
+    let Some((method, _)) = word(text) else { return Outline::Nothing };
+    let event = match method.split('/').next().unwrap_or(method) {
         "password" => "failed_password",
         "publickey" => "failed_publickey",
         "none" => "failed_none",
@@ -101,7 +98,8 @@ fn failure(method: &str) -> &'static str {
         "hostbased" => "failed_hostbased",
         "gssapi-with-mic" | "gssapi-keyex" => "failed_gssapi",
         _ => "failed_other",
-    }
+    };
+    Outline::Event(event, text, authentication)
 }
 
 /// `reverse mapping checking getaddrinfo for example.net [A] failed - POSSIBLE BREAK-IN ATTEMPT!`, unless it is an attempt
