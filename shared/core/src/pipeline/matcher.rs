@@ -97,17 +97,14 @@ impl<'c> Selector<'c> {
         }
     }
 
-    /// Whether no rule can match, as a glance at the keys shows.
-    #[inline(never)]
-    fn has_none_about(&self, source: &'static LogSource, keys: &[Key<'_>]) -> bool {
-        let known = self.indexes.iter().find(|(known, _)| std::ptr::eq(*known, source));
-        known.is_some_and(|(_, index)| index.has_none_about(keys))
-    }
-
     /// See [`Gate::admits`].
     #[inline(never)]
     fn selects(&mut self, source: &'static LogSource, keys: &[Key<'_>], text: &str) -> bool {
         let index = index(self.catalogue, &mut self.indexes, source);
+        // One key's answer is remembered.
+        if keys.len() > 1 && !self.may_admit_any && index.has_none_about(keys) {
+            return false;
+        }
         if index.select(keys, text, &mut self.found) {
             self.answers.put(source, keys, &self.found);
         }
@@ -115,6 +112,7 @@ impl<'c> Selector<'c> {
     }
 
     /// Whether one of cloudvigil's own roles may have made an entry.
+    #[inline(never)]
     fn may_be_own(&self, text: &str) -> bool {
         let holds = |words: &[u8]| memmem::find(text.as_bytes(), words).is_some();
         // An ARN may be written with escapes.
@@ -139,18 +137,15 @@ fn index<'i>(
 impl Gate for Selector<'_> {
     fn admits(&mut self, source: &'static LogSource, keys: &[Key<'_>], text: &str) -> bool {
         // Most entries end here, and what this takes is taken for each of them.
-        if !self.may_admit_any {
-            if let Some(decided) = self.answers.of(source, keys) {
-                if !decided.is_empty() {
-                    self.found.candidates.clear();
-                    self.found.decided.clear();
-                    self.found.decided.extend_from_slice(decided);
-                }
-                return !decided.is_empty();
+        if !self.may_admit_any
+            && let Some(decided) = self.answers.of(source, keys)
+        {
+            if !decided.is_empty() {
+                self.found.candidates.clear();
+                self.found.decided.clear();
+                self.found.decided.extend_from_slice(decided);
             }
-            if keys.len() > 1 && self.has_none_about(source, keys) {
-                return false;
-            }
+            return !decided.is_empty();
         }
         self.selects(source, keys, text)
     }
