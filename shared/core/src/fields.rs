@@ -1,10 +1,7 @@
 //! A record's fields, as little taken apart as rules need.
 //!
 //! A line's fields are slices of the line. A JSON object's are its text, of which only the members that rules were
-//! indexed by have been read. Where somebody asks for more, its members are told apart, and where that is not enough, the
-//! tree is built.
-
-mod members;
+//! indexed by have been read: the tree is built when somebody asks for more.
 
 use std::borrow::Cow;
 use std::cell::OnceCell;
@@ -12,9 +9,6 @@ use std::fmt::Debug;
 use std::ops::Index;
 
 use serde_json::{Map, Value};
-
-use members::Members;
-pub(crate) use members::{OnlyTree, Scalar};
 
 /// A value of a line's field.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,7 +74,6 @@ enum Read<'a> {
 struct Json<'a> {
     text: Cow<'a, str>,
     build: fn(&str) -> Value,
-    members: OnceCell<Result<Members, OnlyTree>>,
 }
 
 impl<'a> Fields<'a> {
@@ -91,7 +84,7 @@ impl<'a> Fields<'a> {
 
     /// The members of a JSON object; `build` makes the tree of the text.
     pub(crate) fn json(text: Cow<'a, str>, build: fn(&str) -> Value) -> Self {
-        Self { read: Read::Json(Json { text, build, members: OnceCell::new() }), tree: OnceCell::new() }
+        Self { read: Read::Json(Json { text, build }), tree: OnceCell::new() }
     }
 
     /// The fields as one JSON object.
@@ -113,37 +106,12 @@ impl<'a> Fields<'a> {
 
     /// A field's text; `None` where it is absent or no text. No nested field is looked for.
     pub fn text(&self, name: &str) -> Option<&str> {
-        if let Some(line) = self.as_line() {
-            return match line.get(name)? {
+        match self.as_line() {
+            Some(line) => match line.get(name)? {
                 Flat::Text(text) => Some(text),
                 Flat::Number(_) | Flat::Flag(_) => None,
-            };
-        }
-        match if name.contains('.') { Err(OnlyTree) } else { self.scalar(name) } {
-            Ok(None | Some(Scalar::Other(_))) => None,
-            Ok(Some(Scalar::Text(Cow::Borrowed(text)))) => Some(text),
-            Ok(Some(Scalar::Text(Cow::Owned(_)))) | Err(OnlyTree) => self.tree().get(name)?.as_str(),
-        }
-    }
-
-    /// Of a JSON object, the value at a path with dots, as `Tree::value` in [`crate::detect`] finds it: `None` where there is
-    /// none. Only where it is no list or object, and not where a part of the path is in brackets.
-    pub(crate) fn scalar(&self, path: &str) -> Result<Option<Scalar<'_>>, OnlyTree> {
-        self.found(path)?.map(Scalar::of).transpose()
-    }
-
-    /// Whether there is any value at such a path.
-    pub(crate) fn has(&self, path: &str) -> Result<bool, OnlyTree> {
-        self.found(path).map(|found| found.is_some())
-    }
-
-    fn found(&self, path: &str) -> Result<Option<&str>, OnlyTree> {
-        match &self.read {
-            Read::Json(Json { text, members, .. }) if self.tree.get().is_none() => {
-                let members = members.get_or_init(|| Members::of(text, 0..text.len()));
-                members.as_ref().map_err(|only| *only)?.find(text, path)
-            }
-            _ => Err(OnlyTree),
+            },
+            None => self.tree().get(name)?.as_str(),
         }
     }
 

@@ -7,7 +7,6 @@
 //! several times slower or let pass what is no JSON (an escape `\u` without its digits).
 
 use std::borrow::Cow;
-use std::ops::Range;
 
 use crate::framing::block::{BLOCK, digits_end, text_end};
 
@@ -48,13 +47,10 @@ impl Marks {
     /// No name.
     pub(crate) const NONE: Self = Self(0);
 
-    /// Every name.
-    pub(crate) const ALL: Self = Self(u64::MAX);
-
     /// One more name.
     pub(crate) const fn and(self, name: &str) -> Self {
         match name.as_bytes() {
-            [] => Self::ALL,
+            [] => Self(u64::MAX),
             [first, .., last] => Self(self.0 | mark(name.len(), *first, *last)),
             [only] => Self(self.0 | mark(1, *only, *only)),
         }
@@ -64,7 +60,7 @@ impl Marks {
     pub(crate) const fn and_within(self, outer: &str, inner: &str) -> Self {
         match (outer.as_bytes(), inner.as_bytes()) {
             ([first, ..], [.., last]) => Self(self.0 | mark(outer.len() + 1 + inner.len(), *first, *last)),
-            _ => Self::ALL,
+            _ => Self(u64::MAX),
         }
     }
 
@@ -88,11 +84,6 @@ impl Word {
     /// Whether it is not written as it reads.
     pub(crate) fn has_escapes(self) -> bool {
         self.has_escapes
-    }
-
-    /// Where its contents are in the text.
-    pub(crate) fn place(self) -> Range<usize> {
-        self.start..self.end
     }
 }
 
