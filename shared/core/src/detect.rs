@@ -39,7 +39,6 @@ use rsigma_eval::compiler::eval_condition;
 use words::Words;
 
 use crate::correlate::plan::{Micros, Node};
-use crate::fields::Flat;
 use crate::finding::{self, Finding, Guidance, Level, Message};
 use crate::record::{LogSource, Record};
 
@@ -312,8 +311,5 @@ impl Catalogue {
 
 /// A record's field as the text by which findings are grouped; `None` where it is absent or null.
 pub fn field_text<'r>(record: &'r Record<'_>, name: &str) -> Option<Cow<'r, str>> {
-    match record.fields.as_line().and_then(|line| line.get(name)) {
-        Some(Flat::Text(text)) => Some(Cow::Borrowed(text)),
-        _ => RecordEvent::new(record, false).text(name).map(Cow::Owned),
-    }
+    event::text(record, name)
 }

@@ -80,9 +80,9 @@ pub fn enrich(record: &mut Record<'_>, own: &OwnResources, wants: impl Fn(&str) 
 pub(crate) fn is_about_own(record: &Record<'_>, own: &OwnResources) -> bool {
     let source = record.log_source;
     if source.services.contains(&"cloudtrail") {
-        tamper::changes_own(record.fields.tree(), own)
+        !own.is_empty() && tamper::changes_own(record.fields.tree(), own)
     } else if source.categories.contains(&"inventory") {
-        record.fields.get("resource").and_then(Value::as_str).is_some_and(|arn| own.has_arn(arn))
+        record.fields.text("resource").is_some_and(|arn| own.has_arn(arn))
     } else {
         false
     }

@@ -1,14 +1,19 @@
 //! A record's fields, as little taken apart as rules need.
 //!
-//! A line's fields are slices of the line. A JSON object's are its text, of which only the members that rules were
-//! indexed by have been read: the tree is built when somebody asks for more.
+//! A line's fields are slices of the line. A JSON object's are its text, of which a member is read when it is asked for.
+//! The tree is built when somebody asks for more than single values.
+
+mod json;
 
 use std::borrow::Cow;
 use std::cell::OnceCell;
 use std::fmt::Debug;
 use std::ops::Index;
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Number, Value};
+
+use json::Json;
+pub(crate) use json::Node;
 
 /// A value of a line's field.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,6 +35,29 @@ impl From<Flat<'_>> for Value {
         }
     }
 }
+
+/// A value that is no list and no object.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Scalar<'f> {
+    Text(Cow<'f, str>),
+    Number(Number),
+    Flag(bool),
+    Null,
+}
+
+impl<'f> From<Flat<'f>> for Scalar<'f> {
+    fn from(value: Flat<'f>) -> Self {
+        match value {
+            Flat::Text(text) => Self::Text(Cow::Borrowed(text)),
+            Flat::Number(number) => Self::Number(number.into()),
+            Flat::Flag(yes) => Self::Flag(yes),
+        }
+    }
+}
+
+/// What is asked for only the tree can tell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct OnlyTree;
 
 /// The fields of a line. A line of an attack is asked for two or three of them, and for all of them only where a rule must
 /// be evaluated.
@@ -69,13 +97,6 @@ enum Read<'a> {
     Tree,
 }
 
-/// A JSON object, whose text is known to be well-formed.
-#[derive(Debug)]
-struct Json<'a> {
-    text: Cow<'a, str>,
-    build: fn(&str) -> Value,
-}
-
 impl<'a> Fields<'a> {
     /// The fields of a line.
     pub fn line(line: impl Line + 'a) -> Self {
@@ -84,14 +105,14 @@ impl<'a> Fields<'a> {
 
     /// The members of a JSON object; `build` makes the tree of the text.
     pub(crate) fn json(text: Cow<'a, str>, build: fn(&str) -> Value) -> Self {
-        Self { read: Read::Json(Json { text, build }), tree: OnceCell::new() }
+        Self { read: Read::Json(Json::new(text, build)), tree: OnceCell::new() }
     }
 
     /// The fields as one JSON object.
     pub fn tree(&self) -> &Value {
         self.tree.get_or_init(|| match &self.read {
             Read::Line(line) => Value::Object(line.all()),
-            Read::Json(json) => (json.build)(&json.text),
+            Read::Json(json) => json.tree(),
             Read::Tree => Value::Null,
         })
     }
@@ -104,6 +125,14 @@ impl<'a> Fields<'a> {
         }
     }
 
+    /// The fields of a JSON object, where its text is at hand.
+    pub(crate) fn as_json(&self) -> Option<Node<'_>> {
+        match &self.read {
+            Read::Json(json) => Some(json.root()),
+            Read::Line(_) | Read::Tree => None,
+        }
+    }
+
     /// A field's text; `None` where it is absent or no text. No nested field is looked for.
     pub fn text(&self, name: &str) -> Option<&str> {
         match self.as_line() {
@@ -111,19 +140,31 @@ impl<'a> Fields<'a> {
                 Flat::Text(text) => Some(text),
                 Flat::Number(_) | Flat::Flag(_) => None,
             },
-            None => self.tree().get(name)?.as_str(),
+            None => self.text_at(&[name]),
         }
+    }
+
+    /// The text of a member of an object in an object, and so on; `None` where it is absent or no text.
+    pub fn text_at(&self, path: &[&str]) -> Option<&str> {
+        let of_tree = || path.iter().try_fold(self.tree(), |value, name| value.get(name))?.as_str();
+        self.as_json().map_or(Err(OnlyTree), |root| text_at(root, path)).unwrap_or_else(|OnlyTree| of_tree())
     }
 
     /// See [`Value::get`].
     pub fn get(&self, name: &str) -> Option<&Value> {
-        self.tree().get(name)
+        let is_absent = self.as_json().is_some_and(|root| matches!(root.member(name), Ok(None)));
+        if is_absent { None } else { self.tree().get(name) }
     }
+}
 
-    /// See [`Value::pointer`].
-    pub fn pointer(&self, pointer: &str) -> Option<&Value> {
-        self.tree().pointer(pointer)
+fn text_at<'f>(mut node: Node<'f>, path: &[&str]) -> Result<Option<&'f str>, OnlyTree> {
+    for name in path {
+        match node.member(name)? {
+            Some(member) => node = member,
+            None => return Ok(None),
+        }
     }
+    node.text()
 }
 
 impl From<Map<String, Value>> for Fields<'_> {

@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use foldhash::quality::RandomState;
 use hashbrown::HashTable;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 use super::contribution::{Contribution, RecordKey};
 use super::group::{self, BorrowedGroup};
@@ -96,7 +95,7 @@ pub struct Contributions {
 
 /// Whether a record is a call to AWS that was refused or failed: `CloudTrail` gives such an `errorCode`.
 pub(crate) fn is_failed_call(record: &Record<'_>) -> bool {
-    record.log_source.services.contains(&"cloudtrail") && record.fields.get("errorCode").is_some_and(Value::is_string)
+    record.log_source.services.contains(&"cloudtrail") && record.fields.text("errorCode").is_some()
 }
 
 impl Contributions {

@@ -6,8 +6,8 @@ use std::cell::OnceCell;
 use rsigma_eval::{Event, EventValue};
 use serde_json::Value;
 
-use super::tree::{PRESENCE, Tree, name_of};
-use crate::fields::Flat;
+use super::tree::{self, Tree};
+use crate::fields::{OnlyTree, Scalar};
 use crate::record::Record;
 
 /// The fields that [`crate::enrich`] adds begin so.
@@ -24,14 +24,6 @@ impl<'r> RecordEvent<'r> {
         Self { record, tree: OnceCell::new(), plain }
     }
 
-    pub(super) fn text(&self, name: &str) -> Option<String> {
-        match self.value(name)? {
-            EventValue::Null => None,
-            EventValue::Str(text) => Some(text.into_owned()),
-            other => Some(other.to_json().to_string()),
-        }
-    }
-
     /// The fields as a tree.
     fn tree(&self) -> &Tree<'r> {
         self.tree.get_or_init(|| Tree::new(self.record.fields.tree()))
@@ -39,31 +31,42 @@ impl<'r> RecordEvent<'r> {
 
     /// A field's value as it stands.
     fn value(&self, name: &str) -> Option<EventValue<'_>> {
-        if name.starts_with(DERIVED) {
-            return self.record.derived.get(name).map(EventValue::from);
-        }
-        // A line's fields are not nested, and their names have no dots.
-        match self.record.fields.as_line() {
-            Some(line) => line.get(name).map(|value| match value {
-                Flat::Text(text) => EventValue::Str(Cow::Borrowed(text)),
-                Flat::Number(number) => i64::try_from(number).map_or_else(|_| large(number), EventValue::Int),
-                Flat::Flag(flag) => EventValue::Bool(flag),
-            }),
-            None => self.tree().value(name),
-        }
+        read(self.record, name).unwrap_or_else(|OnlyTree| self.tree().value(name))
+    }
+}
+
+/// A field's value as it stands, if it takes no tree.
+fn read<'r>(record: &'r Record<'_>, name: &str) -> Result<Option<EventValue<'r>>, OnlyTree> {
+    if name.starts_with(DERIVED) {
+        return Ok(record.derived.get(name).map(EventValue::from));
+    }
+    // A line's fields are not nested, and their names have no dots.
+    if let Some(line) = record.fields.as_line() {
+        return Ok(line.get(name).map(|value| tree::scalar(Scalar::from(value))));
+    }
+    tree::read(record.fields.as_json().ok_or(OnlyTree)?, name)
+}
+
+/// A field's value as text; `None` where it is absent or null.
+pub(super) fn text<'r>(record: &'r Record<'_>, name: &str) -> Option<Cow<'r, str>> {
+    let of_tree = || {
+        let tree = Tree::new(record.fields.tree());
+        tree.value(name).and_then(as_text).map(|text| Cow::Owned(text.into_owned()))
+    };
+    read(record, name).map_or_else(|OnlyTree| of_tree(), |value| value.and_then(as_text))
+}
+
+fn as_text(value: EventValue<'_>) -> Option<Cow<'_, str>> {
+    match value {
+        EventValue::Null => None,
+        EventValue::Str(text) => Some(text),
+        other => Some(Cow::Owned(other.to_json().to_string())),
     }
 }
 
 impl Event for RecordEvent<'_> {
     fn get_field(&self, path: &str) -> Option<EventValue<'_>> {
-        if self.record.fields.as_line().is_none() && !path.starts_with(DERIVED) {
-            return self.tree().get_field(path);
-        }
-        // A line's fields are never null, and none is a list or an object.
-        if let Some(name) = path.strip_prefix(PRESENCE) {
-            return self.value(name).map(|_| EventValue::Bool(true));
-        }
-        self.value(name_of(path))
+        tree::asked(path, |name| self.value(name))
     }
 
     fn any_string_value(&self, predicate: &dyn Fn(&str) -> bool) -> bool {
@@ -80,10 +83,4 @@ impl Event for RecordEvent<'_> {
     fn to_json(&self) -> Value {
         self.record.fields.tree().clone()
     }
-}
-
-/// A number beyond `i64`, as rsigma reads it from JSON.
-#[expect(clippy::cast_precision_loss, reason = "a float is what rsigma has for it")]
-fn large(number: u64) -> EventValue<'static> {
-    EventValue::Float(number as f64)
 }

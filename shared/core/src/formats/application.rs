@@ -101,7 +101,7 @@ impl Format for Application {
     }
 
     fn facts<'r>(&self, record: &'r Record<'_>) -> FactsOf<'r> {
-        let text = |name: &str| record.fields.get(name).and_then(Value::as_str).map(Cow::Borrowed);
+        let text = |name: &str| record.fields.text(name).map(Cow::Borrowed);
         FactsOf { actor: text("user"), resources: text("service").into_iter().collect(), ..FactsOf::default() }
     }
 }

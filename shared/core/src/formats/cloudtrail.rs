@@ -16,6 +16,7 @@ use smallvec::SmallVec;
 
 use super::json::{self, Heads, Name, Names};
 use super::{Context, Format, Framing, Gate, Parsed, Parser, members};
+use crate::fields::Fields;
 use crate::record::{FactsOf, LogSource, Record};
 
 const EVENT_ID: &str = "eventID";
@@ -95,26 +96,20 @@ impl Format for CloudTrail {
     }
 
     fn facts<'r>(&self, record: &'r Record<'_>) -> FactsOf<'r> {
-        let fields = record.fields.tree();
-        let text = |pointer: &str| fields.pointer(pointer).and_then(Value::as_str).map(Cow::Borrowed);
+        let fields = &record.fields;
+        let text = |path: &[&str]| fields.text_at(path).map(Cow::Borrowed);
         let resources = fields.get("resources").and_then(Value::as_array).into_iter().flatten();
         let mut resources: SmallVec<[Cow<'_, str>; 1]> =
             resources.filter_map(|resource| Some(Cow::Borrowed(resource.get("ARN")?.as_str()?))).collect();
         if resources.is_empty() {
-            resources.extend(target(fields).map(Cow::Owned));
+            resources.extend(target(fields).map(Cow::Borrowed));
         }
+        let of_caller = |name: &str| text(&["userIdentity", name]);
         FactsOf {
-            account: text("/recipientAccountId").or_else(|| text("/userIdentity/accountId")),
-            region: text("/awsRegion"),
-            actor: [
-                "/userIdentity/arn",
-                "/userIdentity/userName",
-                "/userIdentity/principalId",
-                "/userIdentity/invokedBy",
-            ]
-            .into_iter()
-            .find_map(text),
-            source_address: text("/sourceIPAddress"),
+            account: text(&["recipientAccountId"]).or_else(|| of_caller("accountId")),
+            region: text(&["awsRegion"]),
+            actor: ["arn", "userName", "principalId", "invokedBy"].into_iter().find_map(of_caller),
+            source_address: text(&["sourceIPAddress"]),
             resources,
         }
     }
@@ -122,15 +117,14 @@ impl Format for CloudTrail {
 
 /// What a call without a `resources` list was aimed at: the request's parameter that names it, or, for a denied call
 /// (whose parameters are null), the ARN in the error message.
-fn target(fields: &Value) -> Option<String> {
+fn target<'r>(fields: &'r Fields<'_>) -> Option<&'r str> {
     const NAMES: [&str; 9] =
         ["name", "trailName", "bucketName", "groupId", "userName", "roleName", "instanceId", "functionName", "keyId"];
-    let parameters = fields.get("requestParameters").and_then(Value::as_object);
-    let named = NAMES.iter().find_map(|name| parameters?.get(*name)?.as_str());
-    named.map(str::to_owned).or_else(|| {
-        let message = fields.get("errorMessage")?.as_str()?;
+    let named = NAMES.iter().find_map(|name| fields.text_at(&["requestParameters", name]));
+    named.or_else(|| {
+        let message = fields.text("errorMessage")?;
         let resource = message.split("on resource: ").nth(1)?;
-        resource.split_whitespace().next().filter(|word| word.starts_with("arn:")).map(str::to_owned)
+        resource.split_whitespace().next().filter(|word| word.starts_with("arn:"))
     })
 }
 

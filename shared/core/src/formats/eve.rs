@@ -71,7 +71,7 @@ impl Format for Eve {
     }
 
     fn facts<'r>(&self, record: &'r Record<'_>) -> FactsOf<'r> {
-        let text = |name: &str| record.fields.get(name).and_then(Value::as_str).map(Cow::Borrowed);
+        let text = |name: &str| record.fields.text(name).map(Cow::Borrowed);
         FactsOf { source_address: text(SRC_IP), resources: text(DEST_IP).into_iter().collect(), ..FactsOf::default() }
     }
 }

@@ -82,7 +82,7 @@ impl Format for Inventory {
     }
 
     fn facts<'r>(&self, record: &'r Record<'_>) -> FactsOf<'r> {
-        let text = |name: &str| record.fields.get(name).and_then(Value::as_str).map(Cow::Borrowed);
+        let text = |name: &str| record.fields.text(name).map(Cow::Borrowed);
         FactsOf {
             account: text(ACCOUNT),
             region: text(REGION),

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use memchr::memmem::{self, Finder};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::{Damage, Entry, MAX_WHOLE, Match, Options, Report, SourceStats};
 use crate::correlate::{
@@ -407,6 +407,6 @@ fn is_by(record: &Record<'_>, roles: &[String]) -> bool {
     if roles.is_empty() {
         return false;
     }
-    let role = record.fields.pointer("/userIdentity/sessionContext/sessionIssuer/arn").and_then(Value::as_str);
+    let role = record.fields.text_at(&["userIdentity", "sessionContext", "sessionIssuer", "arn"]);
     role.is_some_and(|role| roles.iter().any(|one| one == role))
 }

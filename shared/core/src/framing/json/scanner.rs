@@ -7,6 +7,7 @@
 //! several times slower or let pass what is no JSON (an escape `\u` without its digits).
 
 use std::borrow::Cow;
+use std::ops::Range;
 
 use crate::framing::block::{BLOCK, digits_end, text_end};
 
@@ -47,6 +48,9 @@ impl Marks {
     /// No name.
     pub(crate) const NONE: Self = Self(0);
 
+    /// Any name.
+    pub(crate) const ALL: Self = Self(u64::MAX);
+
     /// One more name.
     pub(crate) const fn and(self, name: &str) -> Self {
         match name.as_bytes() {
@@ -85,6 +89,11 @@ impl Word {
     pub(crate) fn has_escapes(self) -> bool {
         self.has_escapes
     }
+
+    /// Where its contents are in the text.
+    pub(crate) fn place(self) -> Range<usize> {
+        self.start..self.end
+    }
 }
 
 impl<'t> Scanner<'t> {
@@ -111,12 +120,17 @@ impl<'t> Scanner<'t> {
     }
 
     /// A string's text; `None` where its escapes make none: half a surrogate pair.
+    #[inline]
     pub(crate) fn text(&self, word: Word) -> Option<Cow<'t, str>> {
         if word.has_escapes {
-            let quoted = self.text.get(word.start - 1..=word.end)?;
-            return serde_json::from_str(quoted).ok().map(Cow::Owned);
+            return self.unescaped(word).map(Cow::Owned);
         }
         self.text.get(word.start..word.end).map(Cow::Borrowed)
+    }
+
+    #[inline(never)]
+    fn unescaped(&self, word: Word) -> Option<String> {
+        serde_json::from_str(self.text.get(word.start - 1..=word.end)?).ok()
     }
 
     /// Passes over an object and hands over the members that may have one of these names: the name of each, with the
@@ -160,6 +174,7 @@ impl<'t> Scanner<'t> {
     }
 
     /// What the next value is, if one may begin here.
+    #[inline]
     pub(crate) fn kind(&mut self) -> Option<Kind> {
         let (byte, rest) = token(self.rest)?;
         self.rest = &self.rest[self.rest.len() - rest.len() - 1..];
@@ -182,6 +197,7 @@ impl<'t> Scanner<'t> {
     }
 
     /// Passes over a string; the scanner is before its first quote.
+    #[inline]
     pub(crate) fn string(&mut self) -> Word {
         let start = self.offset() + 1;
         let rest = self.rest.get(1..).unwrap_or(BROKEN);
