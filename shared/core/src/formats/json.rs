@@ -99,14 +99,21 @@ impl<const N: usize> Default for Heads<'_, N> {
 impl<'t, const N: usize> Heads<'t, N> {
     /// Passes over the value of a member, and reads it if it is one of these names.
     fn read(&mut self, names: &[Name; N], scanner: &mut Scanner<'t>, name: Word) -> Option<()> {
-        let Some(text) = scanner.text(name) else {
-            self.opaque = true;
-            return scanner.value();
+        let unescaped;
+        let name = if name.has_escapes() {
+            let Some(text) = scanner.text(name) else {
+                self.opaque = true;
+                return scanner.value();
+            };
+            unescaped = text;
+            unescaped.as_bytes()
+        } else {
+            scanner.written(name)
         };
         // The length tells most names apart without a call.
-        let found = names.iter().position(|(known, _)| known.len() == text.len() && *known == text);
+        let found = names.iter().position(|(known, _)| known.len() == name.len() && known.as_bytes() == name);
         let Some(number) = found else {
-            self.dotted |= names.iter().any(|(outer, inner)| inner.is_some_and(|inner| is_dotted(&text, outer, inner)));
+            self.dotted |= names.iter().any(|(outer, inner)| inner.is_some_and(|inner| is_dotted(name, outer, inner)));
             return scanner.value();
         };
         self.values[number] = match names[number].1 {
@@ -117,6 +124,7 @@ impl<'t, const N: usize> Heads<'t, N> {
     }
 
     /// Reads a value.
+    #[inline]
     fn value(&mut self, scanner: &mut Scanner<'t>) -> Option<Head<'t>> {
         match scanner.kind()? {
             Kind::Text => {
@@ -174,8 +182,9 @@ impl<'t, const N: usize> Heads<'t, N> {
 }
 
 /// Whether a name is that of a member within another, with a dot.
-fn is_dotted(name: &str, outer: &str, inner: &str) -> bool {
-    name.strip_prefix(outer).and_then(|rest| rest.strip_prefix('.')) == Some(inner)
+fn is_dotted(name: &[u8], outer: &str, inner: &str) -> bool {
+    let rest = name.strip_prefix(outer.as_bytes()).and_then(|rest| rest.strip_prefix(b"."));
+    rest == Some(inner.as_bytes())
 }
 
 impl<const N: usize> Heads<'_, N> {
