@@ -8,7 +8,8 @@ use jiff::{SignedDuration, Timestamp};
 
 /// A zone by its IANA name (`Europe/Berlin`) or its offset (`+09:00`, `UTC`).
 pub fn zone(text: &str) -> Result<TimeZone> {
-    if matches!(text, "Z" | "z" | "utc") {
+    // No list of all zones is made for the one that is asked for by default.
+    if matches!(text, "Z" | "z" | "utc" | "UTC") {
         return Ok(TimeZone::UTC);
     }
     let zone = DateTimeParser::new().parse_time_zone(text).ok();

@@ -1,6 +1,7 @@
 //! `cloudvigil scan`.
 
 use std::collections::{BTreeMap, HashSet};
+use std::mem::ManuallyDrop;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -26,7 +27,8 @@ pub fn run(arguments: &Scan) -> Result<Ending> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     sources::check(&arguments.paths)?;
     let options = options(arguments, clock.as_ref())?;
-    let rules = rules::load(&arguments.rules)?;
+    // As in Run::finish: the process ends after this, without giving back piece by piece what it held.
+    let rules = ManuallyDrop::new(rules::load(&arguments.rules)?);
     let catalogue = &rules.catalogue;
     let report = &arguments.report;
     let (file, stats_file) = (report.file.as_deref(), report.stats.as_deref());
