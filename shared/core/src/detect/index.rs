@@ -296,8 +296,12 @@ impl Index {
                 decided.extend((holds == Some(true)).then_some(*rule));
                 holds.is_none()
             }
-            _ => self.words.is_empty() || self.words.get(rule).is_none_or(|words| words.may_hold(keys, text)),
+            _ => true,
         });
+        // Beside a rule that is evaluated anyway, a search takes longer than it spares.
+        if !self.words.is_empty() && candidates.iter().all(|rule| self.words.contains_key(rule)) {
+            candidates.retain(|rule| self.words.get(rule).is_none_or(|words| words.may_hold(keys, text)));
+        }
     }
 
     /// Whether one of these rules asks for a field of [`crate::enrich`].
