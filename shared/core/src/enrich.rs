@@ -139,10 +139,8 @@ fn member<'v>(value: &'v Value, name: &str) -> Option<&'v Value> {
 }
 
 fn same_name(left: &str, right: &str) -> bool {
-    let letters = |text: &str| {
-        text.bytes().filter(|byte| *byte != b'_').map(|byte| byte.to_ascii_lowercase()).collect::<Vec<_>>()
-    };
-    left.len().abs_diff(right.len()) <= 4 && letters(left) == letters(right)
+    let letters = |text| str::bytes(text).filter(|byte| *byte != b'_').map(|byte| byte.to_ascii_lowercase());
+    left.len().abs_diff(right.len()) <= 4 && letters(left).eq(letters(right))
 }
 
 /// The elements of a list, of `{"items": [...]}` or `{"item": ...}` around one, or the one element without a list:

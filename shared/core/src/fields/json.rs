@@ -33,7 +33,9 @@ type Members = OnceCell<Option<Vec<Member>>>;
 /// Where a member is in the text of its object.
 #[derive(Debug)]
 struct Member {
-    name: Range<usize>,
+    name: usize,
+    /// The name's: it tells most from another without a look at them.
+    length: usize,
     value: Range<usize>,
     members: Members,
 }
@@ -69,8 +71,7 @@ impl<'f> Node<'f> {
     /// The member of this name, the last one if there are several. Of a list, only the tree can tell.
     #[inline]
     pub(crate) fn member(self, name: &str) -> Result<Option<Self>, OnlyTree> {
-        // The length tells most names apart without a call.
-        let is_it = |member: &&Member| member.name.len() == name.len() && self.name(member) == name.as_bytes();
+        let is_it = |member: &&Member| member.length == name.len() && self.name(member) == name.as_bytes();
         let Some(Member { value, members, .. }) = self.members()?.iter().rev().find(is_it) else { return Ok(None) };
         let rest = self.rest.get(value.start..).ok_or(OnlyTree)?;
         Ok(Some(Self { rest, length: value.len(), members }))
@@ -82,7 +83,7 @@ impl<'f> Node<'f> {
     }
 
     fn name(self, member: &Member) -> &'f [u8] {
-        self.rest.as_bytes().get(member.name.clone()).unwrap_or_default()
+        self.rest.as_bytes().get(member.name..member.name + member.length).unwrap_or_default()
     }
 
     fn written(self) -> Result<&'f str, OnlyTree> {
@@ -145,8 +146,8 @@ fn read(text: &str) -> Option<Vec<Member>> {
         scanner.kind()?;
         let start = scanner.offset();
         scanner.value()?;
-        let value = start..scanner.offset();
-        members.push(Member { name: name.place(), value, members: Members::new() });
+        let (name, value) = (name.place(), start..scanner.offset());
+        members.push(Member { name: name.start, length: name.len(), value, members: Members::new() });
         Some(())
     })?;
     Some(members)
