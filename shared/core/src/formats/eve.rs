@@ -39,11 +39,19 @@ static OTHERS: LogSource = LogSource {
     words: &[],
 };
 
-const KEYS: &[&str] = &[EVENT_TYPE];
-/// The members that are read of every event.
-impl Names<2> for EveParser {
-    const NAMES: [Name; 2] = [(EVENT_TYPE, None), (TIMESTAMP, None)];
+const KEYS: &[&str] = &["alert.category", "alert.severity", EVENT_TYPE];
+
+/// The members that are read of every event: those that each has come first.
+impl Names<4> for EveParser {
+    const NAMES: [Name; 4] =
+        [(EVENT_TYPE, None), (TIMESTAMP, None), (ALERT, Some("category")), (ALERT, Some("severity"))];
 }
+
+/// Their numbers.
+const TYPE: usize = 0;
+const TIME: usize = 1;
+const CATEGORY: usize = 2;
+const SEVERITY: usize = 3;
 
 /// Those that a record may have.
 pub(super) const LOG_SOURCES: &[&LogSource] = &[&ALERTS, &OTHERS];
@@ -110,17 +118,18 @@ type Known = (&'static LogSource, Option<Timestamp>);
 
 impl EveParser {
     /// What is known of an event; `None` if it is not admitted.
-    fn known(&self, heads: &Heads<'_, 2>, raw: &str, gate: &mut dyn Gate) -> Result<Option<Known>, &'static str> {
+    fn known(&self, heads: &Heads<'_, 4>, raw: &str, gate: &mut dyn Gate) -> Result<Option<Known>, &'static str> {
         let (event_type, time) = if heads.opaque {
             let tree = json::tree(raw);
             let text = |name: &str| tree.get(name).and_then(Value::as_str).map(|text| Cow::Owned(text.to_owned()));
             (text(EVENT_TYPE), text(TIMESTAMP))
         } else {
-            (heads.text(0).map(Cow::Borrowed), heads.text(1).map(Cow::Borrowed))
+            (heads.text(TYPE).map(Cow::Borrowed), heads.text(TIME).map(Cow::Borrowed))
         };
         let event_type = event_type.ok_or("no event_type")?;
         let log_source = if event_type == ALERT { &ALERTS } else { &OTHERS };
-        let admitted = gate.admits(log_source, &[Key::Text(&event_type)], raw);
+        let keys = [heads.key(CATEGORY), heads.key(SEVERITY), Key::Text(&event_type)];
+        let admitted = gate.admits(log_source, &keys, raw);
         Ok(admitted.then(|| (log_source, time.and_then(|time| stamp::iso_whole(&time, &self.timezone)))))
     }
 }

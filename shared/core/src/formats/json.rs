@@ -46,7 +46,7 @@ const MALFORMED: &str = "not well-formed JSON";
 /// The name of a member to read: one of the object, or one of an object in it.
 pub(super) type Name = (&'static str, Option<&'static str>);
 
-/// The members that a format reads of every object.
+/// The members that a format reads of every object. Those of the same object in it stand together.
 pub(super) trait Names<const N: usize> {
     /// Their names.
     const NAMES: [Name; N];
@@ -116,10 +116,10 @@ impl<'t, const N: usize> Heads<'t, N> {
             self.dotted |= names.iter().any(|(outer, inner)| inner.is_some_and(|inner| is_dotted(name, outer, inner)));
             return scanner.value();
         };
-        self.values[number] = match names[number].1 {
-            None => self.value(scanner)?,
-            Some(inner) => self.inner_value(inner, scanner)?,
-        };
+        match names[number].1 {
+            None => self.values[number] = self.value(scanner)?,
+            Some(_) => self.inner_values(names, number, scanner)?,
+        }
         Some(())
     }
 
@@ -143,29 +143,44 @@ impl<'t, const N: usize> Heads<'t, N> {
         Some(Head::Any)
     }
 
-    /// Reads the member of this name of a value; one that has no members has none of that name.
-    fn inner_value(&mut self, inner: &str, scanner: &mut Scanner<'t>) -> Option<Head<'t>> {
-        match scanner.kind()? {
-            Kind::Object => {}
-            Kind::List => return scanner.value().map(|()| Head::Any),
-            Kind::Text | Kind::Number | Kind::Literal => return scanner.value().map(|()| Head::Absent),
-        }
-        let mut head = Head::Absent;
-        scanner.object(Marks::NONE.and(inner), |scanner, name| {
-            let is_it = if name.has_escapes() {
-                let text = scanner.text(name);
-                self.opaque |= text.is_none();
-                text.is_some_and(|text| text == inner)
-            } else {
-                scanner.written(name) == inner.as_bytes()
-            };
-            if is_it {
-                head = self.value(scanner)?;
-                return Some(());
+    /// Reads the members of a value that are asked for of the one with this number; one that has no members has none of
+    /// those names.
+    fn inner_values(&mut self, names: &[Name; N], number: usize, scanner: &mut Scanner<'t>) -> Option<()> {
+        let of_same = names[number..].iter().take_while(|(outer, _)| *outer == names[number].0);
+        let wanted = number..number + of_same.count();
+        let is_object = match scanner.kind()? {
+            Kind::Object => true,
+            Kind::List => {
+                self.values[wanted].fill(Head::Any);
+                return scanner.value();
             }
-            scanner.value()
-        })?;
-        Some(head)
+            Kind::Text | Kind::Number | Kind::Literal => false,
+        };
+        self.values[wanted.clone()].fill(Head::Absent);
+        if !is_object {
+            return scanner.value();
+        }
+        let marks = wanted.clone().filter_map(|number| names[number].1).fold(Marks::NONE, Marks::and);
+        scanner.object(marks, |scanner, name| {
+            let unescaped;
+            let name = if name.has_escapes() {
+                let Some(text) = scanner.text(name) else {
+                    self.opaque = true;
+                    return scanner.value();
+                };
+                unescaped = text;
+                unescaped.as_bytes()
+            } else {
+                scanner.written(name)
+            };
+            match wanted.clone().find(|number| names[*number].1.is_some_and(|inner| inner.as_bytes() == name)) {
+                Some(number) => {
+                    self.values[number] = self.value(scanner)?;
+                    Some(())
+                }
+                None => scanner.value(),
+            }
+        })
     }
 
     /// A rule's `a.b` means the member `a.b` before the member `b` of `a`.

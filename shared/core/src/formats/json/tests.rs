@@ -5,8 +5,8 @@ use super::*;
 
 struct Asked;
 
-impl Names<4> for Asked {
-    const NAMES: [Name; 4] = [("name", None), ("who", Some("type")), ("x", None), ("time", None)];
+impl Names<5> for Asked {
+    const NAMES: [Name; 5] = [("name", None), ("who", Some("type")), ("who", Some("a")), ("x", None), ("time", None)];
 }
 
 /// What the tree of an object says of a name.
