@@ -16,8 +16,6 @@ use crate::framing::{Marks, Scanner};
 const MAX_MEMBERS: usize = 256;
 /// How many a log's objects mostly have at most.
 const USUAL_MEMBERS: usize = 24;
-/// An object whose first member has this name is to `serde_json` the JSON that stands in its text.
-const RAW_VALUE: &str = "$serde_json::private::RawValue";
 
 /// A JSON object, whose text is known to be well-formed.
 #[derive(Debug)]
@@ -139,8 +137,7 @@ fn read(text: &str) -> Option<Vec<Member>> {
     let mut scanner = Scanner::new(text);
     let mut members = Vec::with_capacity(USUAL_MEMBERS);
     scanner.object(Marks::ALL, |scanner, name| {
-        let is_raw = members.is_empty() && scanner.written(name) == RAW_VALUE.as_bytes();
-        if name.has_escapes() || is_raw || members.len() == MAX_MEMBERS {
+        if name.has_escapes() || members.len() == MAX_MEMBERS {
             return None;
         }
         scanner.kind()?;

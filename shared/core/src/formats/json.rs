@@ -4,19 +4,17 @@
 //! and an object. Deciding that takes one pass, in which the few members are read by which rules were indexed. Whatever
 //! the grammar allows is matched: numbers beyond every range and values below the deepest level are kept as their text.
 
+mod tree;
+
 use std::borrow::Cow;
-use std::collections::BTreeMap;
 
 use serde::de::IgnoredAny;
-use serde_json::value::RawValue;
 use serde_json::{Map, Number, Value};
 
+pub(super) use self::tree::tree;
 use super::Key;
 use crate::fields::Fields;
 use crate::framing::{self, Kind, Marks, Scanner, Word};
-
-/// How deep a tree is built where the quick way failed. No log nests as deep.
-const MAX_DEPTH: usize = 100;
 
 /// The fields of an object's text.
 pub(super) fn fields(text: Cow<'_, str>) -> Fields<'_> {
@@ -249,59 +247,6 @@ pub(super) fn first_object<F: Names<N>, const N: usize>(
         heads.read(&F::NAMES, scanner, name)
     })?;
     Some((&text[..length], heads.settle(&F::NAMES)))
-}
-
-/// The tree of a text that is well-formed.
-pub(super) fn tree(text: &str) -> Value {
-    let quick = serde_json::from_str(text).ok();
-    let quick = quick.or_else(|| serde_json::from_str(&lone_surrogates_replaced(text)?).ok());
-    quick.unwrap_or_else(|| kept_as_text(text, 0))
-}
-
-/// The tree of a text that cannot be held as it stands: numbers beyond every range, and what lies too deep, as text.
-fn kept_as_text(text: &str, depth: usize) -> Value {
-    if depth < MAX_DEPTH {
-        if let Ok(value) = serde_json::from_str(text) {
-            return value;
-        }
-        if let Ok(members) = serde_json::from_str::<BTreeMap<Cow<'_, str>, &RawValue>>(text) {
-            let members = members.into_iter();
-            return members.map(|(name, value)| (name.into_owned(), kept_as_text(value.get(), depth + 1))).collect();
-        }
-        if let Ok(elements) = serde_json::from_str::<Vec<&RawValue>>(text) {
-            return elements.into_iter().map(|value| kept_as_text(value.get(), depth + 1)).collect();
-        }
-    }
-    let mended = lone_surrogates_replaced(text);
-    let mended = mended.as_deref().unwrap_or(text);
-    serde_json::from_str::<String>(mended).map_or_else(|_| Value::from(mended), Value::from)
-}
-
-/// The text with every escape of half a surrogate pair as `\ufffd`; `None` where there is none.
-fn lone_surrogates_replaced(text: &str) -> Option<String> {
-    let bytes = text.as_bytes();
-    let unit = |at: usize| {
-        let escape = bytes.get(at..at + 6)?;
-        let digits = escape.strip_prefix(b"\\u")?;
-        u16::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
-    };
-    let mut mended = String::new();
-    let (mut kept, mut at) = (0, 0);
-    while let Some(found) = memchr::memchr(b'\\', &bytes[at..]) {
-        at += found;
-        match unit(at) {
-            Some(0xd800..=0xdbff) if matches!(unit(at + 6), Some(0xdc00..=0xdfff)) => at += 12,
-            Some(0xd800..=0xdfff) => {
-                mended.push_str(&text[kept..at]);
-                mended.push_str("\\ufffd");
-                at += 6;
-                kept = at;
-            }
-            Some(_) => at += 6,
-            None => at = (at + 2).min(bytes.len()),
-        }
-    }
-    (kept > 0).then(|| mended + &text[kept..])
 }
 
 #[cfg(test)]

@@ -129,3 +129,14 @@ fn what_may_be_an_envelope_is_left_to_the_framer() {
         assert!(first_object::<Asked, _>(text, false).is_some(), "{text}");
     }
 }
+
+#[test]
+fn no_name_of_a_member_hides_another() {
+    let name = "$serde_json::private::RawValue";
+    for name in [name.to_owned(), name.replace('$', r"\u0024")] {
+        let text = format!(r#"{{"{name}":"{{\"a\":2}}","a":1,"b":{{"{name}":"[]","c":[{{"{name}":"7"}}]}}}}"#);
+        let tree = Value::Object(members(&text).unwrap());
+        assert_eq!((&tree["a"], tree.as_object().map(Map::len)), (&Value::from(1), Some(3)), "{tree}");
+        assert_eq!(tree["b"]["c"][0]["$serde_json::private::RawValue"], "7", "{tree}");
+    }
+}
