@@ -97,17 +97,8 @@ impl<const N: usize> Default for Heads<'_, N> {
 impl<'t, const N: usize> Heads<'t, N> {
     /// Passes over the value of a member, and reads it if it is one of these names.
     fn read(&mut self, names: &[Name; N], scanner: &mut Scanner<'t>, name: Word) -> Option<()> {
-        let unescaped;
-        let name = if name.has_escapes() {
-            let Some(text) = scanner.text(name) else {
-                self.opaque = true;
-                return scanner.value();
-            };
-            unescaped = text;
-            unescaped.as_bytes()
-        } else {
-            scanner.written(name)
-        };
+        let Some(name) = self.name(scanner, name) else { return scanner.value() };
+        let name = &*name;
         // The length tells most names apart without a call.
         let found = names.iter().position(|(known, _)| known.len() == name.len() && known.as_bytes() == name);
         let Some(number) = found else {
@@ -119,6 +110,17 @@ impl<'t, const N: usize> Heads<'t, N> {
             Some(_) => self.inner_values(names, number, scanner)?,
         }
         Some(())
+    }
+
+    /// A member's name as it reads; `None` where only the tree can tell.
+    #[inline]
+    fn name(&mut self, scanner: &Scanner<'t>, name: Word) -> Option<Cow<'t, [u8]>> {
+        if !name.has_escapes() {
+            return Some(Cow::Borrowed(scanner.written(name)));
+        }
+        let text = scanner.text(name);
+        self.opaque |= text.is_none();
+        text.map(|text| Cow::Owned(text.into_owned().into_bytes()))
     }
 
     /// Reads a value.
@@ -160,18 +162,8 @@ impl<'t, const N: usize> Heads<'t, N> {
         }
         let marks = wanted.clone().filter_map(|number| names[number].1).fold(Marks::NONE, Marks::and);
         scanner.object(marks, |scanner, name| {
-            let unescaped;
-            let name = if name.has_escapes() {
-                let Some(text) = scanner.text(name) else {
-                    self.opaque = true;
-                    return scanner.value();
-                };
-                unescaped = text;
-                unescaped.as_bytes()
-            } else {
-                scanner.written(name)
-            };
-            match wanted.clone().find(|number| names[*number].1.is_some_and(|inner| inner.as_bytes() == name)) {
+            let Some(name) = self.name(scanner, name) else { return scanner.value() };
+            match wanted.clone().find(|number| names[*number].1.is_some_and(|inner| inner.as_bytes() == &*name)) {
                 Some(number) => {
                     self.values[number] = self.value(scanner)?;
                     Some(())
