@@ -7,8 +7,9 @@ use hashbrown::HashTable;
 use serde::{Deserialize, Serialize};
 
 use super::contribution::{Contribution, RecordKey};
+use super::fold::last_shown;
 use super::group::{self, BorrowedGroup};
-use super::kept::{KeptEvidence, Teller, Told};
+use super::kept::{KeptEvidence, Order, Teller, Told};
 use super::packed::Packed;
 use super::plan::{Micros, Node};
 use super::{Bucket, Group, digest, finding_in};
@@ -20,6 +21,8 @@ use crate::record::Record;
 const PER_ITEM: usize = 144 * 1024;
 /// How much evidence one object keeps for a partition: entries, and bytes of JSON.
 const MAX_EVIDENCE: usize = 64;
+/// At how much evidence it is first looked whether more is needed; then whenever twice as much has been contributed.
+const SOME_EVIDENCE: usize = 16;
 const MAX_EVIDENCE_BYTES: usize = 100 * 1024;
 /// How much evidence one object keeps for all partitions together: beyond it, each keeps a few entries. A log of an
 /// attack by thousands is held in some tens of megabytes.
@@ -68,6 +71,12 @@ pub struct StoredContributions {
     /// How often the evidence was thinned out.
     #[serde(skip)]
     thinned: u32,
+    /// The last entry that the finding shows in any case: no later one is kept.
+    #[serde(skip)]
+    last_shown: Option<Order>,
+    /// How much was contributed when that was looked for.
+    #[serde(skip)]
+    looked_at: usize,
 }
 
 /// To how many partitions one object contributes at most, those of critical rules apart, which have as many of their own.
@@ -106,7 +115,7 @@ impl Contributions {
         (number, rule): (usize, &Rule),
         group: &BorrowedGroup<'_>,
         bucket: Bucket,
-        new: Contribution,
+        new: &Contribution,
         teller: &Teller<impl Fn() -> Told>,
     ) {
         let hash = group.hash(&self.hashing, number, bucket);
@@ -125,16 +134,21 @@ impl Contributions {
             self.places.insert_unique(hash, place, |place| partitions[*place].0.hash(hashing));
             self.by_level.entry(rule.level).or_default().push(place);
         }
-        let stored = &mut self.partitions[place].1;
+        let (partition, stored) = &mut self.partitions[place];
         let before = stored.evidence.len();
         let has_room = self.kept < MAX_KEPT || before < FEW_EVIDENCE;
-        if matches!(rule.plan, Node::Leaf(_)) {
-            stored.keep_if_early(new.key, teller, has_room);
-        } else if has_room && stored.is_one_of_a_stride() {
-            stored.keep(new.key, teller);
+        let is_kept = match rule.plan {
+            Node::Leaf(_) => {
+                stored.keep_if_early(new.key, teller, has_room);
+                false
+            }
+            _ => has_room && stored.keep(new.key, teller),
+        };
+        stored.entries.push(new);
+        if is_kept {
+            stored.look_for_what_is_shown(rule, partition);
         }
         self.kept = self.kept + stored.evidence.len() - before;
-        stored.entries.push(&new);
     }
 
     /// An empty place for a new partition of this level; `None` where only higher levels could give way.
@@ -234,14 +248,27 @@ fn shifted(catalogue: &Catalogue, partition: &Partition, by: Micros) -> Option<P
 }
 
 impl StoredContributions {
-    /// Whether the entry that comes is one to keep: each time the evidence is thinned out, every second one is left of them.
-    fn is_one_of_a_stride(&self) -> bool {
-        self.entries.len().trailing_zeros() >= self.thinned
+    /// Keeps an entry, unless it is known not to be shown, and says whether it did. Which ones lie in hot windows is mostly
+    /// not known yet, so those that are kept are spread over all that came: each time the evidence is thinned out, every
+    /// second one is left of those to come, too.
+    fn keep(&mut self, key: RecordKey, teller: &Teller<impl Fn() -> Told>) -> bool {
+        let is_one_of_a_stride = self.entries.len().trailing_zeros() >= self.thinned;
+        let is_kept = is_one_of_a_stride && self.last_shown.is_none_or(|last| (teller.time, key) < last);
+        if is_kept {
+            self.evidence.push(KeptEvidence { key, told: teller.told() });
+        }
+        is_kept
     }
 
-    /// Keeps an entry. Which ones lie in hot windows is not known yet, so those that are kept are spread over all that came.
-    fn keep(&mut self, key: RecordKey, teller: &Teller<impl Fn() -> Told>) {
-        self.evidence.push(KeptEvidence { key, told: teller.told() });
+    /// Looks, now and then, whether what is kept is all that the finding will show of this object.
+    fn look_for_what_is_shown(&mut self, rule: &Rule, partition: &Partition) {
+        if self.evidence.len() >= SOME_EVIDENCE && self.entries.len() >= 2 * self.looked_at {
+            self.looked_at = self.entries.len();
+            if let Some(last) = last_shown(&rule.plan, partition, self) {
+                self.evidence.retain(|kept| kept.order() <= last);
+                self.last_shown = Some(last);
+            }
+        }
         if self.evidence.len() == MAX_EVIDENCE {
             self.thin_out();
         }
@@ -250,7 +277,7 @@ impl StoredContributions {
     /// Keeps an entry if it is among the first, which are all that a simple rule's finding shows.
     fn keep_if_early(&mut self, key: RecordKey, teller: &Teller<impl Fn() -> Told>, has_room: bool) {
         let is_full = self.evidence.len() >= FIRST_EVIDENCE || !has_room;
-        let order = (teller.time, key);
+        let order: Order = (teller.time, key);
         if is_full && self.evidence.last().is_none_or(|last| last.order() <= order) {
             return;
         }

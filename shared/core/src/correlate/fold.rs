@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use super::contribution::{Contribution, RecordKey};
 use super::contributions::{Partition, StoredContributions};
-use super::kept::KeptEvidence;
+use super::kept::{KeptEvidence, Order};
 use super::plan::{Micros, Node, Occurrence};
 use super::{bucket_length, dedup_key, finding_id};
 use crate::detect::{Catalogue, WantedLogSource};
@@ -55,6 +55,21 @@ pub(super) fn folded(
     let found = hot.map(|hot| finding_of(catalogue, partition, stored, &hot));
     let (finding, shown) = found.map_or_else(Default::default, |(finding, shown)| (Some(finding), shown));
     Folded { records: records.len(), finding, shown, own }
+}
+
+/// The last of the entries that the finding of a partition shows whatever else is contributed: as many as it shows at all are
+/// kept, and lie in windows that are hot. Only earlier ones can take their place. `None`: that is not known.
+///
+/// A window of the bucket before that reaches an entry reaches all earlier ones of this bucket, too: its finding shows no
+/// later ones either.
+pub(super) fn last_shown(plan: &Node, partition: &Partition, stored: &StoredContributions) -> Option<Order> {
+    if !plan.is_monotone() {
+        return None;
+    }
+    let (records, occurrences) = distinct(&[stored], Micros::MAX).into_occurrences();
+    let hot = hot_records(plan, partition, &records, &occurrences, Micros::MAX)?;
+    let chosen = chosen(&[stored], &hot);
+    chosen.last().filter(|_| chosen.len() == Evidence::MAX_ENTRIES).map(|last| last.best.order())
 }
 
 fn finding_of<'s>(

@@ -119,6 +119,9 @@ impl<F: Fn() -> Told> Teller<F> {
     }
 }
 
+/// A kept entry's place in the order in which findings show them.
+pub(super) type Order = (Option<Timestamp>, RecordKey);
+
 /// A log entry kept for the finding, by its record's key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct KeptEvidence {
@@ -127,8 +130,8 @@ pub(super) struct KeptEvidence {
 }
 
 impl KeptEvidence {
-    /// In the order in which findings show it.
-    pub fn order(&self) -> (Option<Timestamp>, RecordKey) {
+    /// See [`Order`].
+    pub fn order(&self) -> Order {
         (self.told.time, self.key)
     }
 }

@@ -283,6 +283,43 @@ fn a_burst_after_many_single_requests_has_evidence() {
 }
 
 #[test]
+fn a_correlation_shows_the_first_and_keeps_little_more_wherever_they_come_from() {
+    let stamp = |second: u32| format!("01/Mar/2026:10:{:02}:{:02}", second / 60, second % 60);
+    let rules = RULES.replace("gte: 2", "gte: 5");
+    let (catalogue, _) = Catalogue::load(vec![RuleFile::new("rules.yml", rules)]);
+    // The first of them are too few for a finding.
+    let seconds: Vec<u32> = [0, 1].into_iter().chain(1000..1900).collect();
+    for (objects, order) in [(1, 1), (3, 1), (7, 1), (1, 67), (3, 67)] {
+        let reports: Vec<_> = (0..objects)
+            .map(|object| {
+                let of_object = seconds.iter().skip(object).step_by(objects).collect::<Vec<_>>();
+                let in_order = (0..of_object.len()).map(|number| of_object[number * order % of_object.len()]);
+                let text: String =
+                    in_order.map(|second| REQUEST.replace("01/Mar/2026:10:00:00", &stamp(*second)) + "\n").collect();
+                let pipeline = Pipeline::new(&catalogue, read_as("access"));
+                let mut analysis = pipeline.analysis("test", format!("object {object}"), None);
+                analysis.push(text.as_bytes());
+                analysis.finish()
+            })
+            .collect();
+        let stored = reports.iter().flat_map(|report| report.contributions.iter());
+        let stored: Vec<_> = stored.filter(|(partition, _)| catalogue.rule(partition.rule).id == "requests").collect();
+        let bodies: Vec<_> = stored.iter().map(|(_, stored)| *stored).collect();
+        let finding = crate::correlate::finding_in(&catalogue, stored[0].0, &bodies).unwrap();
+        let shown: Vec<i64> = finding.evidence.iter().filter_map(|one| Some(one.time?.as_second() % 3600)).collect();
+        assert_eq!((finding.count, shown.len()), (900, 10), "{objects} objects, each {order}th");
+        if order == 1 {
+            assert_eq!(shown, (1000..1010).collect::<Vec<_>>(), "{objects} objects");
+        }
+        let kept = stored.iter().map(|(_, stored)| {
+            let body = serde_json::to_value(stored).unwrap();
+            body["evidence"].as_array().unwrap().len()
+        });
+        assert!(kept.max().unwrap() < 64, "{objects} objects, each {order}th");
+    }
+}
+
+#[test]
 fn a_simple_rule_shows_the_first_by_time_in_whatever_order_they_come() {
     let stamp = |second: u32| format!("01/Mar/2026:10:{:02}:{:02}", second / 60, second % 60);
     let catalogue = catalogue();
