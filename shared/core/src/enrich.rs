@@ -79,8 +79,10 @@ pub fn enrich(record: &mut Record<'_>, own: &OwnResources, wants: impl Fn(&str) 
 /// Whether a record is about a resource that is known to be cloudvigil's own: a call that changes it, or how it was found to be.
 pub(crate) fn is_about_own(record: &Record<'_>, own: &OwnResources) -> bool {
     let source = record.log_source;
-    if source.services.contains(&"cloudtrail") {
-        !own.is_empty() && tamper::changes_own(record.fields.tree(), own)
+    if own.is_empty() {
+        false
+    } else if source.services.contains(&"cloudtrail") {
+        tamper::changes_own(record.fields.tree(), own)
     } else if source.categories.contains(&"inventory") {
         record.fields.text("resource").is_some_and(|arn| own.has_arn(arn))
     } else {

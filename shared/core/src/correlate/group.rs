@@ -6,6 +6,7 @@ use std::hash::{BuildHasher, Hasher};
 use foldhash::quality::RandomState;
 
 use super::{Bucket, Group};
+use crate::short::is_same;
 
 /// A name and its value.
 type Named<'r> = (&'r str, Option<Cow<'r, str>>);
@@ -60,7 +61,11 @@ impl<'r> BorrowedGroup<'r> {
     /// Whether it is the same.
     pub(super) fn is(&self, group: &Group) -> bool {
         let same = |(name, value): &Named<'_>, known: &str, of_known: &Option<String>| {
-            value.as_deref() == of_known.as_deref() && *name == known
+            let same_value = match (value, of_known) {
+                (Some(value), Some(known)) => is_same(value, known),
+                (value, known) => value.is_none() && known.is_none(),
+            };
+            same_value && is_same(name, known)
         };
         match self {
             Self::One(own) => {
@@ -87,12 +92,13 @@ pub(super) fn hash<'v>(
     values: impl Iterator<Item = Option<&'v str>>,
 ) -> u64 {
     let mut hasher = hashing.build_hasher();
-    hasher.write_usize(rule);
-    hasher.write_i64(bucket.unwrap_or_default());
+    // The start of a bucket leaves the highest bits to the rule.
+    hasher.write_u64((rule as u64).rotate_right(12) ^ bucket.unwrap_or_default().cast_unsigned());
     for value in values {
-        // A value's length keeps it apart from the next.
-        hasher.write_usize(value.map_or(usize::MAX, str::len));
-        hasher.write(value.unwrap_or_default().as_bytes());
+        match value {
+            Some(value) => hasher.write(value.as_bytes()),
+            None => hasher.write_u8(0),
+        }
     }
     hasher.finish()
 }

@@ -67,6 +67,9 @@ impl Packed {
             | flag(FAILED, new.failed)
             | flag(OWN, new.own)
             | flag(DEPLOYING, new.deploying);
+        if self.bytes.is_empty() {
+            self.bytes.reserve(FIRST_ROOM);
+        }
         let mut new_bytes = Writer { bytes: [0; LONGEST], end: 0 };
         new_bytes.byte(flags);
         if let Some(time) = new.time {
@@ -90,7 +93,13 @@ impl Packed {
         if let Some(value) = new.value {
             new_bytes.long_number(zigzag_long(value));
         }
-        self.bytes.extend_from_slice(&new_bytes.bytes[..new_bytes.end]);
+        let end = self.bytes.len() + new_bytes.end;
+        match new_bytes.bytes.first_chunk::<MOSTLY>() {
+            // Copying a known number of bytes is a step.
+            Some(first) if new_bytes.end <= MOSTLY => self.bytes.extend_from_slice(first),
+            _ => self.bytes.extend_from_slice(&new_bytes.bytes),
+        }
+        self.bytes.truncate(end);
         self.count += 1;
     }
 
@@ -276,6 +285,12 @@ fn flag(flag: u8, holds: bool) -> u8 {
 
 /// The most bytes of a contribution: flags, time, key, leaf, weight and value.
 const LONGEST: usize = 1 + 10 + 16 + 10 + 5 + 19;
+
+/// As many bytes suffice for most.
+const MOSTLY: usize = 16;
+
+/// How many bytes there is room for at first: where there is one contribution, there are mostly more.
+const FIRST_ROOM: usize = LONGEST;
 
 /// The bytes of one contribution.
 struct Writer {

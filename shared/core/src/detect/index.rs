@@ -46,6 +46,8 @@ pub struct Index {
     exact: Vec<Option<Exact>>,
     /// The fields of [`crate::enrich`] that rules ask for, and these rules, ascending.
     derived: BTreeMap<String, Vec<usize>>,
+    /// All of these rules, ascending.
+    asking: Vec<usize>,
 }
 
 /// The rules that a record can match.
@@ -194,6 +196,7 @@ impl Index {
             words: HashMap::default(),
             exact: Vec::new(),
             derived: BTreeMap::new(),
+            asking: Vec::new(),
         };
         let mut literals: BTreeMap<String, Vec<usize>> = BTreeMap::new();
         for number in catalogue.candidates(source) {
@@ -205,6 +208,7 @@ impl Index {
             let mut derived: BTreeSet<String> =
                 read.filter(|field| field.starts_with(DERIVED)).map(str::to_owned).collect();
             derived_fields(compiled, &mut derived);
+            index.asking.extend((!derived.is_empty()).then_some(number));
             for field in derived {
                 index.derived.entry(field).or_default().push(number);
             }
@@ -313,7 +317,7 @@ impl Index {
     /// Whether one of these rules asks for any field of [`crate::enrich`].
     #[inline]
     pub fn wants_any(&self, rules: &[&[usize]]) -> bool {
-        !self.derived.is_empty() && self.derived.keys().any(|field| self.wants(field, rules))
+        !self.asking.is_empty() && rules.iter().copied().flatten().any(|rule| self.asking.binary_search(rule).is_ok())
     }
 }
 

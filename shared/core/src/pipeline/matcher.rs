@@ -327,20 +327,21 @@ impl<'c> Matcher<'c> {
         let teller =
             Teller::new(record.time, || Told::new(record.time, source, number, &record.raw, &format.facts(record)));
         let catalogue = self.catalogue;
-        // Whose resource it is, and who did it, matters to these rules alone.
+        // Whose resource it is, and who did it, matters to rules about tampering alone.
         let tampers = || hits.iter().any(|hit| catalogue.rule(*hit).is_about_tampering());
         let own = is_about_own(record, &self.options.own_resources) && tampers();
         let deploying = is_by(record, &self.options.deploying_roles) && tampers();
         let (contributed, place) = (&mut self.contributed, (number, record.time, is_position));
-        let (time, weight, failed) =
-            (record.time.map(Timestamp::as_microsecond), record.occurrences, is_failed_call(record));
+        let time = record.time.map(Timestamp::as_microsecond);
+        let (weight, failed) = (record.occurrences, is_failed_call(record));
+        let mut new = Contribution { time, key, leaf: 0, weight, failed, own, deploying, value: None };
         let mut contribute = |of: usize, leaf: usize, group: &BorrowedGroup<'_>, value: Option<i128>| {
             let rule = catalogue.rule(of);
             let bucket = bucket_of(time, rule.plan.timespan());
-            let new = Contribution { time, key, leaf, weight, failed, own, deploying, value };
+            (new.leaf, new.value) = (leaf, value);
             match contributed {
-                Contributed::Object(contributions) => contributions.add((of, rule), group, bucket, new, &teller),
-                Contributed::Section(journal) => journal.add(place, of, group, bucket, new),
+                Contributed::Object(contributions) => contributions.add((of, rule), group, bucket, &new, &teller),
+                Contributed::Section(journal) => journal.add(place, of, group, bucket, &new),
             }
         };
         for hit in hits {

@@ -117,14 +117,14 @@ impl Journal {
         rule: usize,
         group: &BorrowedGroup<'_>,
         bucket: Bucket,
-        new: Contribution,
+        new: &Contribution,
     ) {
         let group = self.group(group);
         self.contributed.push(Contributed { rule, leaf: new.leaf, bucket, group, value: new.value });
         let end = self.contributed.len();
         match self.notes.last_mut() {
             Some(Note::Record(noted)) if noted.number == number => noted.end = end,
-            _ => self.notes.push(Note::Record(Noted { number, frame: None, time, new, is_position, end })),
+            _ => self.notes.push(Note::Record(Noted { number, frame: None, time, new: *new, is_position, end })),
         }
     }
 
@@ -250,14 +250,16 @@ impl<'c> Matcher<'c> {
                     }
                 }
             });
+            let mut new = noted.new;
+            new.key = key;
             for one in contributed.by_ref().take(noted.end - taken) {
                 let Contributed { rule, leaf, bucket, group: place, value } = one;
                 if group.as_ref().is_none_or(|(known, _)| *known != place) {
                     group = Some((place, journal.borrowed(place)));
                 }
-                let new = Contribution { key, leaf: *leaf, value: *value, ..noted.new };
+                (new.leaf, new.value) = (*leaf, *value);
                 if let Some((_, group)) = &group {
-                    contributions.add((*rule, self.catalogue.rule(*rule)), group, *bucket, new, &teller);
+                    contributions.add((*rule, self.catalogue.rule(*rule)), group, *bucket, &new, &teller);
                 }
             }
             taken = noted.end;
