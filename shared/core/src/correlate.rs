@@ -21,6 +21,7 @@ pub mod plan;
 mod settle;
 mod windows;
 
+use contribution::Texts;
 pub(crate) use contribution::{Contribution, RecordKey, hash_of};
 pub use contributions::{Contributions, Partition, StoredContributions};
 pub(crate) use contributions::{MAX_PARTITIONS, is_failed_call};
@@ -54,14 +55,12 @@ pub fn bucket_of(time: Option<Micros>, timespan: Micros) -> Bucket {
     time.map(|time| time - time.rem_euclid(bucket_length(timespan)))
 }
 
-/// The id of the finding of a rule, a group and a bucket.
-pub fn finding_id(rule: &str, group: &Group, bucket: Bucket) -> String {
-    digest(&[rule, &group_text(group), &bucket.map_or_else(|| "none".to_owned(), |start| start.to_string())])
-}
-
-/// What stays the same while the same thing goes on, from bucket to bucket.
-pub fn dedup_key(rule: &str, group: &Group) -> String {
-    digest(&[rule, &group_text(group)])
+/// The id of the finding of a rule, a group and a bucket; and what stays the same while the same thing goes on, from bucket
+/// to bucket.
+pub(crate) fn finding_ids(rule: &str, group: &Group, bucket: Bucket) -> (String, String) {
+    let going_on = Texts::of(&[rule, &group_text(group)]);
+    let bucket = bucket.map_or_else(|| "none".to_owned(), |start| start.to_string());
+    (hex(&going_on.clone().and(&bucket).hash()), hex(&going_on.hash()))
 }
 
 fn group_text(group: &Group) -> String {
@@ -77,5 +76,10 @@ pub(crate) fn digest(parts: &[&str]) -> String {
 /// Bytes as hexadecimal digits.
 pub(crate) fn hex(bytes: &[u8]) -> String {
     let digit = |half: u8| char::from(b"0123456789abcdef"[usize::from(half & 15)]);
-    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(*byte)]).collect()
+    let mut digits = String::with_capacity(2 * bytes.len());
+    for byte in bytes {
+        digits.push(digit(byte >> 4));
+        digits.push(digit(*byte));
+    }
+    digits
 }

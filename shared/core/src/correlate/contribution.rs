@@ -84,14 +84,30 @@ pub(crate) struct Contribution {
 
 /// 16 bytes over texts, each told apart from the next by its length.
 pub(crate) fn hash_of(parts: &[&str]) -> [u8; 16] {
-    let mut hash = Sha256::new();
-    for part in parts {
-        hash.update((part.len() as u64).to_be_bytes());
-        hash.update(part.as_bytes());
+    Texts::of(parts).hash()
+}
+
+/// Texts on their way to [`hash_of`].
+#[derive(Clone)]
+pub(super) struct Texts(Sha256);
+
+impl Texts {
+    pub fn of(parts: &[&str]) -> Self {
+        parts.iter().fold(Self(Sha256::new()), |texts, part| texts.and(part))
     }
-    let mut short = [0; 16];
-    short.copy_from_slice(&hash.finalize()[..16]);
-    short
+
+    /// With one more.
+    pub fn and(mut self, part: &str) -> Self {
+        self.0.update((part.len() as u64).to_be_bytes());
+        self.0.update(part.as_bytes());
+        self
+    }
+
+    pub fn hash(self) -> [u8; 16] {
+        let mut short = [0; 16];
+        short.copy_from_slice(&self.0.finalize()[..16]);
+        short
+    }
 }
 
 #[cfg(test)]

@@ -7,11 +7,10 @@ use jiff::Timestamp;
 use super::contribution::{Contribution, RecordKey};
 use super::contributions::{Partition, StoredContributions};
 use super::kept::{KeptEvidence, Order};
-use super::plan::{Micros, Node, Occurrence};
-use super::{bucket_length, dedup_key, finding_id};
+use super::plan::{Micros, Node, put_in_order};
+use super::{bucket_length, finding_ids};
 use crate::detect::{Catalogue, WantedLogSource};
 use crate::finding::{Evidence, Finding, Level};
-use crate::record::FactsOf;
 
 /// The most resources that a finding names.
 pub(crate) const MAX_RESOURCES: usize = 20;
@@ -47,14 +46,14 @@ pub(super) fn folded(
         .bucket
         .filter(|_| plan.is_monotone())
         .map_or(Micros::MAX, |start| start.saturating_add(bucket_length(plan.timespan())).saturating_add(plan.reach()));
-    let (records, occurrences) = distinct(stored, latest).into_occurrences();
-    let hot = hot_records(plan, partition, &records, &occurrences, closed);
+    let Distinct { mut contributions, records } = Distinct::of(stored, latest);
+    let hot = hot_records(plan, partition, &mut contributions, closed);
     // What only bears out is nothing by itself.
-    let hot = hot.filter(|hot| hot.iter().any(|record| record.weight > 0));
+    let hot = Some(hot).filter(|hot| hot.iter().any(|record| record.weight > 0));
     let own = hot.iter().flatten().any(|record| record.own);
     let found = hot.map(|hot| finding_of(catalogue, partition, stored, &hot));
     let (finding, shown) = found.map_or_else(Default::default, |(finding, shown)| (Some(finding), shown));
-    Folded { records: records.len(), finding, shown, own }
+    Folded { records, finding, shown, own }
 }
 
 /// The last of the entries that the finding of a partition shows whatever else is contributed: as many as it shows at all are
@@ -66,17 +65,17 @@ pub(super) fn last_shown(plan: &Node, partition: &Partition, stored: &StoredCont
     if !plan.is_monotone() {
         return None;
     }
-    let (records, occurrences) = distinct(&[stored], Micros::MAX).into_occurrences();
-    let hot = hot_records(plan, partition, &records, &occurrences, Micros::MAX)?;
+    let mut contributions = Distinct::of(&[stored], Micros::MAX).contributions;
+    let hot = hot_records(plan, partition, &mut contributions, Micros::MAX);
     let chosen = chosen(&[stored], &hot);
     chosen.last().filter(|_| chosen.len() == Evidence::MAX_ENTRIES).map(|last| last.best.order())
 }
 
-fn finding_of<'s>(
+fn finding_of(
     catalogue: &Catalogue,
     partition: &Partition,
-    stored: &[&'s StoredContributions],
-    hot: &[&Contributor],
+    stored: &[&StoredContributions],
+    hot: &[&Contribution],
 ) -> (Finding, Vec<RecordKey>) {
     let rule = catalogue.rule(partition.rule);
     let chosen = chosen(stored, hot);
@@ -89,31 +88,35 @@ fn finding_of<'s>(
             times = Some((first.min(time), last.max(time)));
         }
     }
-    // What the entries agree on: a brute force against ten users was done by none of them.
-    let facts: Vec<FactsOf<'s>> = chosen.iter().map(|read_in| read_in.best.told.facts()).collect();
-    let known = |read: for<'f> fn(&'f FactsOf<'s>) -> Option<&'f str>| {
-        let mut values = facts.iter().filter_map(read);
-        let first = values.next()?;
-        values.all(|value| value == first).then(|| first.to_owned())
-    };
-    let mut resources: Vec<String> = Vec::new();
-    for resource in facts.iter().flat_map(|facts| &facts.resources) {
-        if resources.len() < MAX_RESOURCES && !resources.iter().any(|known| known == resource) {
-            resources.push(resource.clone().into_owned());
+    let (mut facts, mut resources) = (Vec::with_capacity(chosen.len()), Vec::new());
+    for read_in in &chosen {
+        let (of_one, named) = read_in.best.told.said();
+        facts.push(of_one);
+        for resource in named {
+            if resources.len() < MAX_RESOURCES && !resources.iter().any(|known| known == resource) {
+                resources.push(resource.to_owned());
+            }
         }
     }
+    // What the entries agree on: a brute force against ten users was done by none of them.
+    let [account, region, actor, source_address] = [0, 1, 2, 3].map(|fact| {
+        let mut values = facts.iter().filter_map(|of_one| of_one[fact]);
+        let first = values.next()?;
+        values.all(|value| value == first).then(|| first.to_owned())
+    });
     // Calls have a level of their own, and how things were found to be has not.
     let of_calls = |asked: &WantedLogSource| asked.category.as_deref() != Some("inventory");
     let judged = rule.is_about_tampering() && rule.detection.as_ref().is_some_and(|one| of_calls(&one.log_source));
     // The worst of them decides, so that the order in which they come does not matter.
     let level = judged.then(|| occurred().map(|record| record.level(rule.level)).max()).flatten();
-    let of_all = |said_of: fn(&Contributor) -> bool| judged && occurred().all(said_of);
+    let of_all = |said_of: fn(&Contribution) -> bool| judged && occurred().all(said_of);
     let said = [("failed", of_all(|record| record.failed)), ("deployment", of_all(|record| record.deploying))];
     let said: Vec<&str> = said.into_iter().filter(|(_, of_all)| *of_all).map(|(word, _)| word).collect();
     let time = |micros: Micros| Timestamp::from_microsecond(micros).ok();
     let shown = chosen.iter().map(|read_in| read_in.best.key).collect();
+    let (id, dedup_key) = finding_ids(&rule.id, &partition.group, partition.bucket);
     let finding = Finding {
-        id: finding_id(&rule.id, &partition.group, partition.bucket),
+        id,
         revision: 1,
         rule: rule.id.clone(),
         title: if said.is_empty() { rule.title.clone() } else { format!("{} ({})", rule.title, said.join(", ")) },
@@ -122,29 +125,18 @@ fn finding_of<'s>(
         first_time: times.and_then(|(first, _)| time(first)),
         last_time: times.and_then(|(_, last)| time(last)),
         group: partition.group.clone(),
-        account: known(|facts| facts.account.as_deref()),
-        region: known(|facts| facts.region.as_deref()),
-        actor: known(|facts| facts.actor.as_deref()),
-        source_address: known(|facts| facts.source_address.as_deref()),
+        account,
+        region,
+        actor,
+        source_address,
         resources,
         evidence: chosen.into_iter().map(ReadIn::into_evidence).collect(),
-        dedup_key: dedup_key(&rule.id, &partition.group),
+        dedup_key,
     };
     (finding, shown)
 }
 
-/// A record that contributed, counted once whatever number of objects it came in.
-struct Contributor {
-    key: RecordKey,
-    time: Option<Micros>,
-    /// None for one that only bears the others out.
-    weight: u32,
-    failed: bool,
-    own: bool,
-    deploying: bool,
-}
-
-impl Contributor {
+impl Contribution {
     /// How bad it is by itself, under a rule about tampering of this level.
     fn level(&self, of_rule: Level) -> Level {
         let level = if self.own { Level::Critical } else { of_rule };
@@ -153,134 +145,87 @@ impl Contributor {
     }
 }
 
-/// The records of a partition, by key.
-struct Contributors {
-    records: Vec<Contributor>,
-    /// One for each leaf of each record, ascending by both.
-    occurrences: Vec<Occurrence>,
-    /// Whether every record has a time, which is that of its occurrences, and their weight.
-    agree: bool,
+/// What different records contribute, whatever number of objects each came in.
+struct Distinct {
+    /// One for each leaf of each record, by key and leaf; those of one record say the same of it.
+    contributions: Vec<Contribution>,
+    /// How many records there are.
+    records: usize,
 }
 
-/// The different records up to a time.
-fn distinct(stored: &[&StoredContributions], latest: Micros) -> Contributors {
-    let count = stored.iter().map(|part| part.entries.len()).sum();
-    let mut found = Contributors::with_capacity(count);
-    // The records of an object come in the order of their keys, and mostly there is one object.
-    if stored.iter().all(|part| part.entries.read_until(latest, |one| found.take(&one))) {
-        return found;
-    }
-    let mut all: Vec<Contribution> = Vec::with_capacity(count);
-    for part in stored {
-        part.entries.read_until(latest, |one| {
-            all.push(one);
-            true
-        });
-    }
-    // Objects follow one another, each in order, which a stable sort makes use of.
-    all.sort_by_key(|one| (one.key, one.leaf));
-    let mut found = Contributors::with_capacity(count);
-    for one in &all {
-        found.take(one);
-    }
-    found
-}
-
-impl Contributors {
-    fn with_capacity(count: usize) -> Self {
-        Self { records: Vec::with_capacity(count), occurrences: Vec::with_capacity(count), agree: true }
-    }
-
-    /// Takes up a contribution, and says whether it did: records come in the order of their keys, and each one's leaves in
-    /// theirs.
-    #[inline]
-    fn take(&mut self, one: &Contribution) -> bool {
-        let value = one.value.unwrap_or(0);
-        let known = self.records.last_mut().zip(self.occurrences.last_mut());
-        if let Some((record, last)) = known.filter(|(record, _)| one.key <= record.key) {
-            if one.key < record.key || one.leaf < last.leaf {
-                return false;
-            }
-            self.agree &= record.time == one.time && record.weight == one.weight;
-            // The same record may come with different times (a log event's, an entry's own): the earliest holds, so that
-            // the order of arrival does not matter. So does the least of a leaf's values.
-            record.time = [record.time, one.time].into_iter().flatten().min();
-            record.weight = record.weight.max(one.weight);
-            record.failed &= one.failed;
-            // Who read it before the configuration named the resource, or the role, knew less.
-            record.own |= one.own;
-            record.deploying &= one.deploying;
-            if one.leaf == last.leaf {
-                last.value = value.min(last.value);
-                return true;
-            }
-        } else {
-            self.agree &= one.time.is_some();
-            let Contribution { key, time, weight, failed, own, deploying, .. } = *one;
-            self.records.push(Contributor { key, time, weight, failed, own, deploying });
+impl Distinct {
+    /// The records up to a time.
+    fn of(stored: &[&StoredContributions], latest: Micros) -> Self {
+        let mut contributions = Vec::with_capacity(stored.iter().map(|part| part.entries.len()).sum());
+        for part in stored {
+            contributions.extend(part.entries.until(latest));
         }
-        self.occurrences.push(Occurrence {
-            time: one.time.unwrap_or_default(),
-            leaf: one.leaf,
-            weight: one.weight,
-            record: self.records.len() - 1,
-            value,
-        });
-        true
-    }
-
-    /// What happened when: the occurrences of the records that have a time, by it.
-    fn into_occurrences(self) -> (Vec<Contributor>, Vec<Occurrence>) {
-        let Self { records, mut occurrences, agree } = self;
-        if !agree {
-            occurrences.retain_mut(|one| {
-                let record = &records[one.record];
-                (one.time, one.weight) = (record.time.unwrap_or_default(), record.weight);
-                record.time.is_some()
-            });
+        let mut records = contributions.len();
+        // Those of an object come in the order of their keys, each mostly for one leaf, and mostly there is one object.
+        if !contributions.is_sorted_by(|one, next| one.key < next.key) {
+            // The least of a leaf's values holds, so that the order of arrival does not matter.
+            put_in_order(&mut contributions, |one| (one.key, one.leaf, one.value.unwrap_or_default()));
+            records = contributions.chunk_by_mut(|one, next| one.key == next.key).map(agree).count();
+            contributions.dedup_by_key(|one| (one.key, one.leaf));
         }
-        // They are in order but for those of different objects.
-        occurrences.sort();
-        (records, occurrences)
+        Self { contributions, records }
     }
 }
 
-/// The records within the hot windows that start in the partition's bucket; `None` if there is none.
-fn hot_records<'r>(
+/// Has all that one record contributes say the same of it, in whatever order it came.
+fn agree(record: &mut [Contribution]) {
+    // It may come with different times (a log event's, an entry's own): the earliest holds.
+    let time = record.iter().filter_map(|one| one.time).min();
+    let weight = record.iter().map(|one| one.weight).max().unwrap_or_default();
+    let failed = record.iter().all(|one| one.failed);
+    // Who read it before the configuration named the resource, or the role, knew less.
+    let own = record.iter().any(|one| one.own);
+    let deploying = record.iter().all(|one| one.deploying);
+    for one in record {
+        *one = Contribution { time, weight, failed, own, deploying, ..*one };
+    }
+}
+
+/// The records within the hot windows that start in the partition's bucket, by key: one contribution of each.
+fn hot_records<'c>(
     plan: &Node,
     partition: &Partition,
-    records: &'r [Contributor],
-    occurrences: &[Occurrence],
+    contributions: &'c mut [Contribution],
     closed: Micros,
-) -> Option<Vec<&'r Contributor>> {
-    let Some(bucket) = partition.bucket else {
+) -> Vec<&'c Contribution> {
+    let mut found: Vec<&Contribution> = Vec::with_capacity(contributions.len());
+    let end = |bucket: Micros| bucket.saturating_add(bucket_length(plan.timespan()));
+    match (plan, partition.bucket) {
         // Without times there are no windows: a simple rule counts, a correlation says nothing.
-        return (matches!(plan, Node::Leaf(_)) && !records.is_empty()).then(|| records.iter().collect());
-    };
-    let end = bucket + bucket_length(plan.timespan());
-    if matches!(plan, Node::Leaf(_)) {
-        let within = |record: &&Contributor| record.time.is_some_and(|time| (bucket..end).contains(&time));
-        let found: Vec<_> = records.iter().filter(within).collect();
-        return (!found.is_empty()).then_some(found);
+        (Node::Leaf(_), None) => found.extend(contributions.iter()),
+        (_, None) => {}
+        (Node::Leaf(_), Some(bucket)) => {
+            let bucket = bucket..end(bucket);
+            found.extend(contributions.iter().filter(|one| one.time.is_some_and(|time| bucket.contains(&time))));
+        }
+        (_, Some(bucket)) => {
+            put_in_order(contributions, |one| (one.time, one.weight, one.key));
+            let starts = plan.hot_starts(contributions, closed);
+            let [from, to] = [bucket, end(bucket)].map(|bound| starts.partition_point(|start| *start < bound));
+            let mut starts = &starts[from..to];
+            let mut until = None;
+            found.extend(contributions.iter().filter(|one| {
+                let Some(time) = one.time else { return false };
+                while let [start, later @ ..] = starts
+                    && *start <= time
+                {
+                    (until, starts) = (Some(start.saturating_add(plan.reach())), later);
+                }
+                until.is_some_and(|until| time <= until)
+            }));
+        }
     }
-    let mut hot = plan.hot_starts(occurrences, closed);
-    hot.retain(|start| (bucket..end).contains(start));
-    // How many windows start at or before a time: mostly one more than at the record before.
-    let mut started = 0;
-    let mut in_window = |time: Micros| {
-        if hot.get(started).is_some_and(|start| *start <= time) {
-            started += 1;
-        }
-        let is_it = hot[..started].last().is_none_or(|start| *start <= time)
-            && hot[started..].first().is_none_or(|start| *start > time);
-        if !is_it {
-            started = hot.partition_point(|start| *start <= time);
-        }
-        hot[..started].last().is_some_and(|last| time - last <= plan.reach())
-    };
-    let mut found = Vec::with_capacity(records.len());
-    found.extend(records.iter().filter(|record| record.time.is_some_and(&mut in_window)));
-    (!found.is_empty()).then_some(found)
+    // As in `Distinct::of`, and mostly they come in the order of their times.
+    if !found.is_sorted_by(|one, next| one.key < next.key) {
+        found.sort_by_key(|one| one.key);
+        found.dedup_by_key(|one| one.key);
+    }
+    found
 }
 
 /// What was kept of one record, wherever it was read.
@@ -310,18 +255,22 @@ impl<'s> ReadIn<'s> {
 
 /// At most [`Evidence::MAX_ENTRIES`] entries of these records, which are sorted by their keys: by time, then hash; each
 /// record once.
-fn chosen<'s>(stored: &[&'s StoredContributions], records: &[&Contributor]) -> Vec<ReadIn<'s>> {
+fn chosen<'s>(stored: &[&'s StoredContributions], records: &[&Contribution]) -> Vec<ReadIn<'s>> {
     let mut kept: Vec<&KeptEvidence> = Vec::with_capacity(stored.iter().map(|part| part.evidence.len()).sum());
     kept.extend(stored.iter().flat_map(|part| &part.evidence));
-    kept.sort_by_key(|one| one.key);
-    let mut records = records.iter().peekable();
+    put_in_order(&mut kept, |one| one.key);
+    let mut records = records;
     kept.retain(|one| {
-        while records.next_if(|record| record.key < one.key).is_some() {}
-        records.peek().is_some_and(|record| record.key == one.key)
+        while let [before, after @ ..] = records
+            && before.key < one.key
+        {
+            records = after;
+        }
+        records.first().is_some_and(|record| record.key == one.key)
     });
     let mut by_record: Vec<ReadIn<'s>> =
         kept.chunk_by(|one, next| one.key == next.key).filter_map(ReadIn::of).collect();
-    by_record.sort_by_key(|read_in| read_in.best.order());
+    put_in_order(&mut by_record, |read_in| read_in.best.order());
     by_record.truncate(Evidence::MAX_ENTRIES);
     by_record
 }

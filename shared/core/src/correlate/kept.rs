@@ -56,17 +56,6 @@ impl Told {
         Self { time, source: Arc::clone(source), record, texts: texts.into_boxed_str(), lengths, resources }
     }
 
-    /// The text and the facts; `None`: not known.
-    fn all(&self) -> impl Iterator<Item = Option<&str>> {
-        let mut rest = &*self.texts;
-        self.lengths.iter().chain(&self.resources).map(move |length| {
-            let known = Some(*length).filter(|length| *length != UNKNOWN)?;
-            let (one, after) = rest.split_at_checked(known.into())?;
-            rest = after;
-            Some(one)
-        })
-    }
-
     fn text(&self) -> &str {
         &self.texts[..self.lengths[0].into()]
     }
@@ -82,12 +71,24 @@ impl Told {
         }
     }
 
+    /// Account, region, actor and source address, where they are known, and then the resources.
+    pub fn said(&self) -> ([Option<&str>; 4], impl Iterator<Item = &str>) {
+        let mut rest = &self.texts[self.text().len()..];
+        let mut next = move |length: u16| {
+            let (one, after) = rest.split_at_checked(length.into())?;
+            rest = after;
+            Some(one)
+        };
+        let [_, facts @ ..] = self.lengths;
+        let facts = facts.map(|length| if length == UNKNOWN { None } else { next(length) });
+        (facts, self.resources.iter().filter_map(move |length| next(*length)))
+    }
+
     /// What is said.
     pub fn facts(&self) -> FactsOf<'_> {
-        let mut facts = self.all().skip(1).map(|fact| fact.map(Cow::Borrowed));
-        let mut next = || facts.next().flatten();
-        let (account, region, actor, source_address) = (next(), next(), next(), next());
-        Facts { account, region, actor, source_address, resources: facts.flatten().collect() }
+        let (facts, resources) = self.said();
+        let [account, region, actor, source_address] = facts.map(|fact| fact.map(Cow::Borrowed));
+        Facts { account, region, actor, source_address, resources: resources.map(Cow::Borrowed).collect() }
     }
 
     /// See [`Evidence::sorts_before`].

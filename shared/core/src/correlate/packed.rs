@@ -123,20 +123,11 @@ impl Packed {
         }
     }
 
-    /// Hands over all of them, without those that are later than a time, until one is refused; says whether none was.
+    /// All of them, without those that are later than a time.
     #[inline]
-    pub fn read_until(&self, latest: Micros, mut take: impl FnMut(Contribution) -> bool) -> bool {
-        let mut reader = Reader::of(&self.bytes);
-        while let Some(one) = reader.read() {
-            let is_late = one.time.is_some_and(|time| time > latest);
-            if is_late && !self.is_unordered {
-                break;
-            }
-            if !is_late && !take(one) {
-                return false;
-            }
-        }
-        true
+    pub fn until(&self, latest: Micros) -> impl Iterator<Item = Contribution> {
+        let is_due = move |one: &Contribution| one.time.is_none_or(|time| time <= latest);
+        Reader::of(&self.bytes).take_while(move |one| self.is_unordered || is_due(one)).filter(is_due)
     }
 
     /// All of them.
@@ -194,89 +185,87 @@ impl Iterator for Reader<'_> {
 
     #[inline]
     fn next(&mut self) -> Option<Contribution> {
-        let before = self.rest;
-        let read = self.read();
-        if read.is_none() {
-            // What is left says that something could not be read.
-            self.rest = before;
-        }
-        read
-    }
-}
-
-impl Reader<'_> {
-    #[inline]
-    fn read(&mut self) -> Option<Contribution> {
-        let (flags, rest) = self.rest.split_first()?;
-        self.rest = rest;
+        let (flags, mut rest) = self.rest.split_first()?;
         let has = |flag: u8| flags & flag != 0;
-        let time = if has(HAS_TIME) {
-            self.last.time = self.last.time.wrapping_add(unzigzag(self.number()?));
-            Some(self.last.time)
+        let Last { mut time, mut key } = self.last;
+        if has(HAS_TIME) {
+            let difference;
+            (difference, rest) = number(rest)?;
+            time = time.wrapping_add(unzigzag(difference));
+        }
+        if has(IS_NEAR) {
+            let difference;
+            (difference, rest) = number(rest)?;
+            key = key.wrapping_add(difference.into());
         } else {
-            None
-        };
-        self.last.key = if has(IS_NEAR) {
-            self.last.key.wrapping_add(self.number()?.into())
-        } else {
-            let (key, rest) = self.rest.split_first_chunk()?;
-            self.rest = rest;
-            u128::from_be_bytes(*key)
-        };
-        let leaf = if has(HAS_LEAF) { usize::try_from(self.number()?).ok()? } else { 0 };
-        let weight = if has(HAS_WEIGHT) { u32::try_from(self.number()?).ok()? } else { 1 };
-        let value = if has(HAS_VALUE) { Some(unzigzag_long(self.long_number()?)) } else { None };
-        Some(Contribution {
-            time,
-            key: RecordKey(self.last.key),
-            leaf,
-            weight,
+            let (whole, after) = rest.split_first_chunk()?;
+            (key, rest) = (u128::from_be_bytes(*whole), after);
+        }
+        let (mut leaf, mut weight, mut value) = (0, 1, None);
+        if has(HAS_LEAF) {
+            (leaf, rest) = number(rest)?;
+        }
+        if has(HAS_WEIGHT) {
+            (weight, rest) = number(rest)?;
+        }
+        if has(HAS_VALUE) {
+            let number;
+            (number, rest) = long_number(rest)?;
+            value = Some(unzigzag_long(number));
+        }
+        let read = Contribution {
+            time: has(HAS_TIME).then_some(time),
+            key: RecordKey(key),
+            leaf: usize::try_from(leaf).ok()?,
+            weight: u32::try_from(weight).ok()?,
             failed: has(FAILED),
             own: has(OWN),
             deploying: has(DEPLOYING),
             value,
-        })
+        };
+        // What is left, if it ends before, says that something could not be read.
+        (self.rest, self.last) = (rest, Last { time, key });
+        Some(read)
     }
+}
 
-    /// See [`Writer::number`].
-    #[inline]
-    fn number(&mut self) -> Option<u64> {
-        // Mostly it is a difference that fits into a byte.
-        if let Some((byte @ 0..0x80, rest)) = self.rest.split_first() {
-            self.rest = rest;
-            return Some(u64::from(*byte));
-        }
-        let (mut number, mut shift) = (0, 0);
-        loop {
-            let (byte, rest) = self.rest.split_first()?;
-            self.rest = rest;
-            let part = u64::from(byte & 0x7f);
-            number |= part << shift;
-            if byte & 0x80 == 0 {
-                // The tenth part has but one bit of the 64.
-                return (shift < 63 || part <= 1).then_some(number);
-            }
-            shift += 7;
-            if shift > 63 {
-                return None;
-            }
+/// A number, see [`Writer::number`], and what follows it.
+#[inline]
+fn number(bytes: &[u8]) -> Option<(u64, &[u8])> {
+    // Most are differences that fit into a byte; nearly all others, those of times, fit into eight. The parts of these are
+    // put together all at once: by twos, by fours, by eights.
+    if let Some((byte @ 0..0x80, rest)) = bytes.split_first() {
+        return Some((u64::from(*byte), rest));
+    }
+    if let Some(word) = bytes.first_chunk() {
+        let word = u64::from_le_bytes(*word);
+        let ends = !word & 0x8080_8080_8080_8080;
+        if ends != 0 {
+            // All below the first highest bit that is not set.
+            let parts = word & (ends ^ (ends - 1)) & 0x7f7f_7f7f_7f7f_7f7f;
+            let twos = parts & 0x007f_007f_007f_007f | (parts & 0x7f00_7f00_7f00_7f00) >> 1;
+            let fours = twos & 0x0000_3fff_0000_3fff | (twos & 0x3fff_0000_3fff_0000) >> 2;
+            let eights = fours & 0x0fff_ffff | (fours & 0x0fff_ffff_0000_0000) >> 4;
+            return Some((eights, &bytes[ends.trailing_zeros() as usize / 8 + 1..]));
         }
     }
+    let (number, rest) = long_number(bytes)?;
+    Some((u64::try_from(number).ok()?, rest))
+}
 
-    /// See [`Writer::long_number`].
-    fn long_number(&mut self) -> Option<u128> {
-        let mut number = 0_u128;
-        for shift in (0..128).step_by(7) {
-            let (byte, rest) = self.rest.split_first()?;
-            self.rest = rest;
-            let part = u128::from(byte & 0x7f);
-            number |= part << shift;
-            if byte & 0x80 == 0 {
-                return (part << shift >> shift == part).then_some(number);
-            }
+/// A longer one, see [`Writer::long_number`], and what follows it.
+fn long_number(bytes: &[u8]) -> Option<(u128, &[u8])> {
+    let (mut number, mut rest) = (0, bytes);
+    for shift in (0..128).step_by(7) {
+        let byte;
+        (byte, rest) = rest.split_first()?;
+        let part = u128::from(byte & 0x7f);
+        number |= part << shift;
+        if byte & 0x80 == 0 {
+            return (part << shift >> shift == part).then_some((number, rest));
         }
-        None
     }
+    None
 }
 
 fn flag(flag: u8, holds: bool) -> u8 {
@@ -366,7 +355,7 @@ impl<'de> Visitor<'de> for PackedOrListed {
 
     fn visit_str<E: Error>(self, text: &str) -> Result<Packed, E> {
         let bytes = STANDARD_NO_PAD.decode(text).map_err(E::custom)?;
-        let mut reader = Reader { rest: &bytes, last: Last::default() };
+        let mut reader = Reader::of(&bytes);
         let (mut count, mut is_unordered, mut last) = (0, false, Micros::MIN);
         for one in reader.by_ref() {
             count += 1;

@@ -16,6 +16,8 @@ mod sliding;
 
 pub use aligned::{Ask, Bound, Expression, Measure};
 
+use super::contribution::{Contribution, RecordKey};
+
 /// A span of time, in microseconds.
 pub type Micros = i64;
 
@@ -77,21 +79,6 @@ pub enum Node {
     },
 }
 
-/// One occurrence for a plan's leaf.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Occurrence {
-    /// When, in microseconds since 1970.
-    pub time: Micros,
-    /// The leaf.
-    pub leaf: usize,
-    /// How many occurrences the record stands for.
-    pub weight: u32,
-    /// Which record it is: one that several leaves matched is one event.
-    pub record: usize,
-    /// For leaves whose values are looked at, the value: a number in millionths, or a hash. Else 0.
-    pub value: i128,
-}
-
 /// A stretch in which a node is fulfilled: the latest start for its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Stretch {
@@ -107,18 +94,12 @@ struct Fulfilled {
     weight: u32,
     value: i128,
     /// The record, if it is one's.
-    record: Option<usize>,
+    record: Option<RecordKey>,
 }
 
 impl From<Stretch> for Fulfilled {
     fn from(Stretch { start, end }: Stretch) -> Self {
         Self { end, start, weight: 1, value: 0, record: None }
-    }
-}
-
-impl From<&Occurrence> for Fulfilled {
-    fn from(&Occurrence { time, weight, value, record, .. }: &Occurrence) -> Self {
-        Self { end: time, start: time, weight, value, record: Some(record) }
     }
 }
 
@@ -168,57 +149,56 @@ impl Node {
     }
 
     /// The hot windows, as their starts in ascending order: stretches from t to t + [`Self::reach`] that start at an
-    /// occurrence or with an aligned window, and fulfil the condition. `occurrences` is sorted by time; aligned windows
-    /// that end after `closed` are not closed yet.
-    pub fn hot_starts(&self, occurrences: &[Occurrence], closed: Micros) -> Vec<Micros> {
-        let mut stretches = self.stretches(occurrences, closed);
-        // They mostly start in the order in which they end, which a stable sort makes use of.
-        stretches.sort_by_key(|stretch| stretch.start);
-        let (mut stretches, mut occurrences) = (stretches.as_slice(), occurrences);
-        // The nearest end of any stretch that starts at or after a time.
+    /// occurrence or with an aligned window, and fulfil the condition. `contributions` is sorted by time, and those without
+    /// one are none; aligned windows that end after `closed` are not closed yet.
+    pub(crate) fn hot_starts(&self, contributions: &[Contribution], closed: Micros) -> Vec<Micros> {
+        let mut stretches = self.stretches(contributions, closed);
+        put_in_order(&mut stretches, |stretch| stretch.start);
+        // The nearest end of any that starts no earlier, which is mostly its own.
         let mut nearest = Micros::MAX;
-        let mut hot = Vec::new();
-        // Backwards through everything that starts.
-        loop {
-            let next = stretches.last().map(|stretch| stretch.start).max(occurrences.last().map(|one| one.time));
-            let Some(start) = next else { break };
-            while let [before @ .., stretch] = stretches
-                && stretch.start == start
-            {
-                nearest = nearest.min(stretch.end);
-                stretches = before;
-            }
-            while let [before @ .., one] = occurrences
-                && one.time == start
-            {
-                occurrences = before;
-            }
-            if nearest <= start.saturating_add(self.reach()) {
-                hot.push(start);
-            }
+        for stretch in stretches.iter_mut().rev() {
+            nearest = nearest.min(stretch.end);
+            stretch.end = nearest;
         }
-        hot.reverse();
+        let (mut hot, mut contributions) = (Vec::with_capacity(stretches.len()), contributions);
+        for Stretch { start, end } in stretches {
+            let earliest = end.saturating_sub(self.reach());
+            let mut starts = |time: Micros| {
+                if time >= earliest && hot.last() != Some(&time) {
+                    hot.push(time);
+                }
+            };
+            while let [one, after @ ..] = contributions
+                && one.time <= Some(start)
+            {
+                one.time.into_iter().for_each(&mut starts);
+                contributions = after;
+            }
+            starts(start);
+        }
         hot
     }
 
-    fn stretches(&self, occurrences: &[Occurrence], closed: Micros) -> Vec<Stretch> {
+    fn stretches(&self, contributions: &[Contribution], closed: Micros) -> Vec<Stretch> {
         let parts = |of: &[Self]| -> Vec<Vec<Fulfilled>> {
-            of.iter().map(|node| node.fulfilled(occurrences, closed)).collect()
+            of.iter().map(|node| node.fulfilled(contributions, closed)).collect()
         };
         match self {
             Self::Leaf(leaf) => {
-                of_leaf(*leaf, occurrences).map(|one| Stretch { start: one.start, end: one.end }).collect()
+                of_leaf(*leaf, contributions).map(|one| Stretch { start: one.start, end: one.end }).collect()
             }
             Self::EventCount { of, threshold, timespan } => match of.as_slice() {
                 // As most rules have it: nothing is to be brought into order.
-                [Self::Leaf(leaf)] => sliding::counted(of_leaf(*leaf, occurrences), *threshold, *timespan),
+                [Self::Leaf(leaf)] => sliding::counted(of_leaf(*leaf, contributions), *threshold, *timespan),
                 of => sliding::counted(events(parts(of)), *threshold, *timespan),
             },
             Self::ValueCount { of, threshold, timespan } => {
                 sliding::distinct(&events(parts(of)), *threshold, *timespan)
             }
             Self::ValueSum { of, threshold, timespan } => sliding::summed(&events(parts(of)), *threshold, *timespan),
-            Self::Temporal { of, ordered: true, timespan, .. } => sliding::in_order(parts(of), *timespan),
+            Self::Temporal { of, ordered: true, timespan, .. } => {
+                sliding::in_order(of.iter().map(|node| node.stretches(contributions, closed)), *timespan)
+            }
             Self::Temporal { of, at_least, ordered: false, timespan } => {
                 sliding::together(&parts(of), *at_least, *timespan)
             }
@@ -226,17 +206,21 @@ impl Node {
         }
     }
 
-    fn fulfilled(&self, occurrences: &[Occurrence], closed: Micros) -> Vec<Fulfilled> {
+    fn fulfilled(&self, contributions: &[Contribution], closed: Micros) -> Vec<Fulfilled> {
         match self {
-            Self::Leaf(leaf) => of_leaf(*leaf, occurrences).collect(),
-            inner => inner.stretches(occurrences, closed).into_iter().map(Fulfilled::from).collect(),
+            Self::Leaf(leaf) => of_leaf(*leaf, contributions).collect(),
+            inner => inner.stretches(contributions, closed).into_iter().map(Fulfilled::from).collect(),
         }
     }
 }
 
 /// A leaf's own, in order.
-fn of_leaf(leaf: usize, occurrences: &[Occurrence]) -> impl Iterator<Item = Fulfilled> {
-    occurrences.iter().filter(move |one| one.leaf == leaf).map(Fulfilled::from)
+fn of_leaf(leaf: usize, contributions: &[Contribution]) -> impl Iterator<Item = Fulfilled> {
+    contributions.iter().filter(move |one| one.leaf == leaf).filter_map(|one| {
+        let Contribution { weight, value, key, .. } = *one;
+        let time = one.time?;
+        Some(Fulfilled { end: time, start: time, weight, value: value.unwrap_or_default(), record: Some(key) })
+    })
 }
 
 /// All parts by their end. A record that matched several leaves stands there once, unless they read different values.
@@ -245,10 +229,16 @@ fn events(parts: Vec<Vec<Fulfilled>>) -> Vec<Fulfilled> {
         Ok([part]) => part,
         Err(parts) => parts.into_iter().flatten().collect(),
     };
-    // Each part is in order, which a stable sort makes use of.
-    all.sort();
+    put_in_order(&mut all, |one| *one);
     all.dedup_by(|one, other| one.record.is_some() && one == other);
     all
+}
+
+/// Sorts by a key, for what mostly is in order already, or in parts that are, which a stable sort makes use of.
+pub(super) fn put_in_order<T, K: Ord>(all: &mut [T], key: impl Fn(&T) -> K) {
+    if !all.is_sorted_by_key(&key) {
+        all.sort_by_key(key);
+    }
 }
 
 #[cfg(test)]

@@ -6,30 +6,35 @@ use std::collections::VecDeque;
 use foldhash::quality::RandomState;
 use hashbrown::HashMap;
 
-use super::{Fulfilled, Micros, Stretch};
+use super::{Fulfilled, Micros, Stretch, put_in_order};
 
 /// Where the count is reached: for each end, the latest start with at least `threshold` occurrences up to it. The parts
 /// are sorted by their end.
 pub(super) fn counted(parts: impl IntoIterator<Item = Fulfilled>, threshold: u64, timespan: Micros) -> Vec<Stretch> {
-    // The latest starts seen so far that together reach the threshold, in order. They mostly come so.
-    let mut latest: VecDeque<(Micros, u32)> = VecDeque::new();
+    let parts = parts.into_iter();
+    let most = parts.size_hint().1.unwrap_or_default();
+    // The starts seen so far, in order. From `first` on they are the latest that together reach the threshold.
+    let mut starts: Vec<(Micros, u32)> = Vec::with_capacity(most);
+    let (mut first, mut last) = (0, (Micros::MIN, 0));
     let mut weight = 0;
-    let mut reached = Vec::new();
+    let mut reached = Vec::with_capacity(most);
     for part in parts {
         let new = (part.start, part.weight);
-        if latest.back().is_none_or(|last| *last <= new) {
-            latest.push_back(new);
+        // They mostly come so.
+        if last <= new {
+            last = new;
+            starts.push(new);
         } else {
-            latest.insert(latest.partition_point(|known| *known <= new), new);
+            starts.insert(first + starts[first..].partition_point(|known| *known <= new), new);
         }
         weight += u64::from(part.weight);
-        while let Some((_, earliest)) = latest.front()
+        while let Some((_, earliest)) = starts.get(first)
             && weight - u64::from(*earliest) >= threshold
         {
             weight -= u64::from(*earliest);
-            latest.pop_front();
+            first += 1;
         }
-        if let Some((start, _)) = latest.front()
+        if let Some((start, _)) = starts.get(first)
             && weight >= threshold
             && part.end - start <= timespan
         {
@@ -99,29 +104,27 @@ pub(super) fn summed(parts: &[Fulfilled], threshold: i128, timespan: Micros) -> 
 }
 
 /// All of `parts`, one after the other.
-pub(super) fn in_order(parts: Vec<Vec<Fulfilled>>, timespan: Micros) -> Vec<Stretch> {
-    let mut parts = parts.into_iter();
-    let first = parts.next().unwrap_or_default();
-    let chain = parts.fold(first, followed).into_iter().map(|part| Stretch { start: part.start, end: part.end });
-    chain.filter(|stretch| stretch.end - stretch.start <= timespan).collect()
+pub(super) fn in_order(parts: impl Iterator<Item = Vec<Stretch>>, timespan: Micros) -> Vec<Stretch> {
+    let mut chain = parts.reduce(followed).unwrap_or_default();
+    chain.retain(|stretch| stretch.end - stretch.start <= timespan);
+    chain
 }
 
 /// `before`, then `after`: for each of `after`, the latest start of anything of `before` that had ended by then.
-fn followed(mut before: Vec<Fulfilled>, mut after: Vec<Fulfilled>) -> Vec<Fulfilled> {
-    before.sort();
-    after.sort();
+fn followed(mut before: Vec<Stretch>, mut after: Vec<Stretch>) -> Vec<Stretch> {
+    put_in_order(&mut before, |stretch| stretch.end);
+    put_in_order(&mut after, |stretch| stretch.end);
     let mut before = before.into_iter().peekable();
     let mut latest: Option<Micros> = None;
-    let mut chain = Vec::new();
-    for part in after {
-        while let Some(earlier) = before.next_if(|earlier| earlier.end <= part.end) {
+    after.retain_mut(|stretch| {
+        while let Some(earlier) = before.next_if(|earlier| earlier.end <= stretch.end) {
             latest = latest.max(Some(earlier.start));
         }
-        if let Some(start) = latest {
-            chain.push(Stretch { start: start.min(part.start), end: part.end }.into());
-        }
-    }
-    chain
+        let Some(start) = latest else { return false };
+        stretch.start = stretch.start.min(start);
+        true
+    });
+    after
 }
 
 /// At least so many of `parts`, in any order.
@@ -131,7 +134,7 @@ pub(super) fn together(parts: &[Vec<Fulfilled>], at_least: usize, timespan: Micr
         .enumerate()
         .flat_map(|(number, part)| part.iter().map(move |stretch| (*stretch, number)))
         .collect();
-    all.sort();
+    put_in_order(&mut all, |one| *one);
     let mut latest = vec![None; parts.len()];
     let mut found = Vec::new();
     for (stretch, number) in all {

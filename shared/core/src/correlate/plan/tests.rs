@@ -8,16 +8,38 @@ use super::*;
 /// All windows are closed.
 const CLOSED: Micros = Micros::MAX;
 
-fn occurrence((number, (time, leaf, weight, value)): (usize, (Micros, usize, u32, i128))) -> Occurrence {
-    Occurrence { time, leaf, weight, record: number, value }
+/// One occurrence for a plan's leaf.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Occurrence {
+    time: Micros,
+    leaf: usize,
+    weight: u32,
+    /// Which record it is: one that several leaves matched is one event.
+    record: u128,
+    value: i128,
 }
 
-fn at(times: &[(Micros, usize)]) -> Vec<Occurrence> {
-    times.iter().map(|&(time, leaf)| (time, leaf, 1, 0)).enumerate().map(occurrence).collect()
+impl From<Occurrence> for Contribution {
+    fn from(Occurrence { time, leaf, weight, record, value }: Occurrence) -> Self {
+        let (failed, own, deploying) = (false, false, false);
+        Self { time: Some(time), key: RecordKey(record), leaf, weight, failed, own, deploying, value: Some(value) }
+    }
 }
 
-fn valued(values: &[(Micros, i128)]) -> Vec<Occurrence> {
-    values.iter().map(|&(time, value)| (time, 0, 1, value * MILLIONTHS)).enumerate().map(occurrence).collect()
+/// Occurrences of one record each.
+fn of_records(list: impl Iterator<Item = (Micros, usize, u32, i128)>) -> Vec<Contribution> {
+    let occurrences = (0..)
+        .zip(list)
+        .map(|(record, (time, leaf, weight, value))| Occurrence { time, leaf, weight, record, value }.into());
+    occurrences.collect()
+}
+
+fn at(times: &[(Micros, usize)]) -> Vec<Contribution> {
+    of_records(times.iter().map(|&(time, leaf)| (time, leaf, 1, 0)))
+}
+
+fn valued(values: &[(Micros, i128)]) -> Vec<Contribution> {
+    of_records(values.iter().map(|&(time, value)| (time, 0, 1, value * MILLIONTHS)))
 }
 
 fn leaves(count: usize) -> Vec<Node> {
@@ -55,7 +77,7 @@ fn a_count_is_hot_while_enough_follow_within_the_timespan() {
 
 #[test]
 fn a_record_that_stands_for_several_counts_as_several() {
-    let repeated = [occurrence((0, (3, 0, 5, 0)))];
+    let repeated = of_records([(3, 0, 5, 0)].into_iter());
     assert_eq!(count(5, 10).hot_starts(&repeated, CLOSED), [3]);
     assert!(count(6, 10).hot_starts(&repeated, CLOSED).is_empty());
 }
@@ -65,7 +87,7 @@ fn a_record_that_two_rules_matched_is_one_event() {
     let two = Node::EventCount { of: leaves(2), threshold: 2, timespan: 10 };
     let mut twice = at(&[(0, 0), (0, 1)]);
     assert_eq!(two.hot_starts(&twice, CLOSED), [0]);
-    twice[1].record = twice[0].record;
+    twice[1].key = twice[0].key;
     assert!(two.hot_starts(&twice, CLOSED).is_empty());
 }
 
@@ -336,7 +358,7 @@ fn node() -> impl Strategy<Value = Node> {
 #[test]
 fn hot_starts_follow_the_definition() {
     // Few records, so that some match two leaves; values are small and may be negative.
-    let occurrences = prop::collection::vec((0..200_i64, 0..3_usize, 1..4_u32, -2..6_i128, 0..40_usize), 0..40);
+    let occurrences = prop::collection::vec((0..200_i64, 0..3_usize, 1..4_u32, -2..6_i128, 0..40_u128), 0..40);
     let config = Config { cases: 6_000, failure_persistence: None, ..Config::default() };
     let mut runner = TestRunner::new_with_rng(config, TestRng::from_seed(RngAlgorithm::ChaCha, &[3; 32]));
     runner
@@ -351,7 +373,8 @@ fn hot_starts_follow_the_definition() {
                 })
                 .collect();
             occurrences.sort_unstable();
-            prop_assert_eq!(node.hot_starts(&occurrences, CLOSED), hot_by_definition(&node, &occurrences));
+            let contributions: Vec<Contribution> = occurrences.iter().copied().map(Contribution::from).collect();
+            prop_assert_eq!(node.hot_starts(&contributions, CLOSED), hot_by_definition(&node, &occurrences));
             Ok(())
         })
         .unwrap();
