@@ -10,7 +10,7 @@ use std::sync::{Condvar, Mutex, PoisonError, mpsc};
 use anyhow::{Context as _, Result};
 use cloudvigil_core::correlate::{Closing, Held, Partition, Settler};
 use cloudvigil_core::detect::Catalogue;
-use cloudvigil_core::finding::{self, Finding, Guidance, Level, Message};
+use cloudvigil_core::finding::{self, Guidance, Level, Message};
 use cloudvigil_core::formats::Unrecognised;
 use cloudvigil_core::pipeline::{Damage, Pipeline, Report, Screening, SourceStats, Stats};
 use cloudvigil_core::ports::{Clock, FindingSink, StateStore};
@@ -279,7 +279,7 @@ impl<'a> Run<'a> {
         let held = match &self.contributed {
             Contributed::Memory(held) => {
                 let message = |partition: &Cow<'_, Partition>| {
-                    let finding = held.finding(self.catalogue, partition, |finding| sink.holds_back(finding))?;
+                    let finding = held.finding(self.catalogue, partition, &|finding| sink.holds_back(finding))?;
                     let words = || self.catalogue.rule(partition.rule).guidance().clone();
                     let guidance = if self.has_words { words() } else { Guidance::default() };
                     Some(Message { schema: finding::SCHEMA, finding, guidance })
@@ -298,7 +298,7 @@ impl<'a> Run<'a> {
         let mut messages = held;
         messages.extend(collected.into_sorted());
         messages.retain(|message| message.finding.level >= min_level);
-        messages.sort_by(|one, other| sort_key(&one.finding).cmp(&sort_key(&other.finding)));
+        finding::put_in_order(&mut messages);
         let mut stats: Stats = self.sources.into_iter().collect();
         stats.total.errors += self.errors.len() as u64;
         // The process is about to end: to give all of this back piece by piece takes as long as some of the reading.
@@ -314,11 +314,6 @@ fn settler<'s>(
     clock: &'s dyn Clock,
 ) -> Settler<'s> {
     Settler { catalogue, state, sink, clock, closing: Closing::EndOfInput }
-}
-
-/// By first time, then id; findings without a time come last.
-pub fn sort_key(finding: &Finding) -> impl Ord + use<'_> {
-    (finding.first_time.is_none(), finding.first_time, &finding.id)
 }
 
 /// What a run came to.

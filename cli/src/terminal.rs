@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::io::{IsTerminal as _, Write as _};
 use std::time::Duration;
 
-use cloudvigil_core::finding::Level;
+use cloudvigil_core::finding::{Level, acts_on_terminals};
 use comfy_table::presets::NOTHING;
 use comfy_table::{Attribute, Cell, Color, ContentArrangement, LineStyle, Table};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -34,8 +34,7 @@ pub fn short(text: &str, limit: usize) -> String {
     }
 }
 
-/// JSON whose strings hold no character that a terminal acts on: what JSON does not escape by itself (DEL, the C1
-/// controls, bidirectional controls) is written as `\u....`, which means the same.
+/// JSON whose strings hold no character that [`acts_on_terminals`]: these are written as `\u....`, which means the same.
 pub fn json(text: &str) -> Cow<'_, str> {
     // All of these are beyond the visible characters of ASCII, of which nearly all texts are made.
     if text.is_ascii() && !text.as_bytes().contains(&0x7f) {
@@ -43,12 +42,11 @@ pub fn json(text: &str) -> Cow<'_, str> {
     }
     let mut safe = String::with_capacity(text.len());
     for character in text.chars() {
-        match character {
-            '\u{7f}'..='\u{9f}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => {
-                // Writing to a string does not fail.
-                let _ = write!(safe, "\\u{:04x}", u32::from(character));
-            }
-            other => safe.push(other),
+        if acts_on_terminals(character) {
+            // Writing to a string does not fail.
+            let _ = write!(safe, "\\u{:04x}", u32::from(character));
+        } else {
+            safe.push(character);
         }
     }
     Cow::Owned(safe)

@@ -19,13 +19,16 @@ const BLOCKS: usize = 16;
 /// Findings, in the order given, written by so many threads.
 pub fn findings(messages: &[Message], jobs: usize, writer: &mut dyn Write) -> io::Result<()> {
     for messages in messages.chunks(jobs.max(1) * BLOCKS * FINDINGS) {
-        let lines = |block: &[Message]| -> io::Result<Vec<u8>> {
-            let mut lines = Vec::new();
-            block.iter().try_for_each(|message| line(&message.finding.to_json()?, &mut lines))?;
-            Ok(lines)
+        let lines = |block: &[Message]| {
+            let mut lines = String::new();
+            for message in block {
+                message.finding.write_json(&mut lines);
+                lines.push('\n');
+            }
+            lines
         };
         for lines in parallel::blocks(jobs, messages, FINDINGS, lines) {
-            writer.write_all(&lines?)?;
+            writer.write_all(lines.as_bytes())?;
         }
     }
     Ok(())
@@ -72,10 +75,6 @@ pub fn matches(report: &Report, catalogue: &Catalogue, min_level: Level, writer:
 
 /// A value and a line's end.
 pub fn value(value: &impl Serialize, writer: &mut dyn Write) -> io::Result<()> {
-    line(&serde_json::to_string(value)?, writer)
-}
-
-fn line(text: &str, writer: &mut dyn Write) -> io::Result<()> {
-    writer.write_all(terminal::json(text).as_bytes())?;
+    writer.write_all(terminal::json(&serde_json::to_string(value)?).as_bytes())?;
     writer.write_all(b"\n")
 }

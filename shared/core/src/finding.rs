@@ -1,11 +1,15 @@
 //! A finding: what is reported. One for each (rule, group, bucket).
 
+mod json;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+
+pub use json::acts_on_terminals;
 
 /// The version of [`Message`]'s shape. A version reads its predecessor's.
 pub const SCHEMA: u32 = 1;
@@ -160,11 +164,6 @@ pub struct Finding {
 }
 
 impl Finding {
-    /// It as JSON, on one line. Findings may be many, and this crate is compiled to be fast wherever it is used.
-    pub fn to_json(&self) -> serde_json::Result<String> {
-        serde_json::to_string(self)
-    }
-
     /// Whether it tells of tampering that was only attempted, as its title says.
     pub fn is_attempt(&self) -> bool {
         self.title
@@ -211,4 +210,12 @@ pub struct Message {
     pub finding: Finding,
     /// The rule's words.
     pub guidance: Guidance,
+}
+
+/// Brings findings into the order in which a run tells of them: by first time, then id, those without a time last.
+pub fn put_in_order(messages: &mut [Message]) {
+    let time = |finding: &Finding| (finding.first_time.is_none(), finding.first_time);
+    messages.sort_by(|Message { finding: one, .. }, Message { finding: other, .. }| {
+        time(one).cmp(&time(other)).then_with(|| one.id.cmp(&other.id))
+    });
 }

@@ -36,7 +36,7 @@ fn held(catalogue: &Catalogue, (objects, schedule): &(Vec<Vec<String>>, Vec<Work
         held.take(catalogue, report(catalogue, *object, &objects[*object]).contributions);
     }
     let partitions = held.partitions(catalogue);
-    partitions.iter().filter_map(|partition| held.finding(catalogue, partition, |_| false)).map(compared).collect()
+    partitions.iter().filter_map(|partition| held.finding(catalogue, partition, &|_| false)).map(compared).collect()
 }
 
 /// What a state holds at the end; findings are settled after each `batch` objects of a worker.

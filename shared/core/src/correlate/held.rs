@@ -43,7 +43,7 @@ impl Held {
         &self,
         catalogue: &Catalogue,
         partition: &Partition,
-        holds_back: impl Fn(&Finding) -> bool,
+        holds_back: &dyn Fn(&Finding) -> bool,
     ) -> Option<Finding> {
         let next = next_bucket(catalogue, partition).and_then(|next| self.0.get(&next));
         let stored: Vec<_> = self.0.get(partition).into_iter().chain(next).collect();
