@@ -3,13 +3,13 @@
 use std::io::{self, Write};
 
 use cloudvigil_core::detect::Catalogue;
-use cloudvigil_core::finding::{Level, Message};
+use cloudvigil_core::finding::{Level, Message, write_json};
 use cloudvigil_core::ocsf;
 use cloudvigil_core::pipeline::Report;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use crate::{parallel, terminal};
+use crate::parallel;
 
 /// How many findings a thread writes at a time, and how often each does so before the text is handed on: what is
 /// written waits in memory.
@@ -19,16 +19,16 @@ const BLOCKS: usize = 16;
 /// Findings, in the order given, written by so many threads.
 pub fn findings(messages: &[Message], jobs: usize, writer: &mut dyn Write) -> io::Result<()> {
     for messages in messages.chunks(jobs.max(1) * BLOCKS * FINDINGS) {
-        let lines = |block: &[Message]| {
-            let mut lines = String::new();
+        let lines = |block: &[Message]| -> io::Result<Vec<u8>> {
+            let mut lines = Vec::new();
             for message in block {
-                message.finding.write_json(&mut lines);
-                lines.push('\n');
+                message.finding.write_json(&mut lines)?;
+                lines.push(b'\n');
             }
-            lines
+            Ok(lines)
         };
         for lines in parallel::blocks(jobs, messages, FINDINGS, lines) {
-            writer.write_all(lines.as_bytes())?;
+            writer.write_all(&lines?)?;
         }
     }
     Ok(())
@@ -75,6 +75,8 @@ pub fn matches(report: &Report, catalogue: &Catalogue, min_level: Level, writer:
 
 /// A value and a line's end.
 pub fn value(value: &impl Serialize, writer: &mut dyn Write) -> io::Result<()> {
-    writer.write_all(terminal::json(&serde_json::to_string(value)?).as_bytes())?;
-    writer.write_all(b"\n")
+    let mut line = Vec::new();
+    write_json(value, &mut line)?;
+    line.push(b'\n');
+    writer.write_all(&line)
 }

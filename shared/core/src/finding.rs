@@ -9,7 +9,7 @@ use std::str::FromStr;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-pub use json::acts_on_terminals;
+pub use json::write_json;
 
 /// The version of [`Message`]'s shape. A version reads its predecessor's.
 pub const SCHEMA: u32 = 1;
