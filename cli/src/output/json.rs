@@ -13,7 +13,7 @@ use crate::parallel;
 
 /// How many findings a thread writes at a time, and how often each does so before the text is handed on: what is
 /// written waits in memory.
-const FINDINGS: usize = 64;
+const FINDINGS: usize = 16;
 const BLOCKS: usize = 16;
 
 /// Findings, in the order given, written by so many threads.
