@@ -80,12 +80,12 @@ fn finding_of(
     let rule = catalogue.rule(partition.rule);
     let chosen = chosen(stored, hot);
     let occurred = || hot.iter().copied().filter(|record| record.weight > 0);
-    let (mut count, mut times): (u64, Option<(Micros, Micros)>) = (0, None);
+    // Where none has a time, these are none.
+    let (mut count, mut first, mut last) = (0, Micros::MAX, Micros::MIN);
     for record in occurred() {
         count += u64::from(record.weight);
         if let Some(time) = record.time {
-            let (first, last) = times.unwrap_or((time, time));
-            times = Some((first.min(time), last.max(time)));
+            (first, last) = (first.min(time), last.max(time));
         }
     }
     let (mut facts, mut resources) = (Vec::with_capacity(chosen.len()), Vec::new());
@@ -122,8 +122,8 @@ fn finding_of(
         title: if said.is_empty() { rule.title.clone() } else { format!("{} ({})", rule.title, said.join(", ")) },
         level: level.unwrap_or(rule.level),
         count,
-        first_time: times.and_then(|(first, _)| time(first)),
-        last_time: times.and_then(|(_, last)| time(last)),
+        first_time: time(first),
+        last_time: time(last),
         group: partition.group.clone(),
         account,
         region,
@@ -162,7 +162,7 @@ impl Distinct {
         }
         let mut records = contributions.len();
         // Those of an object come in the order of their keys, each mostly for one leaf, and mostly there is one object.
-        if !contributions.is_sorted_by(|one, next| one.key < next.key) {
+        if !contributions.is_sorted_by(|one, next| one.key.0 < next.key.0) {
             // The least of a leaf's values holds, so that the order of arrival does not matter.
             put_in_order(&mut contributions, |one| (one.key, one.leaf, one.value.unwrap_or_default()));
             records = contributions.chunk_by_mut(|one, next| one.key == next.key).map(agree).count();
@@ -174,6 +174,9 @@ impl Distinct {
 
 /// Has all that one record contributes say the same of it, in whatever order it came.
 fn agree(record: &mut [Contribution]) {
+    if record.len() == 1 {
+        return;
+    }
     // It may come with different times (a log event's, an entry's own): the earliest holds.
     let time = record.iter().filter_map(|one| one.time).min();
     let weight = record.iter().map(|one| one.weight).max().unwrap_or_default();
@@ -208,20 +211,20 @@ fn hot_records<'c>(
             let starts = plan.hot_starts(contributions, closed);
             let [from, to] = [bucket, end(bucket)].map(|bound| starts.partition_point(|start| *start < bound));
             let mut starts = &starts[from..to];
-            let mut until = None;
+            let (mut latest, reach) = (None, plan.reach());
             found.extend(contributions.iter().filter(|one| {
                 let Some(time) = one.time else { return false };
                 while let [start, later @ ..] = starts
                     && *start <= time
                 {
-                    (until, starts) = (Some(start.saturating_add(plan.reach())), later);
+                    (latest, starts) = (Some(*start), later);
                 }
-                until.is_some_and(|until| time <= until)
+                latest.is_some_and(|start| time - start <= reach)
             }));
         }
     }
     // As in `Distinct::of`, and mostly they come in the order of their times.
-    if !found.is_sorted_by(|one, next| one.key < next.key) {
+    if !found.is_sorted_by(|one, next| one.key.0 < next.key.0) {
         found.sort_by_key(|one| one.key);
         found.dedup_by_key(|one| one.key);
     }
@@ -268,8 +271,8 @@ fn chosen<'s>(stored: &[&'s StoredContributions], records: &[&Contribution]) -> 
         }
         records.first().is_some_and(|record| record.key == one.key)
     });
-    let mut by_record: Vec<ReadIn<'s>> =
-        kept.chunk_by(|one, next| one.key == next.key).filter_map(ReadIn::of).collect();
+    let mut by_record: Vec<ReadIn<'s>> = Vec::with_capacity(kept.len());
+    by_record.extend(kept.chunk_by(|one, next| one.key == next.key).filter_map(ReadIn::of));
     put_in_order(&mut by_record, |read_in| read_in.best.order());
     by_record.truncate(Evidence::MAX_ENTRIES);
     by_record

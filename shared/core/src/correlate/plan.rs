@@ -160,9 +160,10 @@ impl Node {
             nearest = nearest.min(stretch.end);
             stretch.end = nearest;
         }
-        let (mut hot, mut contributions) = (Vec::with_capacity(stretches.len()), contributions);
+        let (mut contributions, reach) = (contributions, self.reach());
+        let mut hot = Vec::with_capacity(stretches.len());
         for Stretch { start, end } in stretches {
-            let earliest = end.saturating_sub(self.reach());
+            let earliest = end.saturating_sub(reach);
             let mut starts = |time: Micros| {
                 if time >= earliest && hot.last() != Some(&time) {
                     hot.push(time);
@@ -236,7 +237,7 @@ fn events(parts: Vec<Vec<Fulfilled>>) -> Vec<Fulfilled> {
 
 /// Sorts by a key, for what mostly is in order already, or in parts that are, which a stable sort makes use of.
 pub(super) fn put_in_order<T, K: Ord>(all: &mut [T], key: impl Fn(&T) -> K) {
-    if !all.is_sorted_by_key(&key) {
+    if !all.is_sorted_by(|one, next| key(one) <= key(next)) {
         all.sort_by_key(key);
     }
 }

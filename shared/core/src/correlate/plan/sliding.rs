@@ -28,17 +28,15 @@ pub(super) fn counted(parts: impl IntoIterator<Item = Fulfilled>, threshold: u64
             starts.insert(first + starts[first..].partition_point(|known| *known <= new), new);
         }
         weight += u64::from(part.weight);
-        while let Some((_, earliest)) = starts.get(first)
-            && weight - u64::from(*earliest) >= threshold
-        {
-            weight -= u64::from(*earliest);
-            first += 1;
-        }
-        if let Some((start, _)) = starts.get(first)
-            && weight >= threshold
-            && part.end - start <= timespan
-        {
-            reached.push(Stretch { start: *start, end: part.end });
+        while let Some(&(start, earliest)) = starts.get(first) {
+            let without = weight - u64::from(earliest);
+            if without < threshold {
+                if weight >= threshold && part.end - start <= timespan {
+                    reached.push(Stretch { start, end: part.end });
+                }
+                break;
+            }
+            (weight, first) = (without, first + 1);
         }
     }
     reached
