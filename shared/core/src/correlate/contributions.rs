@@ -21,8 +21,6 @@ use crate::record::Record;
 const PER_ITEM: usize = 144 * 1024;
 /// How much evidence one object keeps for a partition: entries, and bytes of JSON.
 const MAX_EVIDENCE: usize = 64;
-/// At how much evidence it is first looked whether more is needed; then whenever twice as much has been contributed.
-const SOME_EVIDENCE: usize = 16;
 const MAX_EVIDENCE_BYTES: usize = 100 * 1024;
 /// How much evidence one object keeps for all partitions together: beyond it, each keeps a few entries. A log of an
 /// attack by thousands is held in some tens of megabytes.
@@ -260,9 +258,10 @@ impl StoredContributions {
         is_kept
     }
 
-    /// Looks, now and then, whether what is kept is all that the finding will show of this object.
+    /// Looks whether what is kept is all that the finding will show of this object: once that may be, and then whenever twice
+    /// as much has been contributed.
     fn look_for_what_is_shown(&mut self, rule: &Rule, partition: &Partition) {
-        if self.evidence.len() >= SOME_EVIDENCE && self.entries.len() >= 2 * self.looked_at {
+        if self.evidence.len() >= FIRST_EVIDENCE && self.entries.len() >= 2 * self.looked_at {
             self.looked_at = self.entries.len();
             if let Some(last) = last_shown(&rule.plan, partition, self) {
                 self.evidence.retain(|kept| kept.order() <= last);

@@ -1,5 +1,6 @@
 //! The contributions of a partition to its finding.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
@@ -67,8 +68,13 @@ pub(super) fn last_shown(plan: &Node, partition: &Partition, stored: &StoredCont
     }
     let mut contributions = Distinct::of(&[stored], Micros::MAX).contributions;
     let hot = hot_records(plan, partition, &mut contributions, Micros::MAX);
-    let chosen = chosen(&[stored], &hot);
-    chosen.last().filter(|_| chosen.len() == Evidence::MAX_ENTRIES).map(|last| last.best.order())
+    let is_hot = |kept: &&KeptEvidence| hot.binary_search_by_key(&kept.key, |record| record.key).is_ok();
+    let mut shown: Vec<Order> = stored.evidence.iter().filter(is_hot).map(KeptEvidence::order).collect();
+    // Of a record that was kept with different times, the last: it counts once, wherever it will stand.
+    put_in_order(&mut shown, |(time, key)| (*key, Reverse(*time)));
+    shown.dedup_by_key(|(_, key)| *key);
+    put_in_order(&mut shown, |order| *order);
+    shown.get(Evidence::MAX_ENTRIES - 1).copied()
 }
 
 fn finding_of(
