@@ -153,7 +153,7 @@ impl Contribution {
 
 /// What different records contribute, whatever number of objects each came in.
 struct Distinct {
-    /// One for each leaf of each record, by key and leaf; those of one record say the same of it.
+    /// One for each leaf of each record, in any order; those of one record say the same of it.
     contributions: Vec<Contribution>,
     /// How many records there are.
     records: usize,
@@ -167,11 +167,17 @@ impl Distinct {
             contributions.extend(part.entries.until(latest));
         }
         let mut records = contributions.len();
-        // Those of an object come in the order of their keys, each mostly for one leaf, and mostly there is one object.
+        // Those of an object mostly come in the order of their keys, and mostly each record comes once.
         if !contributions.is_sorted_by(|one, next| one.key.0 < next.key.0) {
+            let mut keys: Vec<RecordKey> = contributions.iter().map(|one| one.key).collect();
+            keys.sort_unstable();
+            keys.dedup();
+            records = keys.len();
+        }
+        if records < contributions.len() {
             // The least of a leaf's values holds, so that the order of arrival does not matter.
             put_in_order(&mut contributions, |one| (one.key, one.leaf, one.value.unwrap_or_default()));
-            records = contributions.chunk_by_mut(|one, next| one.key == next.key).map(agree).count();
+            contributions.chunk_by_mut(|one, next| one.key == next.key).for_each(agree);
             contributions.dedup_by_key(|one| (one.key, one.leaf));
         }
         Self { contributions, records }
@@ -180,9 +186,6 @@ impl Distinct {
 
 /// Has all that one record contributes say the same of it, in whatever order it came.
 fn agree(record: &mut [Contribution]) {
-    if record.len() == 1 {
-        return;
-    }
     // It may come with different times (a log event's, an entry's own): the earliest holds.
     let time = record.iter().filter_map(|one| one.time).min();
     let weight = record.iter().map(|one| one.weight).max().unwrap_or_default();
@@ -229,7 +232,7 @@ fn hot_records<'c>(
             }));
         }
     }
-    // As in `Distinct::of`, and mostly they come in the order of their times.
+    // Mostly they come so, and each for one leaf.
     if !found.is_sorted_by(|one, next| one.key.0 < next.key.0) {
         found.sort_by_key(|one| one.key);
         found.dedup_by_key(|one| one.key);
