@@ -81,6 +81,12 @@ pub trait Gate {
     /// `text` is the entry as it stands. What is not admitted with [`Key::Any`] is not admitted with any key, and what is
     /// not admitted with a text or a number is not admitted without the field either.
     fn admits(&mut self, source: &'static LogSource, keys: &[Key<'_>], text: &str) -> bool;
+
+    /// The same of an entry of a log source with one key, whose text is a word of ours: what was decided of a word before
+    /// can be found by where the word stands, without reading it.
+    fn admits_word(&mut self, source: &'static LogSource, word: &Key<'static>, text: &str) -> bool {
+        self.admits(source, std::slice::from_ref(word), text)
+    }
 }
 
 /// Admits everything.

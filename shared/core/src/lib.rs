@@ -21,7 +21,6 @@ pub mod pipeline;
 pub mod ports;
 pub mod record;
 pub mod rule_files;
-mod short;
 pub mod silence;
 pub mod suppression;
 mod wildcards;

@@ -6,7 +6,6 @@ use std::hash::{BuildHasher, Hasher};
 use foldhash::quality::RandomState;
 
 use super::{Bucket, Group};
-use crate::short::is_same;
 
 /// A name and its value.
 type Named<'r> = (&'r str, Option<Cow<'r, str>>);
@@ -101,4 +100,43 @@ pub(super) fn hash<'v>(
         }
     }
     hasher.finish()
+}
+
+/// Whether two texts are the same, which mostly are short: comparing them in general is a call that goes by their length.
+#[inline]
+fn is_same(one: &str, other: &str) -> bool {
+    let (one, other) = (one.as_bytes(), other.as_bytes());
+    if one.len() != other.len() {
+        return false;
+    }
+    match one.len() {
+        8..=16 => ends(one).map(u64::from_ne_bytes) == ends(other).map(u64::from_ne_bytes),
+        4..8 => ends(one).map(u32::from_ne_bytes) == ends(other).map(u32::from_ne_bytes),
+        _ => one == other,
+    }
+}
+
+/// The first bytes of a text, and the last.
+#[inline]
+fn ends<const N: usize>(text: &[u8]) -> [[u8; N]; 2] {
+    [text.first_chunk(), text.last_chunk()].map(|bytes| *bytes.unwrap_or(&[0; N]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_are_the_same_exactly_if_each_of_their_bytes_is() {
+        for length in 0..40 {
+            let text = "a".repeat(length);
+            assert!(is_same(&text, &text.clone()));
+            assert!(!is_same(&text, &format!("{text}a")));
+            for odd in 0..length {
+                let mut other = text.clone();
+                other.replace_range(odd..=odd, "b");
+                assert!(!is_same(&text, &other), "{other}");
+            }
+        }
+    }
 }

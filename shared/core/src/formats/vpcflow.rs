@@ -176,11 +176,12 @@ impl Parser for VpcFlowParser {
             return Parsed::Unparsed(reason);
         }
         let action = match order.action.and_then(|column| values.given(column)) {
-            None => Key::Absent,
-            Some(action @ ("ACCEPT" | "REJECT")) => Key::Text(action),
+            None => &Key::Absent,
+            Some("ACCEPT") => &Key::Text("ACCEPT"),
+            Some("REJECT") => &Key::Text("REJECT"),
             Some(_) => return Parsed::Unparsed("an action other than ACCEPT and REJECT"),
         };
-        if !gate.admits(&LOG_SOURCE, &[action], raw) {
+        if !gate.admits_word(&LOG_SOURCE, action, raw) {
             return Parsed::Unwatched;
         }
         let start = order.start.and_then(|column| values.given(column));

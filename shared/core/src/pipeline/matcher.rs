@@ -97,17 +97,20 @@ impl<'c> Selector<'c> {
         }
     }
 
-    /// See [`Gate::admits`].
+    /// See [`Gate::admits_word`]; of a word that it was not asked about before.
     #[inline(never)]
-    fn selects(&mut self, source: &'static LogSource, keys: &[Key<'_>], text: &str) -> bool {
-        let index = index(self.catalogue, &mut self.indexes, source);
-        // One key's answer is remembered.
-        if keys.len() > 1 && !self.may_admit_any && index.has_none_about(keys) {
-            return false;
+    fn admits_new(&mut self, source: &'static LogSource, word: &Key<'static>, text: &str) -> bool {
+        let keys = std::slice::from_ref(word);
+        let by_word = index(self.catalogue, &mut self.indexes, source).select(keys, text, &mut self.found);
+        if by_word && !self.may_admit_any {
+            self.answers.put(source, word, &self.found);
         }
-        if index.select(keys, text, &mut self.found) {
-            self.answers.put(source, keys, &self.found);
-        }
+        self.has_found(text)
+    }
+
+    /// Whether the record must be taken apart of which is found what is found.
+    #[inline]
+    fn has_found(&self, text: &str) -> bool {
         !self.found.is_empty() || self.by_time || !self.own.is_empty() && self.may_be_own(text)
     }
 
@@ -136,9 +139,18 @@ fn index<'i>(
 
 impl Gate for Selector<'_> {
     fn admits(&mut self, source: &'static LogSource, keys: &[Key<'_>], text: &str) -> bool {
+        let index = index(self.catalogue, &mut self.indexes, source);
         // Most entries end here, and what this takes is taken for each of them.
+        if !self.may_admit_any && index.has_none_about(keys) {
+            return false;
+        }
+        index.select(keys, text, &mut self.found);
+        self.has_found(text)
+    }
+
+    fn admits_word(&mut self, source: &'static LogSource, word: &Key<'static>, text: &str) -> bool {
         if !self.may_admit_any
-            && let Some(decided) = self.answers.of(source, keys)
+            && let Some(decided) = self.answers.of(source, word)
         {
             if !decided.is_empty() {
                 self.found.candidates.clear();
@@ -147,7 +159,7 @@ impl Gate for Selector<'_> {
             }
             return !decided.is_empty();
         }
-        self.selects(source, keys, text)
+        self.admits_new(source, word, text)
     }
 }
 
@@ -253,13 +265,13 @@ impl<'c> Matcher<'c> {
     }
 
     #[inline]
-    fn parsed(&mut self, format: &dyn Format, parsed: Parsed<'_>, number: u64, entry: Option<Entry<'_>>) {
+    fn parsed(&mut self, format: &dyn Format, mut parsed: Parsed<'_>, number: u64, entry: Option<Entry<'_>>) {
         self.stats.records_in += 1;
-        match parsed {
+        match &mut parsed {
             Parsed::Unparsed(_) => self.stats.unparsed += 1,
             Parsed::Skipped => self.stats.skipped += 1,
             Parsed::Unwatched => self.stats.parsed += 1,
-            Parsed::Record(mut record) => self.watched(format, &mut record, number, entry),
+            Parsed::Record(record) => self.watched(format, record, number, entry),
         }
     }
 

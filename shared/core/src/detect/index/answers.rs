@@ -1,60 +1,63 @@
-//! What the index has found before: the keys of a log's records are few.
+//! What the index has found before, by words of ours: a log has a handful of them.
+
+use hashbrown::HashTable;
 
 use super::Found;
 use crate::formats::Key;
 use crate::record::LogSource;
-use crate::short::Short;
 
-/// How many are remembered, a power of two. A log has tens of kinds of messages.
-const REMEMBERED: usize = 64;
-
-/// What was found for records of which one key is known, and no more of it than a text, by that alone: each in one of the
-/// two places that the log source and the text give it.
+/// What was found for records whose one key is a word of ours, by that alone. There are no more of them than there are words
+/// and log sources.
 #[derive(Debug, Default)]
-pub struct Answers(Vec<Option<Answer>>);
+pub struct Answers(HashTable<Answer>);
 
 #[derive(Debug)]
 struct Answer {
     source: &'static LogSource,
-    text: Short,
+    word: Word,
     /// See [`Found::decided`].
     decided: Vec<usize>,
 }
 
 impl Answers {
-    /// The rules that match a record of a log source that has these keys, if they are known and no other rule can match.
+    /// The rules that match a record of a log source with this key, if they are known and no other rule can match.
     #[inline]
-    pub fn of(&self, source: &'static LogSource, keys: &[Key<'_>]) -> Option<&[usize]> {
-        let text = text_of(keys)?;
-        let at = place(source, text);
-        let is_it = |answer: &&Answer| std::ptr::eq(answer.source, source) && answer.text == text;
-        let answer = |at: usize| self.0.get(at)?.as_ref().filter(is_it);
-        Some(&answer(at).or_else(|| answer(at ^ 1))?.decided)
+    pub fn of(&self, source: &'static LogSource, key: &Key<'static>) -> Option<&[usize]> {
+        let word = Word::of(key)?;
+        let is_it = |answer: &Answer| std::ptr::eq(answer.source, source) && answer.word == word;
+        Some(&self.0.find(word.hash(source), is_it)?.decided)
     }
 
-    /// Remembers what was found for these keys, and by them alone.
-    pub fn put(&mut self, source: &'static LogSource, keys: &[Key<'_>], found: &Found) {
-        let Some(text) = text_of(keys) else { return };
-        self.0.resize_with(REMEMBERED, || None);
-        let at = place(source, text);
-        let at = if self.0[at].is_some() && self.0[at ^ 1].is_none() { at ^ 1 } else { at };
-        self.0[at] = Some(Answer { source, text, decided: found.decided.clone() });
+    /// Remembers what was found for this key, and by it alone.
+    pub fn put(&mut self, source: &'static LogSource, key: &Key<'static>, found: &Found) {
+        let Some(word) = Word::of(key) else { return };
+        let answer = Answer { source, word, decided: found.decided.clone() };
+        self.0.insert_unique(word.hash(source), answer, |answer| answer.word.hash(answer.source));
     }
 }
 
-/// The text that is the one key, or what stands for it.
-#[inline]
-fn text_of(keys: &[Key<'_>]) -> Option<Short> {
-    match keys {
-        [Key::Absent] => Some(Short::NONE),
-        [Key::Any] => Some(Short::ANY),
-        [Key::Text(text)] => Short::of(text.as_bytes()),
-        _ => None,
-    }
-}
+/// Where a word stands, and how long it is: it is the same for as long as the program runs.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Word(usize, usize);
 
-#[inline]
-fn place(source: &'static LogSource, text: Short) -> usize {
-    let source = std::ptr::from_ref(source).addr() / size_of::<LogSource>();
-    (source ^ text.place(REMEMBERED)) % REMEMBERED
+impl Word {
+    /// `None`: it is not remembered.
+    #[inline]
+    fn of(key: &Key<'static>) -> Option<Self> {
+        match key {
+            Key::Absent => Some(Self(0, 0)),
+            Key::Any => Some(Self(1, 0)),
+            Key::Text(word) => Some(Self(word.as_ptr().addr(), word.len())),
+            Key::Number(_) => None,
+        }
+    }
+
+    #[inline]
+    fn hash(self, source: &'static LogSource) -> u64 {
+        const SPREADS: u64 = 0x9e37_79b9_7f4a_7c15;
+        let addresses = std::ptr::from_ref(source).addr() ^ self.0.rotate_left(32) ^ self.1;
+        let spread = (addresses as u64).wrapping_mul(SPREADS);
+        // The table looks at either end of it.
+        spread ^ spread >> 32
+    }
 }

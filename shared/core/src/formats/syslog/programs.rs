@@ -3,7 +3,6 @@
 use super::super::bytes::last_of;
 use super::{AUTH, CLAMAV, CRON, GUACAMOLE, SSHD, SUDO, SYSLOG, VSFTPD};
 use crate::record::LogSource;
-use crate::short::Short;
 
 /// What is known of a program.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -59,19 +58,19 @@ impl Program {
     }
 }
 
-/// How many programs are remembered. A log has the lines of a handful.
+/// How many programs are remembered, a power of two. A log has the lines of a handful.
 const REMEMBERED: usize = 16;
 
 /// The programs of the last lines, each in the one place that its name gives it.
 #[derive(Default)]
-pub(super) struct Programs([Option<(Short, Program)>; REMEMBERED]);
+pub(super) struct Programs([Option<(Name, Program)>; REMEMBERED]);
 
 impl Programs {
     /// The program of a name, perhaps with its path.
     #[inline]
     pub(super) fn of(&mut self, name: &[u8]) -> Program {
-        let Some(short) = Short::of(name) else { return Program::of(name) };
-        let place = &mut self.0[short.place(REMEMBERED)];
+        let Some(short) = Name::of(name) else { return Program::of(name) };
+        let place = &mut self.0[short.place()];
         match place {
             Some((known, program)) if *known == short => *program,
             _ => place.insert((short, Program::of(name))).1,
@@ -79,8 +78,46 @@ impl Programs {
     }
 }
 
+/// A name of at most [`Name::LONGEST`] bytes: its length, and two numbers that each of its bytes is in, so that names are
+/// compared in a step or two.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Name {
+    length: usize,
+    start: u64,
+    end: u64,
+}
+
+impl Name {
+    const LONGEST: usize = 16;
+
+    /// `None`: it is too long.
+    #[inline]
+    fn of(name: &[u8]) -> Option<Self> {
+        let length = name.len();
+        if let (Some(start), Some(end)) = (name.first_chunk(), name.last_chunk()) {
+            let (start, end) = (u64::from_le_bytes(*start), u64::from_le_bytes(*end));
+            return (length <= Self::LONGEST).then_some(Self { length, start, end });
+        }
+        if let (Some(start), Some(end)) = (name.first_chunk(), name.last_chunk()) {
+            let (start, end) = (u32::from_le_bytes(*start).into(), u32::from_le_bytes(*end).into());
+            return Some(Self { length, start, end });
+        }
+        Some(Self { length, start: name.iter().fold(0, |all, byte| all << 8 | u64::from(*byte)), end: 0 })
+    }
+
+    /// Its place among the programs that are remembered: mostly another one than those of other names.
+    #[inline]
+    fn place(self) -> usize {
+        const SPREADS: u64 = 0x9e37_79b9_7f4a_7c15;
+        let spread = (self.start ^ self.end.rotate_left(32) ^ self.length as u64).wrapping_mul(SPREADS);
+        (spread >> 56) as usize % REMEMBERED
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use std::collections::HashMap;
+
     use super::*;
 
     #[test]
@@ -100,5 +137,29 @@ mod tests {
             seen.insert(format!("{:?}", Program::of(name.as_bytes())));
         }
         assert!(seen.len() > 4, "{seen:?}");
+    }
+
+    #[test]
+    fn two_names_are_equal_exactly_if_their_numbers_are() {
+        let mut number = 0_u64;
+        let mut next = |below: usize| {
+            number = number.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (number >> 33) as usize % below
+        };
+        let mut known: HashMap<Vec<u8>, Name> = HashMap::new();
+        for _ in 0..10_000 {
+            let length = next(Name::LONGEST + 3);
+            let odd = next(length.max(1));
+            // Mostly the same name but for a byte.
+            let text: Vec<u8> = (0..length).map(|at| if at == odd { b"\0ab\xff"[next(4)] } else { b'a' }).collect();
+            match Name::of(&text) {
+                Some(name) => known.extend([(text, name)]),
+                None => assert!(length > Name::LONGEST),
+            }
+        }
+        for (one, name) in &known {
+            assert!(known.iter().all(|(other, number)| (one == other) == (name == number)), "{one:?}");
+        }
+        assert!(known.len() > 50);
     }
 }
