@@ -55,12 +55,13 @@ pub(super) struct Clock {
     limit: Timestamp,
     /// The zone's offset in seconds, if it always has the same.
     offset: Option<i32>,
+    /// The last text that was read whole, and its time.
     last: (Vec<u8>, Option<Timestamp>),
     /// A date, and when its day starts, in seconds and as if in UTC. Where the year was not written, all of the day is in
     /// the same one.
     day: Option<(Date, i64)>,
-    /// The last text is of that day, without an offset, and ends with a time of day: hours, minutes and seconds.
-    ends_with_time: bool,
+    /// When the day of that text starts, in seconds, if it ends with a time of day: hours, minutes and seconds.
+    midnight: Option<i64>,
 }
 
 /// A date as it is written.
@@ -75,16 +76,19 @@ impl Clock {
     /// See [`Stamp::time`].
     pub(super) fn new(zone: TimeZone, limit: Timestamp) -> Self {
         let offset = zone.to_fixed_offset().ok().map(jiff::tz::Offset::seconds);
-        Self { zone, limit, offset, last: (Vec::new(), None), day: None, ends_with_time: false }
+        Self { zone, limit, offset, last: (Vec::new(), None), day: None, midnight: None }
     }
 
     /// The time of the stamp that `read` finds in a text.
+    #[inline]
     pub(super) fn time(&mut self, text: &[u8], read: impl FnOnce(&[u8]) -> Option<Stamp>) -> Option<Timestamp> {
+        self.same_day(text).unwrap_or_else(|| self.other(text, read))
+    }
+
+    /// The same of a text that has to be read whole, if it is not the last one.
+    fn other(&mut self, text: &[u8], read: impl FnOnce(&[u8]) -> Option<Stamp>) -> Option<Timestamp> {
         if self.last.0 != text {
-            self.last.1 = match self.same_day(text) {
-                Some(time) => time,
-                None => read(text).and_then(|stamp| self.of(&stamp, text.len())),
-            };
+            self.last.1 = read(text).and_then(|stamp| self.of(&stamp, text.len()));
             self.last.0.clear();
             self.last.0.extend_from_slice(text);
         }
@@ -94,17 +98,17 @@ impl Clock {
     /// The time of a stamp that differs from the last one in the time of day alone.
     #[expect(clippy::option_option, reason = "whether it is one, and whether there is such a time")]
     fn same_day(&self, text: &[u8]) -> Option<Option<Timestamp>> {
-        let (date, _) = text.split_last_chunk::<TIME>().filter(|_| self.ends_with_time)?;
+        let midnight = self.midnight?;
+        let (date, time) = text.split_last_chunk::<TIME>()?;
         let (known, _) = self.last.0.split_last_chunk::<TIME>()?;
-        let (_, start) = self.day.filter(|_| known == date)?;
-        let (written, end) = clock(text, date.len())?;
-        (end == text.len()).then(|| Timestamp::new(start + written.time_of_day()? - i64::from(self.offset?), 0).ok())
+        let [hour, minute, second] = hour_minute_second(*time).filter(|_| known == date)?;
+        Some(time_of_day(hour, minute, second).and_then(|time| Timestamp::from_second(midnight + time).ok()))
     }
 
     /// The time of a stamp in a text of this length.
     fn of(&mut self, stamp: &Stamp, length: usize) -> Option<Timestamp> {
         let Stamp { written, year, offset, len } = stamp;
-        self.ends_with_time = false;
+        self.midnight = None;
         let offset = match offset {
             Zone::Unnamed => self.offset,
             Zone::Seconds(seconds) => Some(*seconds),
@@ -121,9 +125,11 @@ impl Clock {
         };
         match (start, offset) {
             (Some(start), Some(offset)) => {
-                self.ends_with_time = *len == length && !written.has_fraction && matches!(stamp.offset, Zone::Unnamed);
-                let seconds = start + written.time_of_day()? - i64::from(offset);
-                Timestamp::new(seconds, written.nanosecond).ok()
+                let midnight = start - i64::from(offset);
+                let ends_with_time = *len == length && !written.has_fraction && matches!(stamp.offset, Zone::Unnamed);
+                self.midnight = ends_with_time.then_some(midnight);
+                let time = time_of_day(written.hour, written.minute, written.second)?;
+                Timestamp::new(midnight + time, written.nanosecond).ok()
             }
             _ => stamp.time(&self.zone, self.limit),
         }
@@ -160,15 +166,15 @@ struct Written {
     has_fraction: bool,
 }
 
-impl Written {
-    /// The seconds since midnight, if there is such a time.
-    fn time_of_day(self) -> Option<i64> {
-        let Self { hour, minute, second, .. } = self;
-        // A leap second counts with the second before it, as POSIX time does.
-        let time = i64::from(hour) * 3600 + i64::from(minute) * 60 + i64::from(second.min(59));
-        (hour <= 23 && minute <= 59 && second <= 60).then_some(time)
-    }
+/// The seconds since midnight, if there is such a time.
+#[inline]
+fn time_of_day(hour: i8, minute: i8, second: i8) -> Option<i64> {
+    // A leap second counts with the second before it, as POSIX time does.
+    let time = i64::from(hour) * 3600 + i64::from(minute) * 60 + i64::from(second.min(59));
+    (hour <= 23 && minute <= 59 && second <= 60).then_some(time)
+}
 
+impl Written {
     /// The time, in the given year and at an offset in seconds or in a zone.
     fn at(self, year: i16, offset: Option<i32>, zone: &TimeZone) -> Option<Timestamp> {
         // A leap second counts with the second before it, as POSIX time does.
@@ -281,17 +287,24 @@ fn latest(written: Written, zone: &TimeZone, limit: Timestamp) -> Option<Timesta
     (0..=LEAP_GAP).find_map(|back| written.at(newest - back, None, zone).filter(|time| *time <= limit))
 }
 
-/// `hh:mm:ss` at a position, perhaps with a fraction; where it ends.
+/// `hh:mm:ss`.
 #[inline]
-fn clock(text: &[u8], at: usize) -> Option<(Written, usize)> {
+fn hour_minute_second(text: [u8; TIME]) -> Option<[i8; 3]> {
     /// What the largest that each letter may be lacks of having the highest bit, less one.
     const ROOM: u64 = u64::from_le_bytes([0x76, 0x76, 0x7f, 0x76, 0x76, 0x7f, 0x76, 0x76]);
     // A byte for each letter, less what it is at least: digits become their numbers, and colons zero.
-    let letters = u64::from_le_bytes(*text.get(at..)?.first_chunk()?) ^ u64::from_le_bytes(*b"00:00:00");
+    let letters = u64::from_le_bytes(text) ^ u64::from_le_bytes(*b"00:00:00");
     if (letters.wrapping_add(ROOM) | letters) & 0x8080_8080_8080_8080 != 0 {
         return None;
     }
     let [hour, _, _, minute, _, _, second, _] = (letters * 10 + (letters >> 8)).to_le_bytes().map(u8::cast_signed);
+    Some([hour, minute, second])
+}
+
+/// `hh:mm:ss` at a position, perhaps with a fraction; where it ends.
+#[inline]
+fn clock(text: &[u8], at: usize) -> Option<(Written, usize)> {
+    let [hour, minute, second] = hour_minute_second(*text.get(at..)?.first_chunk()?)?;
     let mut end = at + TIME;
     let mut nanosecond = 0;
     if matches!(text.get(end), Some(b'.' | b',')) && text.get(end + 1).is_some_and(u8::is_ascii_digit) {
