@@ -62,7 +62,7 @@ const INVENTORY_POLICIES: [&str; 2] = ["policy", "bucket_policy"];
 /// Fills `record.derived`. Cheap on a record that has nothing to say; what takes time is worked out only if it is wanted,
 /// by its name. `own` are resources that are known to be cloudvigil's.
 pub fn enrich(record: &mut Record<'_>, own: &OwnResources, wants: impl Fn(&str) -> bool) {
-    let (source, fields, derived) = (record.log_source, &record.fields, &mut record.derived);
+    let (source, fields, derived) = (record.log_source, &record.fields, record.derived.get_or_insert_default());
     if source.categories.contains(&"webserver") {
         web::enrich(fields, wants, derived);
     } else if source.services.contains(&"cloudtrail") {

@@ -1,6 +1,6 @@
 //! A record's fields, as little taken apart as rules need.
 //!
-//! A line's fields are slices of the line. A JSON object's are its text, of which a member is read when it is asked for.
+//! A line's fields are places in the line. A JSON object's are its text, of which a member is read when it is asked for.
 //! The tree is built when somebody asks for more than single values.
 
 mod json;
@@ -59,26 +59,53 @@ impl<'f> From<Flat<'f>> for Scalar<'f> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct OnlyTree;
 
-/// The fields of a line. A line of an attack is asked for two or three of them, and for all of them only where a rule must
-/// be evaluated.
+/// What is known of the fields of a line, which is at hand wherever they are asked for. A line of an attack is asked for two
+/// or three of them, and for all of them only where a rule must be evaluated. So their parser keeps what it knows in the same
+/// room for line after line, and lends it out.
 pub trait Line: Debug {
     /// The value of a field, by its name.
-    fn get(&self, name: &str) -> Option<Flat<'_>>;
+    fn get<'l>(&'l self, line: &'l str, name: &str) -> Option<Flat<'l>>;
 
     /// All of them.
-    fn all(&self) -> Map<String, Value>;
+    fn all(&self, line: &str) -> Map<String, Value>;
 }
 
-/// The fields of a line as a list. A name that comes twice has its last value.
-pub type FlatFields<'a> = Vec<(&'static str, Flat<'a>)>;
+/// Where a part of a line stands in it, if it is there.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Part {
+    start: usize,
+    /// Only a part that is not there ends where a line starts.
+    end: usize,
+}
 
-impl Line for FlatFields<'_> {
-    fn get(&self, name: &str) -> Option<Flat<'_>> {
-        self.iter().rev().find(|(known, _)| *known == name).map(|(_, value)| *value)
+impl Part {
+    /// The place of a part that is not empty or does not stand at the start, in a line that starts at this address.
+    #[inline]
+    pub(crate) fn of(part: &str, line: usize) -> Self {
+        let start = part.as_ptr().addr().wrapping_sub(line);
+        Self { start, end: start.wrapping_add(part.len()) }
     }
 
-    fn all(&self) -> Map<String, Value> {
-        self.iter().map(|(name, value)| ((*name).to_owned(), Value::from(*value))).collect()
+    #[inline]
+    pub(crate) fn within(self, line: &str) -> Option<&str> {
+        line.get(self.start..self.end).filter(|_| self.end > 0)
+    }
+}
+
+/// A line's fields, and the line.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct LineFields<'f> {
+    line: &'f str,
+    fields: &'f dyn Line,
+}
+
+impl<'f> LineFields<'f> {
+    pub(crate) fn get(self, name: &str) -> Option<Flat<'f>> {
+        self.fields.get(self.line, name)
+    }
+
+    pub(crate) fn all(self) -> Map<String, Value> {
+        self.fields.all(self.line)
     }
 }
 
@@ -91,7 +118,7 @@ pub struct Fields<'a> {
 
 #[derive(Debug)]
 enum Read<'a> {
-    Line(Box<dyn Line + 'a>),
+    Line(LineFields<'a>),
     Json(Json<'a>),
     /// The tree is all there is.
     Tree,
@@ -99,8 +126,8 @@ enum Read<'a> {
 
 impl<'a> Fields<'a> {
     /// The fields of a line.
-    pub fn line(line: impl Line + 'a) -> Self {
-        Self { read: Read::Line(Box::new(line)), tree: OnceCell::new() }
+    pub fn line(line: &'a str, fields: &'a dyn Line) -> Self {
+        Self { read: Read::Line(LineFields { line, fields }), tree: OnceCell::new() }
     }
 
     /// The members of a JSON object; `build` makes the tree of the text.
@@ -118,9 +145,9 @@ impl<'a> Fields<'a> {
     }
 
     /// The fields of a line, where they are those of a line.
-    pub(crate) fn as_line(&self) -> Option<&(dyn Line + 'a)> {
+    pub(crate) fn as_line(&self) -> Option<LineFields<'_>> {
         match &self.read {
-            Read::Line(line) => Some(line.as_ref()),
+            Read::Line(line) => Some(*line),
             Read::Json(_) | Read::Tree => None,
         }
     }

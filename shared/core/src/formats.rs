@@ -82,9 +82,9 @@ pub trait Gate {
     /// not admitted with a text or a number is not admitted without the field either.
     fn admits(&mut self, source: &'static LogSource, keys: &[Key<'_>], text: &str) -> bool;
 
-    /// The same of an entry of a log source with one key, whose text is a word of ours: what was decided of a word before
-    /// can be found by where the word stands, without reading it.
-    fn admits_word(&mut self, source: &'static LogSource, word: &Key<'static>, text: &str) -> bool {
+    /// The same of an entry of a log source with one key, which is one of a few of ours: what was decided before can be found
+    /// by where the key stands, without reading it.
+    fn admits_word(&mut self, source: &'static LogSource, word: &'static Key<'static>, text: &str) -> bool {
         self.admits(source, std::slice::from_ref(word), text)
     }
 }
@@ -98,16 +98,17 @@ impl Gate for Open {
     }
 }
 
-/// Parses the frames of one object, in order. May keep what a header line said.
+/// Parses the frames of one object, in order. May keep what a header line said. What it keeps of a frame is lent to the
+/// frame's record.
 pub trait Parser: Send {
     /// Validates one frame, and takes it apart if the gate admits it. Never panics, whatever the text. A blank line
     /// never comes here. Whether a frame is a record does not depend on the gate.
-    fn parse_if<'a>(&mut self, frame: &'a str, gate: &mut dyn Gate) -> Parsed<'a>;
+    fn parse_if<'a>(&'a mut self, frame: &'a str, gate: &mut dyn Gate) -> Parsed<'a>;
 
     /// The same for the object at the start of some text, if it is there whole and well-formed and no envelope where
     /// one may open; and its length.
     fn parse_object_if<'a>(
-        &mut self,
+        &'a mut self,
         text: &'a str,
         may_be_envelope: bool,
         gate: &mut dyn Gate,
@@ -123,7 +124,7 @@ pub trait Parser: Send {
     }
 
     /// Takes one frame apart.
-    fn parse<'a>(&mut self, frame: &'a str) -> Parsed<'a> {
+    fn parse<'a>(&'a mut self, frame: &'a str) -> Parsed<'a> {
         self.parse_if(frame, &mut Open)
     }
 }

@@ -47,8 +47,8 @@ pub struct Record<'a> {
     /// The fields, under the names of the Sigma taxonomy.
     pub fields: Fields<'a>,
     /// What rules cannot compute, worked out by [`crate::enrich`]: fields whose names begin with `cloudvigil.`. Kept
-    /// apart from `fields`, so that a keyword search sees the entry alone.
-    pub derived: Map<String, Value>,
+    /// apart from `fields`, so that a keyword search sees the entry alone. Of most records there is nothing.
+    pub derived: Option<Map<String, Value>>,
     /// How many occurrences the entry stands for: 1, but for syslog's `message repeated N times`.
     pub occurrences: u32,
     /// The entry as it stood in the log, invalid UTF-8 replaced.

@@ -38,7 +38,7 @@ impl<'r> RecordEvent<'r> {
 /// A field's value as it stands, if it takes no tree.
 fn read<'r>(record: &'r Record<'_>, name: &str) -> Result<Option<EventValue<'r>>, OnlyTree> {
     if name.starts_with(DERIVED) {
-        return Ok(record.derived.get(name).map(EventValue::from));
+        return Ok(record.derived.as_ref().and_then(|derived| derived.get(name)).map(EventValue::from));
     }
     // A line's fields are not nested, and their names have no dots.
     if let Some(line) = record.fields.as_line() {

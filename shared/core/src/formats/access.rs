@@ -19,7 +19,7 @@ use serde_json::{Map, Value};
 use super::stamp::Clock;
 use super::{Context, Format, Framing, Gate, Key, Parsed, Parser, head, stamp};
 use crate::enrich::{Attacks, Header, Memo, SCANNER, WEB_ATTACK};
-use crate::fields::{Fields, Flat, FlatFields};
+use crate::fields::{self, Fields, Flat, Part};
 use crate::record::{FactsOf, LogSource, Record};
 
 /// The client's address.
@@ -83,6 +83,7 @@ impl Format for Access {
             requests: Memo::new(1024),
             tails: Memo::new(1024),
             headers: Memo::new(256),
+            fields: Listed::default(),
         })
     }
 
@@ -105,10 +106,12 @@ struct AccessParser {
     /// What the ends of lines hold, from the referer on.
     tails: Memo<Header>,
     headers: Memo<Header>,
+    /// Those of the last line that was taken apart.
+    fields: Listed,
 }
 
 impl Parser for AccessParser {
-    fn parse_if<'a>(&mut self, raw: &'a str, gate: &mut dyn Gate) -> Parsed<'a> {
+    fn parse_if<'a>(&'a mut self, raw: &'a str, gate: &mut dyn Gate) -> Parsed<'a> {
         let line = match Line::read(raw, &mut self.start) {
             Ok(line) => line,
             Err(reason) => return Parsed::Unparsed(reason),
@@ -134,17 +137,15 @@ impl Parser for AccessParser {
         let time = self.clock.time(line.time.as_bytes(), |text| {
             stamp::common_log(text).or_else(|| stamp::iso(text).filter(|stamp| stamp.len == text.len()))
         });
-        let mut derived = Map::new();
-        if !attacks.is_empty() {
-            derived.insert(WEB_ATTACK.to_owned(), attacks.names().collect());
-        }
-        derived.extend(headers.scanner.map(|scanner| (SCANNER.to_owned(), Value::from(scanner))));
+        let attacks = (!attacks.is_empty()).then(|| (WEB_ATTACK.to_owned(), attacks.names().collect()));
+        let scanner = headers.scanner.map(|scanner| (SCANNER.to_owned(), Value::from(scanner)));
+        line.put_fields(raw, &mut self.fields);
         Parsed::Record(Record {
             log_source: &LOG_SOURCE,
             time,
             id: None,
-            fields: Fields::line(line.fields()),
-            derived,
+            fields: Fields::line(raw, &self.fields),
+            derived: Some(attacks.into_iter().chain(scanner).collect()),
             occurrences: 1,
             raw: Cow::Borrowed(raw),
         })
@@ -180,14 +181,15 @@ impl<'l> Line<'l> {
         Ok(Self { address, identities, time, request, status, bytes, tail })
     }
 
-    fn fields(&self) -> FlatFields<'l> {
+    /// Lists the fields of a line that this is.
+    fn put_fields(&self, raw: &str, Listed(fields): &mut Listed) {
         let request = Request::read(self.request);
         let (referer, agent) = referer_and_agent(self.tail);
         let user = self.identities.trim_end_matches(' ').split_once(' ').map_or("", |(_, user)| user);
-        let mut fields = FlatFields::with_capacity(16);
+        fields.clear();
         let mut put = |name: &'static str, value: &'l str| {
             if is_there(value) {
-                fields.push((name, Flat::Text(value)));
+                fields.push((name, Listing::Text(Part::of(value, raw.as_ptr().addr()))));
             }
         };
         put(C_IP, self.address);
@@ -203,11 +205,41 @@ impl<'l> Line<'l> {
             put(CS_URI_STEM, stem);
             put(CS_URI_QUERY, query);
         }
-        fields.push((SC_STATUS, Flat::Number(self.status.into())));
+        fields.push((SC_STATUS, Listing::Number(self.status.into())));
         if let Ok(bytes) = self.bytes.parse::<u64>() {
-            fields.push((SC_BYTES, Flat::Number(bytes)));
+            fields.push((SC_BYTES, Listing::Number(bytes)));
         }
-        fields
+    }
+}
+
+/// The fields of a line by their names.
+#[derive(Debug, Default)]
+struct Listed(Vec<(&'static str, Listing)>);
+
+/// A field's value.
+#[derive(Debug, Clone, Copy)]
+enum Listing {
+    /// A text, by its place.
+    Text(Part),
+    Number(u64),
+}
+
+impl Listing {
+    fn read(self, line: &str) -> Option<Flat<'_>> {
+        match self {
+            Self::Text(part) => part.within(line).map(Flat::Text),
+            Self::Number(number) => Some(Flat::Number(number)),
+        }
+    }
+}
+
+impl fields::Line for Listed {
+    fn get<'l>(&'l self, line: &'l str, name: &str) -> Option<Flat<'l>> {
+        self.0.iter().find(|(known, _)| *known == name)?.1.read(line)
+    }
+
+    fn all(&self, line: &str) -> Map<String, Value> {
+        self.0.iter().filter_map(|(name, value)| Some(((*name).to_owned(), value.read(line)?.into()))).collect()
     }
 }
 

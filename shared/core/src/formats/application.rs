@@ -111,7 +111,7 @@ struct ApplicationParser {
 }
 
 impl Parser for ApplicationParser {
-    fn parse_if<'a>(&mut self, raw: &'a str, gate: &mut dyn Gate) -> Parsed<'a> {
+    fn parse_if<'a>(&'a mut self, raw: &'a str, gate: &mut dyn Gate) -> Parsed<'a> {
         if raw.starts_with('{')
             && let Ok(mut fields) = members(raw)
         {
@@ -143,7 +143,7 @@ impl Parser for ApplicationParser {
 fn record(time: Option<Timestamp>, fields: Map<String, Value>, raw: &str) -> Record<'_> {
     let fields = fields.into();
     let raw = Cow::Borrowed(raw);
-    Record { log_source: &LOG_SOURCE, time, id: None, fields, derived: Map::new(), occurrences: 1, raw }
+    Record { log_source: &LOG_SOURCE, time, id: None, fields, derived: None, occurrences: 1, raw }
 }
 
 /// Whether a word is a level, in upper case.

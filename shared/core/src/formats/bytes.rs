@@ -1,70 +1,50 @@
 //! Finding bytes in short texts: a search that has to be set up takes longer than what stands before a word's end.
 
-use crate::framing::block;
-
-/// A byte in each place of a word.
-const ONES: u64 = 0x0101_0101_0101_0101;
-const HIGHEST: u64 = 0x80 * ONES;
-const OTHERS: u64 = !HIGHEST;
+use crate::framing::block::{self, BLOCK};
 
 /// Where the first of any of these bytes stands.
 #[expect(clippy::inline_always, reason = "calling it would take as long")]
 #[inline(always)]
 pub(super) fn first_of<const N: usize>(text: &[u8], wanted: [u8; N]) -> Option<usize> {
+    Some(end_of(text, wanted)).filter(|end| *end < text.len())
+}
+
+/// Where the first of any of these bytes stands; the text's length if none does.
+#[expect(clippy::inline_always, reason = "calling it would take as long")]
+#[inline(always)]
+fn end_of<const N: usize>(text: &[u8], wanted: [u8; N]) -> usize {
     // Mostly it is near.
     match text.first_chunk() {
         Some(block) => match block::first_of(block, wanted) {
-            block::BLOCK => first_beyond(text, wanted),
-            place => Some(place),
+            BLOCK => end_beyond(text, wanted),
+            place => place,
         },
-        None => first_of_few(text, wanted),
+        None => text.iter().position(|byte| wanted.contains(byte)).unwrap_or(text.len()),
     }
 }
 
 /// The same of a text in whose first block none of them stands.
 #[inline(never)]
-fn first_beyond<const N: usize>(text: &[u8], wanted: [u8; N]) -> Option<usize> {
-    let mut rest = text.get(block::BLOCK..)?;
-    while let Some((block, after)) = rest.split_first_chunk() {
-        let place = block::first_of(block, wanted);
-        if place < block.len() {
-            return Some(text.len() - rest.len() + place);
-        }
-        rest = after;
-    }
-    Some(text.len() - rest.len() + first_of_few(rest, wanted)?)
-}
-
-/// The same of a text that is no block long.
-#[inline(never)]
-fn first_of_few<const N: usize>(text: &[u8], wanted: [u8; N]) -> Option<usize> {
-    let mut rest = text;
-    while let Some((word, after)) = rest.split_first_chunk() {
-        let word = u64::from_le_bytes(*word);
-        // The highest bit of each byte that is one, and perhaps of some that follow one.
-        let found = wanted.into_iter().fold(0, |found, byte| {
-            let apart = word ^ (ONES * u64::from(byte));
-            found | (apart.wrapping_sub(ONES) & !apart & HIGHEST)
-        });
-        if found != 0 {
-            return Some(text.len() - rest.len() + found.trailing_zeros() as usize / 8);
-        }
-        rest = after;
-    }
-    let place = rest.iter().position(|byte| wanted.contains(byte))?;
-    Some(text.len() - rest.len() + place)
+fn end_beyond<const N: usize>(text: &[u8], wanted: [u8; N]) -> usize {
+    let (blocks, _) = text.as_chunks();
+    let places = blocks.iter().map(|block| block::first_of(block, wanted)).enumerate().skip(1);
+    let found = places.filter(|(_, place)| *place < BLOCK).map(|(number, place)| number * BLOCK + place).next();
+    // The last block, together with some of the one before it.
+    let last = || Some(text.len() - BLOCK + block::first_of(text.last_chunk()?, wanted));
+    found.or_else(last).unwrap_or(text.len())
 }
 
 /// Where the last of this byte stands.
 #[inline]
 pub(super) fn last_of(text: &[u8], wanted: u8) -> Option<usize> {
     // Mostly it is near.
-    if let Some((before, block)) = text.split_last_chunk()
-        && let Some(place) = block::last_of(block, wanted)
-    {
-        return Some(before.len() + place);
+    match text.split_last_chunk() {
+        Some((before, block)) => match block::last_of(block, wanted) {
+            Some(place) => Some(before.len() + place),
+            None => last_beyond(before, wanted),
+        },
+        None => text.iter().rposition(|byte| *byte == wanted),
     }
-    last_beyond(text, wanted)
 }
 
 #[inline(never)]
@@ -76,16 +56,16 @@ fn last_beyond(text: &[u8], wanted: u8) -> Option<usize> {
         }
         rest = before;
     }
-    while let Some((before, word)) = rest.split_last_chunk() {
-        let apart = u64::from_le_bytes(*word) ^ (ONES * u64::from(wanted));
-        // The highest bit of each byte that is it, and of no other.
-        let found = !(((apart & OTHERS) + OTHERS) | apart | OTHERS);
-        if found != 0 {
-            return Some(rest.len() - 1 - found.leading_zeros() as usize / 8);
-        }
-        rest = before;
-    }
     rest.iter().rposition(|byte| *byte == wanted)
+}
+
+/// How many digits stand at the end of a text, as far as its last block shows.
+#[inline]
+pub(super) fn digits_at_end(text: &[u8]) -> usize {
+    match text.last_chunk() {
+        Some(block) => block::digits_at_end(block),
+        None => text.iter().rev().take_while(|byte| byte.is_ascii_digit()).count(),
+    }
 }
 
 /// How many bytes [`count_if_even`] compares at once.
@@ -143,6 +123,14 @@ mod tests {
             let first = text.iter().position(|byte| matches!(byte, b' ' | b'['));
             assert_eq!(first_of(&text, [b' ', b'[']), first, "{text:?}");
             assert_eq!(last_of(&text, b' '), text.iter().rposition(|byte| *byte == b' '), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn the_digits_at_the_end_are_counted_as_far_as_a_block_shows() {
+        for text in texts(*b"0123459/") {
+            let digits = text.iter().rev().take_while(|byte| byte.is_ascii_digit()).count();
+            assert_eq!(digits_at_end(&text), digits.min(BLOCK), "{text:?}");
         }
     }
 

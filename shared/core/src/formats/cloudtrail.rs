@@ -131,7 +131,7 @@ fn target<'r>(fields: &'r Fields<'_>) -> Option<&'r str> {
 struct CloudTrailParser;
 
 impl Parser for CloudTrailParser {
-    fn parse_if<'a>(&mut self, frame: &'a str, gate: &mut dyn Gate) -> Parsed<'a> {
+    fn parse_if<'a>(&'a mut self, frame: &'a str, gate: &mut dyn Gate) -> Parsed<'a> {
         match json::heads::<Self, _>(frame) {
             Ok(heads) if is_event(&heads) => {
                 let known = known(&heads, frame, gate);
@@ -143,7 +143,7 @@ impl Parser for CloudTrailParser {
     }
 
     fn parse_object_if<'a>(
-        &mut self,
+        &'a mut self,
         text: &'a str,
         may_be_envelope: bool,
         gate: &mut dyn Gate,
@@ -174,7 +174,7 @@ fn known(heads: &EventHeads<'_>, raw: &str, gate: &mut dyn Gate) -> Option<(Opti
 
 fn event((time, id): (Option<Timestamp>, Option<String>), raw: Cow<'_, str>) -> Parsed<'_> {
     let fields = json::fields(raw.clone());
-    Parsed::Record(Record { log_source: &LOG_SOURCE, time, id, fields, derived: Map::new(), occurrences: 1, raw })
+    Parsed::Record(Record { log_source: &LOG_SOURCE, time, id, fields, derived: None, occurrences: 1, raw })
 }
 
 fn admitted(heads: &EventHeads<'_>, raw: &str, gate: &mut dyn Gate) -> bool {
@@ -208,7 +208,7 @@ fn enveloped<'a>(frame: &'a str, gate: &mut dyn Gate) -> Parsed<'a> {
     let text = |name: &str| fields.get(name).and_then(Value::as_str);
     let (time, id) = (time(text(EVENT_TIME)), id(text(EVENT_ID)));
     let fields = fields.into();
-    Parsed::Record(Record { log_source: &LOG_SOURCE, time, id, fields, derived: Map::new(), occurrences: 1, raw })
+    Parsed::Record(Record { log_source: &LOG_SOURCE, time, id, fields, derived: None, occurrences: 1, raw })
 }
 
 /// The event within an `EventBridge` event or an entry of a `LookupEvents` result; anything else as it stands.
@@ -238,11 +238,12 @@ fn unwrapped(raw: &str, mut fields: Map<String, Value>) -> (Cow<'_, str>, Map<St
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::formats::trial::lasting_parser;
 
     const EVENT: &str = r#"{"eventVersion":"1.11","eventTime":"2026-03-01T10:00:00Z","eventSource":"cloudtrail.amazonaws.com","eventName":"StopLogging","awsRegion":"eu-central-1","sourceIPAddress":"198.51.100.7","userIdentity":{"type":"IAMUser","arn":"arn:aws:iam::123456789012:user/mallory","accountId":"123456789012","userName":"mallory"},"requestParameters":{"name":"arn:aws:cloudtrail:eu-central-1:123456789012:trail/main"},"eventID":"11111111-2222-3333-4444-555555555555","recipientAccountId":"123456789012"}"#;
 
     fn record(frame: &str) -> Record<'_> {
-        match CloudTrailParser.parse(frame) {
+        match lasting_parser(&CloudTrail).parse(frame) {
             Parsed::Record(record) => record,
             other => panic!("{other:?}"),
         }
@@ -308,10 +309,10 @@ mod tests {
     #[test]
     fn halves_of_surrogates_are_replaced() {
         let half = r#"{"eventName":"x","userAgent":"a\ud83d\\ud83d\ud83d\ude00"}"#;
-        let Parsed::Record(record) = CloudTrailParser.parse(half) else { panic!("not parsed") };
+        let Parsed::Record(record) = lasting_parser(&CloudTrail).parse(half) else { panic!("not parsed") };
         assert_eq!(record.fields["userAgent"], "a\u{fffd}\\ud83d\u{1f600}");
         let looked_up = serde_json::json!({"CloudTrailEvent": half}).to_string();
-        let Parsed::Record(inner) = CloudTrailParser.parse(&looked_up) else { panic!("not parsed") };
+        let Parsed::Record(inner) = lasting_parser(&CloudTrail).parse(&looked_up) else { panic!("not parsed") };
         assert_eq!(inner.fields, record.fields, "in an envelope too");
     }
 

@@ -8,7 +8,7 @@ use std::borrow::Cow;
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::json::{self, Heads, Name, Names};
 use super::{Context, Format, Framing, Gate, Key, Parsed, Parser, head, stamp};
@@ -89,7 +89,7 @@ struct EveParser {
 }
 
 impl Parser for EveParser {
-    fn parse_if<'a>(&mut self, frame: &'a str, gate: &mut dyn Gate) -> Parsed<'a> {
+    fn parse_if<'a>(&'a mut self, frame: &'a str, gate: &mut dyn Gate) -> Parsed<'a> {
         match json::heads::<Self, _>(frame).and_then(|heads| self.known(&heads, frame, gate)) {
             Ok(Some(known)) => event(known, Cow::Borrowed(frame)),
             Ok(None) => Parsed::Unwatched,
@@ -98,7 +98,7 @@ impl Parser for EveParser {
     }
 
     fn parse_object_if<'a>(
-        &mut self,
+        &'a mut self,
         text: &'a str,
         may_be_envelope: bool,
         gate: &mut dyn Gate,
@@ -136,7 +136,7 @@ impl EveParser {
 
 fn event((log_source, time): Known, raw: Cow<'_, str>) -> Parsed<'_> {
     let fields = json::fields(raw.clone());
-    Parsed::Record(Record { log_source, time, id: None, fields, derived: Map::new(), occurrences: 1, raw })
+    Parsed::Record(Record { log_source, time, id: None, fields, derived: None, occurrences: 1, raw })
 }
 
 #[cfg(test)]

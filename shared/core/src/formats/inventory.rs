@@ -124,7 +124,7 @@ pub(crate) fn line(seen: &Seen<'_>) -> String {
 struct InventoryParser;
 
 impl Parser for InventoryParser {
-    fn parse_if<'a>(&mut self, frame: &'a str, gate: &mut dyn Gate) -> Parsed<'a> {
+    fn parse_if<'a>(&'a mut self, frame: &'a str, gate: &mut dyn Gate) -> Parsed<'a> {
         let fields = match members(frame) {
             Ok(fields) => fields,
             Err(reason) => return Parsed::Unparsed(reason),
@@ -148,7 +148,7 @@ impl Parser for InventoryParser {
             // The same configuration counts once, however often it was seen.
             id: since.map(|since| format!("{resource}@{since}")),
             fields: fields.into(),
-            derived: Map::new(),
+            derived: None,
             occurrences: 1,
             raw: Cow::Borrowed(frame),
         })
@@ -195,7 +195,8 @@ mod tests {
     #[test]
     fn who_and_where() {
         let line = lines(BASIC).next().unwrap();
-        let Parsed::Record(record) = Inventory.parser(&context()).parse(&line) else { panic!("not parsed") };
+        let mut parser = Inventory.parser(&context());
+        let Parsed::Record(record) = parser.parse(&line) else { panic!("not parsed") };
         let facts = Inventory.facts(&record);
         assert_eq!((facts.account.as_deref(), facts.region.as_deref()), (Some("123456789012"), Some("eu-central-1")));
         assert_eq!(facts.resources.as_slice(), ["arn:aws:ec2:eu-central-1:123456789012:security-group/sg-0123"]);

@@ -22,7 +22,7 @@ use self::programs::{Programs, Speech};
 use super::bytes::first_of;
 use super::stamp::Clock;
 use super::{Context, Format, Framing, Gate, Key, Parsed, Parser, head};
-use crate::fields::{Fields, Flat, Line};
+use crate::fields::{Fields, Flat, Line, Part};
 use crate::record::{FactsOf, LogSource, Record};
 
 /// The host that wrote the line.
@@ -180,9 +180,9 @@ impl Format for Syslog {
         let clock = Clock::new(context.timezone.clone(), limit);
         Box::new(SyslogParser {
             clock,
-            header: Header::default(),
             last: LastStamp::default(),
             programs: Programs::default(),
+            entry: Entry::default(),
         })
     }
 
@@ -200,48 +200,78 @@ impl Format for Syslog {
 struct SyslogParser {
     /// A stamp without a year means no time after the limit.
     clock: Clock,
-    header: Header,
     last: LastStamp,
     programs: Programs,
+    /// The line at hand.
+    entry: Entry,
 }
 
 impl Parser for SyslogParser {
-    fn parse_if<'a>(&mut self, raw: &'a str, gate: &mut dyn Gate) -> Parsed<'a> {
+    fn parse_if<'a>(&'a mut self, raw: &'a str, gate: &mut dyn Gate) -> Parsed<'a> {
         let ends = raw.as_bytes().last().is_some_and(|last| *last <= b'\r');
         let line = if ends { raw.trim_end_matches(['\r', '\n']) } else { raw };
-        if let Err(reason) = self.header.read(line, &mut self.last) {
+        let header = &mut self.entry.header;
+        if let Err(reason) = header.read(line, &mut self.last) {
             return Parsed::Unparsed(reason);
         }
-        let header = &self.header;
-        let (message, occurrences) = match header.message(line) {
-            message if message.as_bytes().first() == Some(&b'm') => unrepeated(message),
-            message => (message, 1),
+        let (text, occurrences) = match header.message(line) {
+            text if text.as_bytes().first() == Some(&b'm') => unrepeated(text),
+            text => (text, 1),
         };
         let program = self.programs.of(header.appname_bytes(line));
-        let log_source = program.log_source(message);
-        let outline = if message.starts_with("pam_") || message.starts_with("PAM ") {
-            sessions::pam(message)
+        let log_source = program.log_source(text);
+        let outline = if text.starts_with("pam_") || text.starts_with("PAM ") {
+            sessions::pam(text)
         } else {
             match program.speech {
-                Speech::Sshd => sshd::outline(message),
-                Speech::Sudo => Outline::Unknown(message, sessions::sudo),
-                Speech::Su => Outline::Unknown(message, sessions::su),
-                Speech::Other => Outline::Nothing,
+                Speech::Sshd => sshd::outline(text),
+                Speech::Sudo => (&sessions::SUDO, text),
+                Speech::Su => (&sessions::SU, text),
+                Speech::Other => (&NOTHING, text),
             }
         };
-        let likely = outline.key();
-        if !gate.admits(log_source, &[likely], raw) {
+        // Most lines end here.
+        if !gate.admits_word(log_source, &outline.0.event, raw) {
             return Parsed::Unwatched;
         }
-        let mut said = Said::default();
-        let _ = outline.read(&mut said);
-        let key = said.event.map_or(Key::Absent, Key::Text);
-        if key != likely && !gate.admits(log_source, &[key], raw) {
+        self.take_apart(raw, line, &Message { text, occurrences, log_source, outline }, gate)
+    }
+}
+
+/// The message of a line, not yet taken apart.
+struct Message<'l> {
+    text: &'l str,
+    occurrences: u32,
+    log_source: &'static LogSource,
+    outline: Outline<'l>,
+}
+
+impl SyslogParser {
+    /// Takes a message apart, of the line whose header was read last.
+    #[inline(never)]
+    fn take_apart<'a>(
+        &'a mut self,
+        raw: &'a str,
+        line: &'a str,
+        message: &Message<'_>,
+        gate: &mut dyn Gate,
+    ) -> Parsed<'a> {
+        let Message { text, occurrences, log_source, outline: (kind, known) } = *message;
+        let Entry { header, message, said } = &mut self.entry;
+        *said = Said { line: line.as_ptr().addr(), ..Said::default() };
+        *message = said.part(text);
+        let is_of_kind = kind.read(known, said).is_some();
+        let is_as_asked = match kind.event {
+            Key::Absent => true,
+            Key::Text(_) => is_of_kind,
+            Key::Any | Key::Number(_) => false,
+        };
+        if !is_as_asked && !gate.admits(log_source, &[said.event.map_or(Key::Absent, Key::Text)], raw) {
             return Parsed::Unwatched;
         }
         let time = header.stamp(line).and_then(|stamp| self.clock.time(stamp.as_bytes(), header::stamp_of));
-        let (fields, raw) = (Fields::line(Entry { line, header: header.clone(), message, said }), Cow::Borrowed(raw));
-        Parsed::Record(Record { log_source, time, id: None, fields, derived: Map::new(), occurrences, raw })
+        let (fields, raw) = (Fields::line(line, &self.entry), Cow::Borrowed(raw));
+        Parsed::Record(Record { log_source, time, id: None, fields, derived: None, occurrences, raw })
     }
 }
 
@@ -261,6 +291,8 @@ fn unrepeated(message: &str) -> (&str, u32) {
 }
 
 /// The text before and after the first place where a part stands.
+#[expect(clippy::inline_always, reason = "the part is compared in a step or two where it is known")]
+#[inline(always)]
 fn split<'l, const N: usize>(text: &'l str, part: &[u8; N]) -> Option<(&'l str, &'l str)> {
     let (first, bytes) = (*part.first()?, text.as_bytes());
     let mut start = 0;
@@ -273,112 +305,108 @@ fn split<'l, const N: usize>(text: &'l str, part: &[u8; N]) -> Option<(&'l str, 
     }
 }
 
-/// Reads the rest of a message; `None`, with nothing read: it is another one.
-type Read = for<'l> fn(&'l str, &mut Said<'l>) -> Option<()>;
-
-/// How messages of an event begin, the event, and what reads the rest.
-type Beginning = (&'static str, &'static str, Read);
-
-/// What a message begins like: enough to tell that no rule looks at it.
-#[derive(Clone, Copy)]
-enum Outline<'l> {
-    /// It has no event.
-    Nothing,
-    /// It is of this event, if the rest can be read.
-    Event(&'static str, &'l str, Read),
-    /// Only who reads it knows the event.
-    Unknown(&'l str, Read),
+/// Messages that begin alike.
+struct Kind {
+    start: &'static str,
+    /// What is known of [`EVENT`]: a text, if the rest can be read; any, if only who reads it knows. A rule that may look at
+    /// the message with its event is among those that may with this.
+    event: Key<'static>,
+    /// Reads the rest of a message; `None`, with nothing read: it is another one.
+    read: fn(&str, &mut Said) -> Option<()>,
 }
 
-impl<'l> Outline<'l> {
-    /// That of a message which begins like this; nothing of another one.
-    #[expect(clippy::inline_always, reason = "the beginning is compared in a step or two where it is known")]
+/// Those without an event.
+static NOTHING: Kind = Kind { start: "", event: Key::Absent, read: |_, _| None };
+
+/// A message's kind, and the message from its start on: enough to tell that no rule looks at it.
+type Outline<'l> = (&'static Kind, &'l str);
+
+impl Kind {
+    /// Those of an event.
+    const fn of(start: &'static str, event: &'static str, read: fn(&str, &mut Said) -> Option<()>) -> Self {
+        Self { start, event: Key::Text(event), read }
+    }
+
+    /// The first of these that a text begins like.
+    #[expect(clippy::inline_always, reason = "a beginning is compared in a step or two where it is known")]
     #[inline(always)]
-    fn of(text: &'l str, (start, event, read): Beginning) -> Self {
-        text.strip_prefix(start).map_or(Self::Nothing, |rest| Self::Event(event, rest, read))
-    }
-
-    /// This one, or else that of a message which begins like this.
-    #[expect(clippy::inline_always, reason = "as of one")]
-    #[inline(always)]
-    fn or(self, text: &'l str, beginning: Beginning) -> Self {
-        match self {
-            Self::Nothing => Self::of(text, beginning),
-            known => known,
-        }
-    }
-
-    /// What is known of [`EVENT`]. A rule that may look at the message with its event is among those that may with this.
-    fn key(self) -> Key<'static> {
-        match self {
-            Self::Nothing => Key::Absent,
-            Self::Event(event, ..) => Key::Text(event),
-            Self::Unknown(..) => Key::Any,
-        }
-    }
-
-    /// Takes the message apart.
-    fn read(self, said: &mut Said<'l>) -> Option<()> {
-        match self {
-            Self::Nothing => None,
-            Self::Event(event, rest, read) => {
-                read(rest, said)?;
-                said.event = Some(event);
-                Some(())
+    fn among<const N: usize>(kinds: [&'static Self; N], text: &str) -> &'static Self {
+        for kind in kinds {
+            if text.starts_with(kind.start) {
+                return kind;
             }
-            Self::Unknown(rest, read) => read(rest, said),
         }
+        &NOTHING
+    }
+
+    /// Takes a message of it apart.
+    fn read(&self, message: &str, said: &mut Said) -> Option<()> {
+        (self.read)(message.get(self.start.len()..)?, said)?;
+        if let Key::Text(event) = self.event {
+            said.event = Some(event);
+        }
+        Some(())
     }
 }
 
-/// What a message says, as slices of it.
+/// What a message says, as places in its line.
 #[derive(Debug, Default)]
-struct Said<'l> {
+struct Said {
+    /// The line's address.
+    line: usize,
     /// Of [`EVENT`].
     event: Option<&'static str>,
     /// Of [`USER`].
-    user: Option<&'l str>,
+    user: Part,
     /// Of [`SRC_IP`].
-    src_ip: Option<&'l str>,
+    src_ip: Part,
     /// Of [`SRC_PORT`].
-    src_port: Option<&'l str>,
+    src_port: Part,
     /// Of [`AUTH_METHOD`].
-    auth_method: Option<&'l str>,
+    auth_method: Part,
     /// Of [`INVALID_USER`].
     invalid_user: Option<bool>,
     /// Of [`TARGET_USER`].
-    target_user: Option<&'l str>,
+    target_user: Part,
     /// Of [`SUDO_USER`].
-    sudo_user: Option<&'l str>,
+    sudo_user: Part,
     /// Of [`COMMAND`].
-    command: Option<&'l str>,
+    command: Part,
+}
+
+impl Said {
+    /// A part of the message.
+    #[inline]
+    fn part(&self, text: &str) -> Part {
+        Part::of(text, self.line)
+    }
 }
 
 /// A line, as far as it is taken apart.
-#[derive(Debug)]
-struct Entry<'l> {
-    line: &'l str,
+#[derive(Debug, Default)]
+struct Entry {
     header: Header,
     /// Of [`MESSAGE`].
-    message: &'l str,
-    said: Said<'l>,
+    message: Part,
+    said: Said,
 }
 
-impl Line for Entry<'_> {
-    fn get(&self, name: &str) -> Option<Flat<'_>> {
-        let Self { line, header, message, said } = self;
+impl Line for Entry {
+    fn get<'l>(&'l self, line: &'l str, name: &str) -> Option<Flat<'l>> {
+        let Self { header, message, said } = self;
+        let text = |part: Part| part.within(line).map(Flat::Text);
         match name {
             EVENT => said.event.map(Flat::Text),
-            SRC_IP => said.src_ip.map(Flat::Text),
-            USER => said.user.map(Flat::Text),
+            SRC_IP => text(said.src_ip),
+            USER => text(said.user),
             HOST => header.host(line).map(Flat::Text),
-            AUTH_METHOD => said.auth_method.map(Flat::Text),
+            AUTH_METHOD => text(said.auth_method),
             INVALID_USER => said.invalid_user.map(Flat::Flag),
-            SRC_PORT => said.src_port.map(number_or_text),
-            TARGET_USER => said.target_user.map(Flat::Text),
-            SUDO_USER => said.sudo_user.map(Flat::Text),
-            COMMAND => said.command.map(Flat::Text),
-            MESSAGE => Some(Flat::Text(message)),
+            SRC_PORT => said.src_port.within(line).map(number_or_text),
+            TARGET_USER => text(said.target_user),
+            SUDO_USER => text(said.sudo_user),
+            COMMAND => text(said.command),
+            MESSAGE => text(*message),
             APPNAME => header.appname(line).map(Flat::Text),
             PID => header.pid(line).map(number_or_text),
             FACILITY => header.priority.map(header::facility).map(Flat::Text),
@@ -387,8 +415,8 @@ impl Line for Entry<'_> {
         }
     }
 
-    fn all(&self) -> Map<String, Value> {
-        FIELDS.iter().filter_map(|name| Some(((*name).to_owned(), self.get(name)?.into()))).collect()
+    fn all(&self, line: &str) -> Map<String, Value> {
+        FIELDS.iter().filter_map(|name| Some(((*name).to_owned(), self.get(line, name)?.into()))).collect()
     }
 }
 

@@ -8,11 +8,16 @@ use proptest::prelude::{Strategy, any};
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use serde_json::Value;
 
-use super::{Context, Format, Parsed, by_name};
+use super::{Context, Format, Parsed, Parser, by_name};
 
 /// An object modified on 2 March 2026, its naive stamps in UTC.
 pub(super) fn context() -> Context {
     Context { modified: "2026-03-02T00:00:00Z".parse().unwrap(), timezone: TimeZone::UTC }
+}
+
+/// A parser that what it lends can be kept of.
+pub(super) fn lasting_parser(format: &dyn Format) -> &'static mut dyn Parser {
+    Box::leak(format.parser(&context()))
 }
 
 /// Parses random bytes, and `samples` damaged at random places.

@@ -113,11 +113,11 @@ impl Format for VpcFlow {
     }
 }
 
-struct VpcFlowParser(Arc<Order>);
+struct VpcFlowParser(Flow);
 
 impl Default for VpcFlowParser {
     fn default() -> Self {
-        Self(Arc::new(Order::new(&DEFAULT_FIELDS, None)))
+        Self(Flow { order: Order::new(&DEFAULT_FIELDS, None), shape: Shape::default() })
     }
 }
 
@@ -162,16 +162,16 @@ impl Order {
 
 impl Parser for VpcFlowParser {
     fn header(&self) -> Option<&Arc<str>> {
-        self.0.header.as_ref()
+        self.0.order.header.as_ref()
     }
 
-    fn parse_if<'a>(&mut self, raw: &'a str, gate: &mut dyn Gate) -> Parsed<'a> {
+    fn parse_if<'a>(&'a mut self, raw: &'a str, gate: &mut dyn Gate) -> Parsed<'a> {
         if is_header(raw) {
             let names: Vec<&str> = raw.split_ascii_whitespace().collect();
-            self.0 = Arc::new(Order::new(&names, Some(raw.into())));
+            self.0.order = Order::new(&names, Some(raw.into()));
             return Parsed::Skipped;
         }
-        let (order, values) = (&self.0, Values::of(raw));
+        let (Flow { order, shape }, values) = (&mut self.0, Values::of(raw));
         if let Err(reason) = order.check(&values) {
             return Parsed::Unparsed(reason);
         }
@@ -186,12 +186,13 @@ impl Parser for VpcFlowParser {
         }
         let start = order.start.and_then(|column| values.given(column));
         let start = start.and_then(number).and_then(|seconds| i64::try_from(seconds).ok());
+        *shape = values.shape;
         Parsed::Record(Record {
             log_source: &LOG_SOURCE,
             time: start.and_then(|seconds| Timestamp::from_second(seconds).ok()),
             id: None,
-            fields: Fields::line(Flow { order: Arc::clone(order), values }),
-            derived: Map::new(),
+            fields: Fields::line(raw, &self.0),
+            derived: None,
             occurrences: 1,
             raw: Cow::Borrowed(raw),
         })
@@ -208,8 +209,8 @@ impl Order {
                 Some(_) => "unknown version: only version 2 can be read without a header line",
             });
         }
-        if values.count != self.columns.len() {
-            let more = values.count > self.columns.len();
+        if values.shape.count != self.columns.len() {
+            let more = values.shape.count > self.columns.len();
             return Err(if more { "more fields than the order has" } else { "fewer fields than the order has" });
         }
         if version.is_some_and(|version| version != ABSENT && number(version).is_none()) {
@@ -227,22 +228,23 @@ impl Column {
     }
 }
 
-/// A line, by its columns.
+/// What is known of a line's columns.
 #[derive(Debug)]
-struct Flow<'l> {
-    order: Arc<Order>,
-    values: Values<'l>,
+struct Flow {
+    order: Order,
+    /// That of the last line that was taken apart.
+    shape: Shape,
 }
 
-impl Line for Flow<'_> {
-    fn get(&self, name: &str) -> Option<Flat<'_>> {
-        let columns = self.order.by_name.get(name)?;
-        columns.iter().rev().find_map(|column| self.order.columns[*column].read(self.values.get(*column)?))
+impl Line for Flow {
+    fn get<'l>(&'l self, line: &'l str, name: &str) -> Option<Flat<'l>> {
+        let (columns, values) = (self.order.by_name.get(name)?, Values { line, shape: self.shape });
+        columns.iter().rev().find_map(|column| self.order.columns[*column].read(values.get(*column)?))
     }
 
-    fn all(&self) -> Map<String, Value> {
+    fn all(&self, line: &str) -> Map<String, Value> {
         let mut fields = Map::new();
-        for (column, value) in self.order.columns.iter().zip(self.values.all()) {
+        for (column, value) in self.order.columns.iter().zip(Values { line, shape: self.shape }.all()) {
             if let Some(value) = column.read(value) {
                 fields.extend(column.firewall_name.map(|name| (name.to_owned(), value.into())));
                 fields.insert(column.name.clone(), value.into());
@@ -253,9 +255,14 @@ impl Line for Flow<'_> {
 }
 
 /// The values of a line. Most lines are looked at by no rule: of those only a column or two are read.
-#[derive(Debug)]
 struct Values<'l> {
     line: &'l str,
+    shape: Shape,
+}
+
+/// How the values stand in a line.
+#[derive(Debug, Clone, Copy, Default)]
+struct Shape {
     count: usize,
     /// Whether single spaces stand between the values, and nothing else: then they can be found from either end.
     is_even: bool,
@@ -264,12 +271,13 @@ struct Values<'l> {
 impl<'l> Values<'l> {
     fn of(line: &'l str) -> Self {
         let even = count_if_even(line.as_bytes());
-        Self { line, count: even.unwrap_or_else(|| line.split_ascii_whitespace().count()), is_even: even.is_some() }
+        let count = even.unwrap_or_else(|| line.split_ascii_whitespace().count());
+        Self { line, shape: Shape { count, is_even: even.is_some() } }
     }
 
     fn get(&self, column: usize) -> Option<&'l str> {
-        let from_end = self.count.checked_sub(column + 1)?;
-        if !self.is_even {
+        let from_end = self.shape.count.checked_sub(column + 1)?;
+        if !self.shape.is_even {
             return self.all().nth(column);
         }
         let bytes = self.line.as_bytes();
@@ -290,7 +298,7 @@ impl<'l> Values<'l> {
 
     /// All of them, in order.
     fn all(&self) -> impl Iterator<Item = &'l str> {
-        let (is_even, mut words) = (self.is_even, self.line.split_ascii_whitespace());
+        let (is_even, mut words) = (self.shape.is_even, self.line.split_ascii_whitespace());
         let mut rest = Some(self.line);
         std::iter::from_fn(move || {
             if !is_even {
@@ -372,9 +380,9 @@ mod tests {
     #[test]
     fn a_header_sets_another_order() {
         let mut parser = VpcFlow.parser(&context());
-        let parsed: Vec<Parsed<'_>> = CUSTOM.lines().map(|line| parser.parse(line)).collect();
-        assert!(matches!(parsed[0], Parsed::Skipped));
-        let Parsed::Record(record) = &parsed[1] else { panic!("not parsed") };
+        let mut lines = CUSTOM.lines();
+        assert!(lines.next().is_some_and(|line| matches!(parser.parse(line), Parsed::Skipped)));
+        let Some(Parsed::Record(record)) = lines.next().map(|line| parser.parse(line)) else { panic!("not parsed") };
         assert_eq!((&record.fields["version"], &record.fields["dst_port"]), (&Value::from(5), &Value::from(443)));
         assert_eq!(record.fields["region"], "eu-central-1");
         assert!(VpcFlow.recognises(CUSTOM.as_bytes()) && VpcFlow.recognises(BASIC));
@@ -393,7 +401,8 @@ mod tests {
     #[test]
     fn an_unknown_version_is_unparsed() {
         let line = include_str!("fixtures/vpcflow/unknown_version.log");
-        let parsed = VpcFlow.parser(&context()).parse(line);
+        let mut parser = VpcFlow.parser(&context());
+        let parsed = parser.parse(line);
         assert!(matches!(parsed, Parsed::Unparsed(reason) if reason.contains("unknown version")));
     }
 

@@ -16,6 +16,12 @@ pub(super) fn digits_end(block: &[u8; BLOCK]) -> usize {
     machine::digits_end(block)
 }
 
+/// How many digits stand at the end.
+#[inline]
+pub(crate) fn digits_at_end(block: &[u8; BLOCK]) -> usize {
+    machine::digits_at_end(block)
+}
+
 /// Where the first of any of these bytes is; the block's length if there is none.
 #[inline]
 pub(crate) fn first_of<const N: usize>(block: &[u8; BLOCK], wanted: [u8; N]) -> usize {
@@ -25,13 +31,14 @@ pub(crate) fn first_of<const N: usize>(block: &[u8; BLOCK], wanted: [u8; N]) -> 
 /// Where the last of this byte is, if there is one.
 #[inline]
 pub(crate) fn last_of(block: &[u8; BLOCK], wanted: u8) -> Option<usize> {
-    let marks = machine::marks(block, wanted);
+    let marks = machine::marks(block, [wanted]);
     (marks != 0).then(|| marks.ilog2() as usize)
 }
 
-/// Where this byte is, among four blocks: a bit for each place.
+/// Where any of these bytes is, among up to four blocks: a bit for each place.
 #[inline]
-pub(super) fn marks(blocks: &[u8; 4 * BLOCK], wanted: u8) -> u64 {
+pub(crate) fn marks<const LENGTH: usize, const N: usize>(blocks: &[u8; LENGTH], wanted: [u8; N]) -> u64 {
+    const { assert!(LENGTH <= 4 * BLOCK && LENGTH.is_multiple_of(BLOCK)) };
     let (blocks, _) = blocks.as_chunks();
     blocks.iter().rev().fold(0, |marks, block| marks << BLOCK | u64::from(machine::marks(block, wanted)))
 }
@@ -66,16 +73,22 @@ mod machine {
     }
 
     #[inline]
-    pub(super) fn first_of<const N: usize>(block: &[u8; BLOCK], wanted: [u8; N]) -> usize {
-        let bytes = load_unaligned_m128i(block);
-        let is = wanted.map(|byte| cmp_eq_mask_i8_m128i(bytes, each(byte)));
-        first(is.into_iter().reduce(bitor_m128i).map_or(0, move_mask_i8_m128i))
+    pub(super) fn digits_at_end(block: &[u8; BLOCK]) -> usize {
+        let digits = move_mask_i8_m128i(are_digits(load_unaligned_m128i(block)));
+        (digits << BLOCK).leading_ones() as usize
     }
 
     #[inline]
-    pub(super) fn marks(block: &[u8; BLOCK], wanted: u8) -> u16 {
-        let is = cmp_eq_mask_i8_m128i(load_unaligned_m128i(block), each(wanted));
-        u16::try_from(move_mask_i8_m128i(is)).unwrap_or_default()
+    pub(super) fn first_of<const N: usize>(block: &[u8; BLOCK], wanted: [u8; N]) -> usize {
+        first(marks(block, wanted).into())
+    }
+
+    #[inline]
+    pub(super) fn marks<const N: usize>(block: &[u8; BLOCK], wanted: [u8; N]) -> u16 {
+        let bytes = load_unaligned_m128i(block);
+        let is = wanted.map(|byte| cmp_eq_mask_i8_m128i(bytes, each(byte)));
+        let marks = is.into_iter().reduce(bitor_m128i).map_or(0, move_mask_i8_m128i);
+        u16::try_from(marks).unwrap_or_default()
     }
 
     #[inline]
@@ -125,22 +138,29 @@ mod portable {
     }
 
     #[inline]
+    pub(super) fn digits_at_end(block: &[u8; BLOCK]) -> usize {
+        block.iter().rev().take_while(|byte| byte.is_ascii_digit()).count()
+    }
+
+    #[inline]
     pub(super) fn first_of<const N: usize>(block: &[u8; BLOCK], wanted: [u8; N]) -> usize {
         first(block, |byte| wanted.contains(&byte))
     }
 
     #[inline]
-    pub(super) fn marks(block: &[u8; BLOCK], wanted: u8) -> u16 {
+    pub(super) fn marks<const N: usize>(block: &[u8; BLOCK], wanted: [u8; N]) -> u16 {
         /// A byte in each place of a word.
         const ONES: u64 = 0x0101_0101_0101_0101;
         /// Moves the lowest bit of each byte to the highest byte, one beside the other.
         const TOGETHER: u64 = 0x0102_0408_1020_4080;
         let (words, _) = block.as_chunks();
         let marks = |word: &[u8; 8]| {
-            let apart = u64::from_le_bytes(*word) ^ (ONES * u64::from(wanted));
             let others = ONES * 0x7f;
-            // The highest bit of each byte that is it, and of no other.
-            let found = !(((apart & others) + others) | apart | others);
+            let found = wanted.into_iter().fold(0, |found, byte| {
+                let apart = u64::from_le_bytes(*word) ^ (ONES * u64::from(byte));
+                // The highest bit of each byte that is it, and of no other.
+                found | !(((apart & others) + others) | apart | others)
+            });
             (found >> 7).wrapping_mul(TOGETHER).to_be_bytes()[0]
         };
         words.iter().rev().fold(0, |all, word| all << 8 | u16::from(marks(word)))
@@ -164,7 +184,9 @@ mod portable {
 
 #[cfg(test)]
 mod tests {
-    use super::{BLOCK, digits_end, first_of, last_of, machine, marks, portable, text_end, without_digits};
+    use super::{
+        BLOCK, digits_at_end, digits_end, first_of, last_of, machine, marks, portable, text_end, without_digits,
+    };
 
     #[test]
     fn every_byte_at_every_place_ends_what_it_ends_on_every_machine() {
@@ -181,6 +203,10 @@ mod tests {
                 assert_eq!((text_end(&text), portable::text_end(&text)), (ends, ends), "{byte} at {at}");
                 let ends = end_if(!byte.is_ascii_digit());
                 assert_eq!((digits_end(&digits), portable::digits_end(&digits)), (ends, ends), "{byte} at {at}");
+                digits[at + 1..].fill(b'7');
+                let count = if byte.is_ascii_digit() { BLOCK } else { BLOCK - at - 1 };
+                let counts = (digits_at_end(&digits), portable::digits_at_end(&digits));
+                assert_eq!(counts, (count, count), "{byte} at {at}");
             }
         }
     }
@@ -201,8 +227,8 @@ mod tests {
             let first = block.iter().position(|byte| matches!(byte, b' ' | b'\n')).unwrap_or(BLOCK);
             assert_eq!((first_of(&block, *b" \n"), portable::first_of(&block, *b" \n")), (first, first), "{block:?}");
             assert_eq!(last_of(&block, b' '), block.iter().rposition(|byte| *byte == b' '), "{block:?}");
-            assert_eq!(machine::marks(&block, b'\n'), portable::marks(&block, b'\n'), "{block:?}");
-            let found = marks(&blocks, b'\n');
+            assert_eq!(machine::marks(&block, *b"\n 0"), portable::marks(&block, *b"\n 0"), "{block:?}");
+            let found = marks(&blocks, [b'\n']);
             assert!((0..64).all(|at| (found >> at & 1 == 1) == (blocks[at] == b'\n')), "{blocks:?} {found:b}");
             let plain = block.map(|byte| if byte.is_ascii_digit() { b'0' } else { byte });
             assert_eq!((without_digits(&block), portable::without_digits(&block)), (plain, plain), "{block:?}");

@@ -57,20 +57,21 @@ impl LineFramer {
 
     /// Takes lines, all of which have an end, and none of which is too long.
     fn stretch(&mut self, lines: &str, sink: &mut Sink<'_>) {
+        let lines = if self.started { lines } else { lines.strip_prefix('\u{feff}').unwrap_or(lines) };
+        self.started = true;
+        let (blocks, rest) = lines.as_bytes().as_chunks();
+        let rest = (!rest.is_empty()).then(|| padded(rest));
         let (mut start, mut at) = (0, 0);
-        while let Some(rest) = lines.as_bytes().get(at..).filter(|rest| !rest.is_empty()) {
-            // To search from each line's start for its end would take longer: lines are short.
-            let mut ends = match rest.first_chunk() {
-                Some(blocks) => marks(blocks, b'\n'),
-                None => marks(&padded(rest), b'\n'),
-            };
+        // To search from each line's start for its end would take longer: lines are short.
+        for block in blocks.iter().chain(&rest) {
+            let mut ends = marks(block, [b'\n']);
             while ends != 0 {
                 let end = at + ends.trailing_zeros() as usize;
                 self.hand_over(&lines[start..end], sink);
                 start = end + 1;
                 ends &= ends - 1;
             }
-            at += 4 * BLOCK;
+            at += block.len();
         }
     }
 
@@ -109,21 +110,20 @@ impl LineFramer {
     /// Takes a line of any length and of whatever bytes, perhaps with its `\n`.
     fn end(&mut self, line: &[u8], sink: &mut Sink<'_>) {
         let line = line.strip_suffix(b"\n").unwrap_or(line);
-        let marked = if self.started { 0 } else { usize::from(line.starts_with(BOM)) * BOM.len() };
-        if line.len() - marked - usize::from(line.ends_with(b"\r")) > MAX_FRAME {
+        let line = if self.started { line } else { line.strip_prefix(BOM).unwrap_or(line) };
+        self.started = true;
+        if line.len() - usize::from(line.ends_with(b"\r")) > MAX_FRAME {
             self.number += 1;
-            self.started = true;
             sink.frame(self.number, Frame::TooLong);
         } else {
             self.hand_over(&String::from_utf8_lossy(line), sink);
         }
     }
 
+    /// Takes a line without its `\n` and a byte order mark.
     #[inline]
     fn hand_over(&mut self, line: &str, sink: &mut Sink<'_>) {
         self.number += 1;
-        let line = if self.started { line } else { line.strip_prefix('\u{feff}').unwrap_or(line) };
-        self.started = true;
         let line = line.strip_suffix('\r').unwrap_or(line);
         // Mostly the first letter shows that a line is not blank.
         let is_blank = line.as_bytes().first().is_none_or(|first| *first <= b' ') && line.trim_ascii().is_empty();

@@ -99,7 +99,7 @@ impl<'c> Selector<'c> {
 
     /// See [`Gate::admits_word`]; of a word that it was not asked about before.
     #[inline(never)]
-    fn admits_new(&mut self, source: &'static LogSource, word: &Key<'static>, text: &str) -> bool {
+    fn admits_new(&mut self, source: &'static LogSource, word: &'static Key<'static>, text: &str) -> bool {
         let keys = std::slice::from_ref(word);
         let by_word = index(self.catalogue, &mut self.indexes, source).select(keys, text, &mut self.found);
         if by_word && !self.may_admit_any {
@@ -148,7 +148,7 @@ impl Gate for Selector<'_> {
         self.has_found(text)
     }
 
-    fn admits_word(&mut self, source: &'static LogSource, word: &Key<'static>, text: &str) -> bool {
+    fn admits_word(&mut self, source: &'static LogSource, word: &'static Key<'static>, text: &str) -> bool {
         if !self.may_admit_any
             && let Some(decided) = self.answers.of(source, word)
         {
@@ -265,18 +265,18 @@ impl<'c> Matcher<'c> {
     }
 
     #[inline]
-    fn parsed(&mut self, format: &dyn Format, mut parsed: Parsed<'_>, number: u64, entry: Option<Entry<'_>>) {
+    fn parsed(&mut self, format: &dyn Format, parsed: Parsed<'_>, number: u64, entry: Option<Entry<'_>>) {
         self.stats.records_in += 1;
-        match &mut parsed {
-            Parsed::Unparsed(_) => self.stats.unparsed += 1,
-            Parsed::Skipped => self.stats.skipped += 1,
+        match parsed {
             Parsed::Unwatched => self.stats.parsed += 1,
             Parsed::Record(record) => self.watched(format, record, number, entry),
+            Parsed::Skipped => self.stats.skipped += 1,
+            Parsed::Unparsed(_) => self.stats.unparsed += 1,
         }
     }
 
     #[inline(never)]
-    fn watched(&mut self, format: &dyn Format, record: &mut Record<'_>, number: u64, entry: Option<Entry<'_>>) {
+    fn watched(&mut self, format: &dyn Format, mut record: Record<'_>, number: u64, entry: Option<Entry<'_>>) {
         record.time = record.time.or(entry.and_then(|entry| entry.time));
         let outside = |time: Timestamp| {
             self.options.since.is_some_and(|since| time < since)
@@ -286,7 +286,7 @@ impl<'c> Matcher<'c> {
             self.stats.skipped += 1;
         } else {
             self.stats.parsed += 1;
-            self.record(format, record, number, entry.and_then(|entry| entry.key));
+            self.record(format, &mut record, number, entry.and_then(|entry| entry.key));
         }
     }
 

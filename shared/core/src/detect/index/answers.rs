@@ -1,20 +1,24 @@
 //! What the index has found before, by words of ours: a log has a handful of them.
 
-use hashbrown::HashTable;
-
 use super::Found;
 use crate::formats::Key;
 use crate::record::LogSource;
 
-/// What was found for records whose one key is a word of ours, by that alone. There are no more of them than there are words
-/// and log sources.
+/// How many places answers have, a power of two. A log has tens of kinds of messages.
+const PLACES: usize = 128;
+/// In how many of them, one after the other, an answer may be.
+const NEAR: usize = 8;
+
+/// What was found for records whose one key is a word of ours, by that alone: near the place that the log source and the word
+/// give it.
 #[derive(Debug, Default)]
-pub struct Answers(HashTable<Answer>);
+pub struct Answers(Vec<Option<Answer>>);
 
 #[derive(Debug)]
 struct Answer {
     source: &'static LogSource,
-    word: Word,
+    /// It is told from others by where it stands.
+    word: &'static Key<'static>,
     /// See [`Found::decided`].
     decided: Vec<usize>,
 }
@@ -22,42 +26,26 @@ struct Answer {
 impl Answers {
     /// The rules that match a record of a log source with this key, if they are known and no other rule can match.
     #[inline]
-    pub fn of(&self, source: &'static LogSource, key: &Key<'static>) -> Option<&[usize]> {
-        let word = Word::of(key)?;
-        let is_it = |answer: &Answer| std::ptr::eq(answer.source, source) && answer.word == word;
-        Some(&self.0.find(word.hash(source), is_it)?.decided)
+    pub fn of(&self, source: &'static LogSource, word: &'static Key<'static>) -> Option<&[usize]> {
+        let place = place(source, word);
+        let mut near = self.0.get(place..place + NEAR)?.iter().map_while(Option::as_ref);
+        let is_it = |answer: &&Answer| std::ptr::eq(answer.source, source) && std::ptr::eq(answer.word, word);
+        Some(&near.find(is_it)?.decided)
     }
 
-    /// Remembers what was found for this key, and by it alone.
-    pub fn put(&mut self, source: &'static LogSource, key: &Key<'static>, found: &Found) {
-        let Some(word) = Word::of(key) else { return };
-        let answer = Answer { source, word, decided: found.decided.clone() };
-        self.0.insert_unique(word.hash(source), answer, |answer| answer.word.hash(answer.source));
+    /// Remembers what was found for this key, and by it alone, if there is room near its place.
+    pub fn put(&mut self, source: &'static LogSource, word: &'static Key<'static>, found: &Found) {
+        self.0.resize_with(PLACES + NEAR, || None);
+        let place = place(source, word);
+        if let Some(free) = self.0[place..place + NEAR].iter_mut().find(|answer| answer.is_none()) {
+            *free = Some(Answer { source, word, decided: found.decided.clone() });
+        }
     }
 }
 
-/// Where a word stands, and how long it is: it is the same for as long as the program runs.
-#[derive(Debug, Clone, Copy, PartialEq)]
-struct Word(usize, usize);
-
-impl Word {
-    /// `None`: it is not remembered.
-    #[inline]
-    fn of(key: &Key<'static>) -> Option<Self> {
-        match key {
-            Key::Absent => Some(Self(0, 0)),
-            Key::Any => Some(Self(1, 0)),
-            Key::Text(word) => Some(Self(word.as_ptr().addr(), word.len())),
-            Key::Number(_) => None,
-        }
-    }
-
-    #[inline]
-    fn hash(self, source: &'static LogSource) -> u64 {
-        const SPREADS: u64 = 0x9e37_79b9_7f4a_7c15;
-        let addresses = std::ptr::from_ref(source).addr() ^ self.0.rotate_left(32) ^ self.1;
-        let spread = (addresses as u64).wrapping_mul(SPREADS);
-        // The table looks at either end of it.
-        spread ^ spread >> 32
-    }
+#[inline]
+fn place(source: &'static LogSource, word: &'static Key<'static>) -> usize {
+    const SPREADS: usize = 0x9e37_79b9_7f4a_7c15;
+    let addresses = std::ptr::from_ref(source).addr() ^ std::ptr::from_ref(word).addr().rotate_left(32);
+    addresses.wrapping_mul(SPREADS) >> (usize::BITS - PLACES.ilog2())
 }

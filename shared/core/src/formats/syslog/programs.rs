@@ -41,7 +41,7 @@ impl Program {
         let speech = match name {
             b"sudo" => Speech::Sudo,
             b"su" => Speech::Su,
-            _ if log_source == Some(&SSHD) => Speech::Sshd,
+            b"sshd" | b"sshd-session" | b"sshd-auth" => Speech::Sshd,
             _ => Speech::Other,
         };
         Self { log_source, speech }

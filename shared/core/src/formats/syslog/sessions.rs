@@ -5,50 +5,62 @@
 
 #![expect(clippy::unnecessary_wraps, reason = "what reads the rest of a message may find another one")]
 
-use super::{Outline, Said, split};
+use super::{Key, Kind, NOTHING, Outline, Said, split};
+
+static MORE_FAILURES: Kind = Kind::of("PAM ", "pam_more_failures", more_failures);
+static OPENED: Kind = Kind::of("session opened for user ", "session_opened", session_opened);
+static CLOSED: Kind = Kind::of("session closed for user ", "session_closed", session_closed);
+static FAILURE: Kind = Kind::of("authentication failure;", "pam_failure", details);
+static UNKNOWN_USER: Kind = Kind::of("check pass; user unknown", "pam_user_unknown", nothing_more);
+static PASSWORD_CHANGED: Kind = Kind::of("password changed for ", "password_changed", password_changed);
+
+/// What sudo says.
+pub(super) static SUDO: Kind = Kind { start: "", event: Key::Any, read: sudo };
+/// What su says.
+pub(super) static SU: Kind = Kind { start: "", event: Key::Any, read: su };
 
 /// `pam_unix(sshd:auth): ...`, and sshd's `PAM N more authentication failures; ...`.
 ///
 /// The summary is `pam_more_failures` and no failed password: each of its failures has a line of its own.
 pub(super) fn pam(message: &str) -> Outline<'_> {
-    if let Some(rest) = message.strip_prefix("PAM ") {
-        return Outline::Event("pam_more_failures", rest, more_failures);
+    if message.starts_with(MORE_FAILURES.start) {
+        return (&MORE_FAILURES, message);
     }
-    let Some((_, text)) = split(message, b"): ") else { return Outline::Nothing };
-    match text.as_bytes().first() {
-        Some(b's') => Outline::of(text, ("session opened for user ", "session_opened", session_opened))
-            .or(text, ("session closed for user ", "session_closed", session_closed)),
-        Some(b'a') => Outline::of(text, ("authentication failure;", "pam_failure", details)),
-        Some(b'c') => Outline::of(text, ("check pass; user unknown", "pam_user_unknown", nothing_more)),
-        Some(b'p') => Outline::of(text, ("password changed for ", "password_changed", password_changed)),
-        _ => Outline::Nothing,
-    }
+    let Some((_, text)) = split(message, b"): ") else { return (&NOTHING, message) };
+    let kind = match text.as_bytes().first() {
+        Some(b's') => Kind::among([&OPENED, &CLOSED], text),
+        Some(b'a') => Kind::among([&FAILURE], text),
+        Some(b'c') => Kind::among([&UNKNOWN_USER], text),
+        Some(b'p') => Kind::among([&PASSWORD_CHANGED], text),
+        _ => &NOTHING,
+    };
+    (kind, text)
 }
 
-fn more_failures<'l>(text: &'l str, said: &mut Said<'l>) -> Option<()> {
+fn more_failures(text: &str, said: &mut Said) -> Option<()> {
     details(split(text, b" more authentication failure")?.1, said)
 }
 
-fn session_opened<'l>(text: &'l str, said: &mut Said<'l>) -> Option<()> {
+fn session_opened(text: &str, said: &mut Said) -> Option<()> {
     let (target, by) = split(text, b" by ").unwrap_or((text, ""));
     let (target, by) = (without_uid(target), without_uid(by));
-    said.target_user = Some(target);
-    said.user = Some(if by.is_empty() { target } else { by });
+    said.target_user = said.part(target);
+    said.user = said.part(if by.is_empty() { target } else { by });
     Some(())
 }
 
-fn session_closed<'l>(user: &'l str, said: &mut Said<'l>) -> Option<()> {
-    said.target_user = Some(user);
-    said.user = Some(user);
+fn session_closed(user: &str, said: &mut Said) -> Option<()> {
+    said.target_user = said.part(user);
+    said.user = said.part(user);
     Some(())
 }
 
-fn nothing_more<'l>(_: &'l str, _: &mut Said<'l>) -> Option<()> {
+fn nothing_more(_: &str, _: &mut Said) -> Option<()> {
     Some(())
 }
 
-fn password_changed<'l>(user: &'l str, said: &mut Said<'l>) -> Option<()> {
-    said.target_user = Some(user);
+fn password_changed(user: &str, said: &mut Said) -> Option<()> {
+    said.target_user = said.part(user);
     Some(())
 }
 
@@ -58,14 +70,14 @@ fn without_uid(text: &str) -> &str {
 }
 
 /// `logname= uid=0 euid=0 tty=ssh ruser= rhost=192.0.2.1  user=root`. Only the last value is a client's choice.
-fn details<'l>(text: &'l str, said: &mut Said<'l>) -> Option<()> {
+fn details(text: &str, said: &mut Said) -> Option<()> {
     if let Some((_, rest)) = split(text, b" rhost=") {
         let (host, rest) = rest.split_once(' ').unwrap_or((rest, ""));
         if !host.is_empty() {
-            said.src_ip = Some(host);
+            said.src_ip = said.part(host);
         }
         if let Some(user) = rest.trim_start().strip_prefix("user=") {
-            said.user = Some(user);
+            said.user = said.part(user);
         }
     }
     Some(())
@@ -73,7 +85,7 @@ fn details<'l>(text: &'l str, said: &mut Said<'l>) -> Option<()> {
 
 /// `alice : TTY=pts/0 ; PWD=/home/alice ; USER=root ; COMMAND=/bin/ls -l`, perhaps with a reason for refusal before
 /// `TTY=`.
-pub(super) fn sudo<'l>(message: &'l str, said: &mut Said<'l>) -> Option<()> {
+fn sudo(message: &str, said: &mut Said) -> Option<()> {
     let (user, rest) = split(message.trim_start(), b" : ")?;
     let event = match split(rest, b" ; ").map_or(rest, |(first, _)| first) {
         reason if reason.starts_with("TTY=") => "sudo_command",
@@ -84,18 +96,18 @@ pub(super) fn sudo<'l>(message: &'l str, said: &mut Said<'l>) -> Option<()> {
     };
     let (before, command) = split(rest, b"COMMAND=")?;
     said.event = Some(event);
-    said.user = Some(user.trim_end());
-    said.command = Some(command);
+    said.user = said.part(user.trim_end());
+    said.command = said.part(command);
     // After the reason for a refusal, if there is one: each part begins behind a semicolon.
     if let Some((_, target)) = split(before, b" ; USER=") {
-        said.target_user = Some(split(target, b" ; ").map_or(target, |(target, _)| target).trim_end());
+        said.target_user = said.part(split(target, b" ; ").map_or(target, |(target, _)| target).trim_end());
         said.sudo_user = said.target_user;
     }
     Some(())
 }
 
 /// `Successful su for root by alice`, `FAILED SU (to root) alice on pts/0`.
-pub(super) fn su<'l>(message: &'l str, said: &mut Said<'l>) -> Option<()> {
+fn su(message: &str, said: &mut Said) -> Option<()> {
     let (event, target, user) = if let Some(rest) = message.strip_prefix("Successful su for ") {
         let (target, user) = rest.rsplit_once(" by ")?;
         ("su_succeeded", target, user)
@@ -110,7 +122,7 @@ pub(super) fn su<'l>(message: &'l str, said: &mut Said<'l>) -> Option<()> {
         ("su_failed", target, rest.split(" on ").next().unwrap_or(rest))
     };
     said.event = Some(event);
-    said.target_user = Some(target);
-    said.user = Some(user);
+    said.target_user = said.part(target);
+    said.user = said.part(user);
     Some(())
 }

@@ -4,9 +4,11 @@
 //! A client chooses its user name, spaces and all: `root from 192.0.2.1 port 22 ssh2` is one. So an address is read
 //! from the right end of a message, where sshd itself wrote it, and the user is what is left between.
 
-use super::super::bytes::last_of;
+use std::ops::RangeInclusive;
+
+use super::super::bytes::{digits_at_end, last_of};
 use super::header::word;
-use super::{Outline, Said};
+use super::{Key, Kind, NOTHING, Outline, Said};
 
 /// How the messages begin that tell of an attempt to log in, other than of a login that failed or not.
 const ATTEMPTS: [&str; 7] = [
@@ -22,22 +24,61 @@ const ATTEMPTS: [&str; 7] = [
 /// How a message ends whose address stands somewhere in brackets.
 const BREAK_IN: &str = "POSSIBLE BREAK-IN ATTEMPT!";
 
+const fn failed(event: &'static str) -> Kind {
+    Kind::of("Failed ", event, authentication)
+}
+
+static FAILED_PASSWORD: Kind = failed("failed_password");
+static FAILED_PUBLICKEY: Kind = failed("failed_publickey");
+static FAILED_NONE: Kind = failed("failed_none");
+static FAILED_KEYBOARD_INTERACTIVE: Kind = failed("failed_keyboard_interactive");
+static FAILED_HOSTBASED: Kind = failed("failed_hostbased");
+static FAILED_GSSAPI: Kind = failed("failed_gssapi");
+static FAILED_OTHER: Kind = failed("failed_other");
+static ACCEPTED: Kind = Kind::of("Accepted ", "accepted", authentication);
+static INVALID: Kind = Kind::of("Invalid user ", "invalid_user", unknown_user);
+static ILLEGAL: Kind = Kind::of("Illegal user ", "invalid_user", unknown_user);
+static CLOSED: Kind = Kind::of("Connection closed by ", "connection_closed", ending_address);
+static RESET: Kind = Kind::of("Connection reset by ", "connection_reset", ending_address);
+static CONNECTION: Kind = Kind::of("Connection from ", "connection", following_address);
+static DISCONNECTED: Kind = Kind::of("Disconnected from ", "disconnected", ending_address);
+static DISCONNECTING: Kind = Kind::of("Disconnecting ", "disconnecting", ending_address);
+static NO_IDENTIFICATION: Kind =
+    Kind::of("Did not receive identification string from ", "no_identification", following_address);
+static DISCONNECT: Kind = Kind::of("Received disconnect from ", "received_disconnect", following_address);
+static MAXIMUM_ATTEMPTS: Kind =
+    Kind::of("maximum authentication attempts exceeded for ", "max_auth_attempts", user_and_address);
+static TOO_MANY_FAILURES: Kind =
+    Kind::of("Too many authentication failures for ", "max_auth_attempts", user_and_address);
+static USERAUTH_REQUEST: Kind = Kind::of("input_userauth_request: ", "userauth_request", user_alone);
+static NOT_ALLOWED: Kind = Kind::of("User ", "user_not_allowed", user_not_allowed);
+static NO_NEGOTIATION: Kind = Kind::of("Unable to negotiate with ", "negotiation_failed", following_address);
+static BAD_PROTOCOL: Kind = Kind::of("Bad protocol version identification ", "bad_protocol", no_user_but_address);
+static BAD_BANNER: Kind = Kind::of("banner exchange: Connection from ", "bad_protocol", following_address);
+static CONNECTION_TIMEOUT: Kind =
+    Kind::of("Timeout before authentication for connection from ", "auth_timeout", following_address);
+static TIMEOUT: Kind = Kind::of("Timeout before authentication for ", "auth_timeout", following_address);
+/// It may begin like another one as well.
+static BREAKING_IN: Kind = Kind { start: "", event: Key::Any, read: break_in };
+
 /// What a message begins like; one that is not known has no event.
+#[inline]
 pub(super) fn outline(message: &str) -> Outline<'_> {
     let text = known_part(message);
-    if text.ends_with(BREAK_IN) {
-        // It may begin like another one as well.
-        return Outline::Unknown(text, break_in);
-    }
-    begins(text)
+    let is_break_in = text.as_bytes().last() == Some(&b'!') && text.ends_with(BREAK_IN);
+    (if is_break_in { &BREAKING_IN } else { begins(text) }, text)
 }
 
 /// A message without what may stand around any.
 #[inline]
 fn known_part(message: &str) -> &str {
-    let ends = message.as_bytes().last().is_none_or(|last| !last.is_ascii_graphic());
-    let text = if ends { message.trim_end() } else { message };
-    let text = text.strip_suffix(" [preauth]").unwrap_or(text);
+    let last = message.as_bytes().last();
+    let text = if last.is_some_and(u8::is_ascii_graphic) { message } else { message.trim_end() };
+    // Most messages have another last letter.
+    let text = match text.as_bytes().last() {
+        Some(b']') => text.strip_suffix(" [preauth]").unwrap_or(text),
+        _ => text,
+    };
     let severity = match text.as_bytes().first() {
         Some(b'e') => "error: ",
         Some(b'f') => "fatal: ",
@@ -48,67 +89,50 @@ fn known_part(message: &str) -> &str {
 }
 
 /// By the first letter, so that most messages are compared with one or two of the beginnings.
-#[expect(clippy::inline_always, reason = "what it returns is large, and looked at once")]
-#[inline(always)]
-fn begins(text: &str) -> Outline<'_> {
+fn begins(text: &str) -> &'static Kind {
     match text.as_bytes().first() {
-        Some(b'F') => text.strip_prefix("Failed ").map_or(Outline::Nothing, failure),
-        Some(b'A') => Outline::of(text, ("Accepted ", "accepted", authentication)),
-        Some(b'I') => Outline::of(text, ("Invalid user ", "invalid_user", unknown_user))
-            .or(text, ("Illegal user ", "invalid_user", unknown_user)),
-        Some(b'C') => Outline::of(text, ("Connection closed by ", "connection_closed", ending_address))
-            .or(text, ("Connection from ", "connection", following_address))
-            .or(text, ("Connection reset by ", "connection_reset", ending_address)),
-        Some(b'D') => Outline::of(text, ("Disconnected from ", "disconnected", ending_address))
-            .or(text, ("Disconnecting ", "disconnecting", ending_address))
-            .or(text, ("Did not receive identification string from ", "no_identification", following_address)),
-        Some(b'R') => Outline::of(text, ("Received disconnect from ", "received_disconnect", following_address)),
-        Some(b'm') => {
-            let start = "maximum authentication attempts exceeded for ";
-            Outline::of(text, (start, "max_auth_attempts", user_and_address))
-        }
-        Some(b'i') => Outline::of(text, ("input_userauth_request: ", "userauth_request", user_alone)),
-        Some(b'U') => Outline::of(text, ("User ", "user_not_allowed", user_not_allowed))
-            .or(text, ("Unable to negotiate with ", "negotiation_failed", following_address)),
-        Some(b'B') => Outline::of(text, ("Bad protocol version identification ", "bad_protocol", no_user_but_address)),
-        Some(b'T') => {
-            let timeout = "Timeout before authentication for connection from ";
-            Outline::of(text, ("Too many authentication failures for ", "max_auth_attempts", user_and_address))
-                .or(text, (timeout, "auth_timeout", following_address))
-                .or(text, ("Timeout before authentication for ", "auth_timeout", following_address))
-        }
-        Some(b'b') => Outline::of(text, ("banner exchange: Connection from ", "bad_protocol", following_address)),
-        _ => Outline::Nothing,
+        Some(b'F') => failure(text),
+        Some(b'A') => Kind::among([&ACCEPTED], text),
+        Some(b'I') => Kind::among([&INVALID, &ILLEGAL], text),
+        Some(b'C') => Kind::among([&CLOSED, &CONNECTION, &RESET], text),
+        Some(b'D') => Kind::among([&DISCONNECTED, &DISCONNECTING, &NO_IDENTIFICATION], text),
+        Some(b'R') => Kind::among([&DISCONNECT], text),
+        Some(b'm') => Kind::among([&MAXIMUM_ATTEMPTS], text),
+        Some(b'i') => Kind::among([&USERAUTH_REQUEST], text),
+        Some(b'U') => Kind::among([&NOT_ALLOWED, &NO_NEGOTIATION], text),
+        Some(b'B') => Kind::among([&BAD_PROTOCOL], text),
+        Some(b'T') => Kind::among([&TOO_MANY_FAILURES, &CONNECTION_TIMEOUT, &TIMEOUT], text),
+        Some(b'b') => Kind::among([&BAD_BANNER], text),
+        _ => &NOTHING,
     }
 }
 
-/// `password for ...`: a login that failed, by a method, perhaps with a submethod behind it. The event of a method not known
-/// is `failed_other`.
+/// `Failed password for ...`: a login that failed, by a method, perhaps with a submethod behind it. The event of a method not
+/// known is `failed_other`.
 #[inline]
-fn failure(text: &str) -> Outline<'_> {
-    if text.starts_with("password ") {
-        return Outline::Event("failed_password", text, authentication);
+fn failure(text: &str) -> &'static Kind {
+    if text.starts_with("Failed password ") {
+        return &FAILED_PASSWORD;
     }
-    let Some((method, _)) = word(text) else { return Outline::Nothing };
-    let event = match method.split('/').next().unwrap_or(method) {
-        "password" => "failed_password",
-        "publickey" => "failed_publickey",
-        "none" => "failed_none",
-        "keyboard-interactive" | "challenge-response" => "failed_keyboard_interactive",
-        "hostbased" => "failed_hostbased",
-        "gssapi-with-mic" | "gssapi-keyex" => "failed_gssapi",
-        _ => "failed_other",
-    };
-    Outline::Event(event, text, authentication)
+    let Some((method, _)) = text.strip_prefix("Failed ").and_then(word) else { return &NOTHING };
+    match method.split('/').next().unwrap_or(method) {
+        "password" => &FAILED_PASSWORD,
+        "publickey" => &FAILED_PUBLICKEY,
+        "none" => &FAILED_NONE,
+        "keyboard-interactive" | "challenge-response" => &FAILED_KEYBOARD_INTERACTIVE,
+        "hostbased" => &FAILED_HOSTBASED,
+        "gssapi-with-mic" | "gssapi-keyex" => &FAILED_GSSAPI,
+        _ => &FAILED_OTHER,
+    }
 }
 
 /// `reverse mapping checking getaddrinfo for example.net [A] failed - POSSIBLE BREAK-IN ATTEMPT!`, unless it is an attempt
 /// to log in with such a name.
-fn break_in<'l>(text: &'l str, said: &mut Said<'l>) -> Option<()> {
-    let outline = begins(text);
+fn break_in(text: &str, said: &mut Said) -> Option<()> {
+    let kind = begins(text);
     let is_login = text.starts_with("Failed ") || text.starts_with("Accepted ");
     let is_attempt = ATTEMPTS.iter().any(|start| text.starts_with(start));
-    if (is_login || is_attempt) && outline.read(said).is_some() {
+    if (is_login || is_attempt) && kind.read(text, said).is_some() {
         return Some(());
     }
     let inner = || text.rsplit_once(']')?.0.rsplit_once('[').map(|(_, inner)| inner);
@@ -118,20 +142,21 @@ fn break_in<'l>(text: &'l str, said: &mut Said<'l>) -> Option<()> {
             Peer { address, port: None }.put(said);
             Some(())
         }
-        None => outline.read(said),
+        None => kind.read(text, said),
     }
 }
 
 /// `password for [invalid user ]U from A port N ssh2[: key]`.
-fn authentication<'l>(text: &'l str, said: &mut Said<'l>) -> Option<()> {
+fn authentication(text: &str, said: &mut Said) -> Option<()> {
     let (method, rest) = word(text)?;
     user_and_address(rest.strip_prefix("for ")?, said)?;
-    said.auth_method = Some(method);
+    said.auth_method = said.part(method);
     Some(())
 }
 
 /// `[invalid user ]U from A port N`.
-fn user_and_address<'l>(text: &'l str, said: &mut Said<'l>) -> Option<()> {
+#[inline]
+fn user_and_address(text: &str, said: &mut Said) -> Option<()> {
     let (user, peer) = rightmost_peer(text)?;
     put_user(user, said);
     peer.put(said);
@@ -139,38 +164,38 @@ fn user_and_address<'l>(text: &'l str, said: &mut Said<'l>) -> Option<()> {
 }
 
 /// `U from A port N`, of a user who does not exist.
-fn unknown_user<'l>(text: &'l str, said: &mut Said<'l>) -> Option<()> {
+fn unknown_user(text: &str, said: &mut Said) -> Option<()> {
     let (user, peer) = rightmost_peer(text)?;
     said.invalid_user = Some(true);
-    said.user = Some(user);
+    said.user = said.part(user);
     peer.put(said);
     Some(())
 }
 
 /// `[invalid user ]U`.
 #[expect(clippy::unnecessary_wraps, reason = "as all that read the rest of a message")]
-fn user_alone<'l>(text: &'l str, said: &mut Said<'l>) -> Option<()> {
+fn user_alone(text: &str, said: &mut Said) -> Option<()> {
     put_user(text, said);
     Some(())
 }
 
 /// `U from A not allowed because ...`.
-fn user_not_allowed<'l>(text: &'l str, said: &mut Said<'l>) -> Option<()> {
+fn user_not_allowed(text: &str, said: &mut Said) -> Option<()> {
     let (rest, _) = text.rsplit_once(" not allowed because ")?;
     let (user, address) = rest.rsplit_once(" from ")?;
-    said.user = Some(user);
+    said.user = said.part(user);
     Peer { address, port: None }.put(said);
     Some(())
 }
 
 /// `'...' from A port N`.
-fn no_user_but_address<'l>(text: &'l str, said: &mut Said<'l>) -> Option<()> {
+fn no_user_but_address(text: &str, said: &mut Said) -> Option<()> {
     rightmost_peer(text)?.1.put(said);
     Some(())
 }
 
 /// `[authenticating user U |invalid user U ]A[ port N]`.
-fn ending_address<'l>(text: &'l str, said: &mut Said<'l>) -> Option<()> {
+fn ending_address(text: &str, said: &mut Said) -> Option<()> {
     // The other reason repeats the user's name, so that no side of the text can be trusted.
     let rest = text.strip_suffix(": Too many authentication failures").unwrap_or(text);
     let with_port = last_word(rest)
@@ -187,7 +212,7 @@ fn ending_address<'l>(text: &'l str, said: &mut Said<'l>) -> Option<()> {
         return None;
     }
     if let Some(user) = before.strip_prefix("authenticating user ").or_else(|| before.strip_prefix("user ")) {
-        said.user = Some(user);
+        said.user = said.part(user);
     } else if before.starts_with("invalid user ") {
         put_user(before, said);
     }
@@ -196,7 +221,7 @@ fn ending_address<'l>(text: &'l str, said: &mut Said<'l>) -> Option<()> {
 }
 
 /// `A port N:11: ...`: the address comes before anything that a client chooses.
-fn following_address<'l>(text: &'l str, said: &mut Said<'l>) -> Option<()> {
+fn following_address(text: &str, said: &mut Said) -> Option<()> {
     let (address, after) = word(text).unwrap_or((text, ""));
     let address = address.trim_end_matches([':', ',', '.']);
     let port = after.strip_prefix("port ").map(|rest| {
@@ -223,11 +248,11 @@ struct Peer<'l> {
     port: Option<&'l str>,
 }
 
-impl<'l> Peer<'l> {
-    fn put(&self, said: &mut Said<'l>) {
-        said.src_ip = Some(self.address);
+impl Peer<'_> {
+    fn put(&self, said: &mut Said) {
+        said.src_ip = said.part(self.address);
         if let Some(port) = self.port {
-            said.src_port = Some(port);
+            said.src_port = said.part(port);
         }
     }
 }
@@ -240,11 +265,12 @@ fn rightmost_peer(text: &str) -> Option<(&str, Peer<'_>)> {
     }
     let bytes = text.as_bytes();
     let mut end = text.len();
-    while let Some(at) = last_of(&bytes[..end], b' ') {
-        if bytes[at..].starts_with(FROM)
-            && let Some(peer) = peer(&text[at + FROM.len()..])
+    // Few words of what may follow have this letter.
+    while let Some(at) = last_of(&bytes[..end], b'f') {
+        if let Some(start) = at.checked_sub(1).filter(|start| bytes[*start..].starts_with(FROM))
+            && let Some(peer) = peer(&text[start + FROM.len()..])
         {
-            return Some((&text[..at], peer));
+            return Some((&text[..start], peer));
         }
         end = at;
     }
@@ -253,8 +279,10 @@ fn rightmost_peer(text: &str) -> Option<(&str, Peer<'_>)> {
 
 /// The same of a text that ends with ` from A port N[ ssh2]`, as most do: no other such place can follow.
 fn ending_peer(text: &str) -> Option<(&str, Peer<'_>)> {
-    let (before, port) = last_word(text.strip_suffix(" ssh2").unwrap_or(text))?;
-    let (before, address) = last_word(before.strip_suffix(" port").filter(|_| is_port(port))?)?;
+    let text = text.strip_suffix(" ssh2").unwrap_or(text);
+    let digits = Some(digits_at_end(text.as_bytes())).filter(|digits| PORT.contains(digits))?;
+    let (before, port) = text.split_at_checked(text.len() - digits)?;
+    let (before, address) = last_word(before.strip_suffix(" port ")?)?;
     let user = before.strip_suffix(" from").filter(|_| !address.is_empty())?;
     Some((user, Peer { address, port: Some(port) }))
 }
@@ -271,13 +299,16 @@ fn peer(text: &str) -> Option<Peer<'_>> {
     (is_port(port) && known_end).then_some(Peer { address, port: Some(port) })
 }
 
+/// How many digits a port has.
+const PORT: RangeInclusive<usize> = 1..=5;
+
 fn is_port(text: &str) -> bool {
-    !text.is_empty() && text.len() <= 5 && text.bytes().all(|byte| byte.is_ascii_digit())
+    PORT.contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 /// The user, without sshd's remark that there is none of that name.
-fn put_user<'l>(text: &'l str, said: &mut Said<'l>) {
+fn put_user(text: &str, said: &mut Said) {
     let stripped = text.strip_prefix("invalid user ").or_else(|| text.strip_prefix("illegal user "));
     said.invalid_user = Some(stripped.is_some());
-    said.user = Some(stripped.unwrap_or(text));
+    said.user = said.part(stripped.unwrap_or(text));
 }

@@ -3,12 +3,12 @@ use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use serde_json::Value;
 
 use super::*;
-use crate::formats::trial::{context, lines, no_bytes_make_it_panic};
+use crate::formats::trial::{context, lasting_parser, lines, no_bytes_make_it_panic};
 
 const BASIC: &[u8] = include_bytes!("../fixtures/syslog/basic.log");
 
 fn record(line: &str) -> Record<'_> {
-    match Syslog.parser(&context()).parse(line) {
+    match lasting_parser(&Syslog).parse(line) {
         Parsed::Record(record) => record,
         other => panic!("{line}: {other:?}"),
     }
@@ -309,8 +309,7 @@ fn the_gate_admits_a_message_exactly_if_it_is_of_the_event() {
             for asked in
                 ["failed_password", "accepted", "reverse_mapping_failed", "sudo_command", "pam_failure", "other"]
             {
-                let parsed = Syslog.parser(&context()).parse_if(&line, &mut About(asked));
-                match parsed {
+                match Syslog.parser(&context()).parse_if(&line, &mut About(asked)) {
                     Parsed::Record(found) => {
                         prop_assert_eq!((event, found.fields.tree()), (Some(asked), whole.fields.tree()));
                     }
