@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::super::bytes::first_of;
 use super::super::stamp::{self, Stamp};
-use crate::framing::block::{BLOCK, without_digits};
+use crate::framing::block::{BLOCK, marks, without_digits};
 
 /// The highest priority: facility 23, severity 7.
 const MAX_PRIORITY: u8 = 191;
@@ -31,10 +31,18 @@ pub(super) fn severity(priority: u8) -> &'static str {
 
 /// Where in a line the parts of its header are: of most lines hardly any of them is read. One is used for line after line,
 /// and empty before the first.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Default)]
 pub(super) struct Header {
     pub(super) priority: Option<u8>,
     stamp: Place,
+    /// Where the text starts that the other parts are of.
+    start: usize,
+    parts: Parts,
+}
+
+/// What follows a stamp: `host program[process]: message`.
+#[derive(Debug, Default, PartialEq)]
+struct Parts {
     host: Place,
     appname: Place,
     pid: Place,
@@ -118,23 +126,11 @@ impl Header {
             _ => (None, 0),
         };
         let end = last.end(line, start)?;
-        let stamp = start..end - 1;
-        let bytes = line.as_bytes();
-        let mut start = end;
-        while bytes.get(start) == Some(&b' ') {
-            start += 1;
-        }
-        let host = start..word_end(bytes, start).ok_or("no message")?;
-        if bytes[host.end - 1] == b':' {
-            return Err("no host");
-        }
-        let start = host.end + 1;
-        let (appname, pid, message) = tag(bytes, start).unwrap_or((0..0, 0..0, start));
-        if appname.is_empty() && line[message..].trim().is_empty() {
-            return Err("no message");
-        }
-        let message = without_mark(line, message);
-        *self = Self { priority, stamp, host, appname, pid, message };
+        let parts = match Parts::near(&line.as_bytes()[end..]) {
+            Some(near) => near,
+            None => Parts::anywhere(&line[end..])?,
+        };
+        *self = Self { priority, stamp: start..end - 1, start: end, parts };
         Ok(())
     }
 
@@ -157,42 +153,44 @@ impl Header {
         let (host, appname) = (given(part().ok_or(header)?), given(part().ok_or(header)?));
         let (pid, _message_id) = (given(part().ok_or(header)?), part().ok_or(header)?);
         let message = after_structured_data(&line[rest.ok_or(header)?..]).ok_or("structured data that does not end")?;
-        let message = without_mark(line, line.len() - message.len());
-        *self = Self { priority: Some(priority), stamp, host, appname, pid, message };
+        let parts = Parts { host, appname, pid, message: line.len() - message.len() };
+        *self = Self { priority: Some(priority), stamp, start: 0, parts };
         Ok(())
     }
 
     /// What [`stamp_of`] reads in the line, if it may be a time.
     pub(super) fn stamp<'l>(&self, line: &'l str) -> Option<&'l str> {
-        part(line, &self.stamp)
+        (!self.stamp.is_empty()).then(|| &line[self.stamp.clone()])
     }
 
     pub(super) fn host<'l>(&self, line: &'l str) -> Option<&'l str> {
-        part(line, &self.host)
+        self.part(line, &self.parts.host)
     }
 
     pub(super) fn appname<'l>(&self, line: &'l str) -> Option<&'l str> {
-        part(line, &self.appname)
+        self.part(line, &self.parts.appname)
+    }
+
+    fn part<'l>(&self, line: &'l str, place: &Place) -> Option<&'l str> {
+        (!place.is_empty()).then(|| &line[self.start + place.start..self.start + place.end])
     }
 
     /// The program as it stands there; nothing where there is none.
     #[inline]
     pub(super) fn appname_bytes<'l>(&self, line: &'l str) -> &'l [u8] {
-        &line.as_bytes()[self.appname.clone()]
+        &line.as_bytes()[self.start..][self.parts.appname.clone()]
     }
 
     pub(super) fn pid<'l>(&self, line: &'l str) -> Option<&'l str> {
-        part(line, &self.pid)
+        self.part(line, &self.parts.pid)
     }
 
+    /// Without the byte order marks that may stand before it.
     #[inline]
     pub(super) fn message<'l>(&self, line: &'l str) -> &'l str {
-        &line[self.message..]
+        let message = &line[self.start + self.parts.message..];
+        if message.as_bytes().first() == Some(&0xef) { message.trim_start_matches(BOM) } else { message }
     }
-}
-
-fn part<'l>(line: &'l str, place: &Place) -> Option<&'l str> {
-    (!place.is_empty()).then(|| &line[place.clone()])
 }
 
 /// Whether a line can be nothing but syslog. An application's line with an ISO stamp has its level or its module
@@ -206,15 +204,6 @@ pub(super) fn is_unmistakable(line: &str) -> bool {
     let is_host = host.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_' | b':'));
     let iso = line.starts_with(|first: char| first.is_ascii_digit());
     is_host && !super::super::application::is_level(host) && (!iso || header.appname(line).is_some())
-}
-
-/// Where a message begins, if byte order marks may stand before it.
-#[inline]
-fn without_mark(line: &str, start: usize) -> usize {
-    match line.as_bytes().get(start) {
-        Some(0xef) => line.len() - line[start..].trim_start_matches(BOM).len(),
-        _ => start,
-    }
 }
 
 /// Where a word ends that begins at a place, if a space follows it.
@@ -277,9 +266,46 @@ fn priority(text: &str) -> Option<(u8, &str)> {
     Some((number.parse().ok().filter(|priority| *priority <= MAX_PRIORITY)?, rest))
 }
 
+impl Parts {
+    /// Of a text that begins with a host and a tag which is whole within two blocks, as most do: those are searched once.
+    /// `None`: of this one, more must be looked at.
+    #[expect(clippy::inline_always, reason = "it is done with every line")]
+    #[inline(always)]
+    fn near(text: &[u8]) -> Option<Self> {
+        let near: &[u8; 2 * BLOCK] = text.first_chunk()?;
+        let first = |marks: u64, from: usize| (marks & u64::MAX << from).trailing_zeros() as usize;
+        let host = first(marks(near, [b' ']), 0);
+        if *near.get(host.checked_sub(1)?)? == b':' {
+            return None;
+        }
+        let appname = host + 1..first(marks(near, [b'[', b':', b' ']), host + 1);
+        let (mut pid, mut end) = (0..0, appname.end);
+        if *near.get(end)? == b'[' {
+            pid = end + 1..first(marks(near, [b']', b' ']), end);
+            end = pid.end + 1;
+        }
+        let is_tag = !appname.is_empty() && near.get(end..end + 2)? == b": " && (pid.end == 0 || near[pid.end] == b']');
+        is_tag.then_some(Self { host: 0..host, appname, pid, message: end + 2 })
+    }
+
+    #[inline(never)]
+    fn anywhere(line: &str) -> Result<Self, &'static str> {
+        let text = line.as_bytes();
+        let spaces = text.iter().take_while(|byte| **byte == b' ').count();
+        let host = spaces..word_end(text, spaces).ok_or("no message")?;
+        if text[host.end - 1] == b':' {
+            return Err("no host");
+        }
+        let start = host.end + 1;
+        let (appname, pid, message) = tag(text, start).unwrap_or((0..0, 0..0, start));
+        if appname.is_empty() && line[start..].trim().is_empty() {
+            return Err("no message");
+        }
+        Ok(Self { host, appname, pid, message })
+    }
+}
+
 /// `program[process]: ` from a place on, and where the message begins.
-#[expect(clippy::inline_always, reason = "as the header that it is part of")]
-#[inline(always)]
 fn tag(bytes: &[u8], start: usize) -> Option<(Place, Place, usize)> {
     let name = start..start + first_of(bytes.get(start..)?, [b'[', b':', b' '])?;
     let mut end = name.end;
@@ -323,4 +349,30 @@ fn after_structured_data(text: &str) -> Option<&str> {
         (rest.len() < text.len()).then_some(rest)?
     };
     if rest.is_empty() { Some(rest) } else { rest.strip_prefix(' ') }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_and_a_tag_are_the_same_near_and_anywhere() {
+        let parts =
+            ["web-1 ", "a.example ", " ", "sshd", "su", "[", "]", "7", "12345", ": ", ":", "pam_unix", "caf\u{e9} "];
+        let mut number = 0_u64;
+        let mut next = || {
+            number = number.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (number >> 33) as usize
+        };
+        let mut seen = 0;
+        for _ in 0..200_000 {
+            let usual = ["", "web-1 sshd[7]: ", "web-1 sshd["][next() % 3];
+            let text = (0..next() % 12).fold(usual.to_owned(), |text, _| text + parts[next() % parts.len()]);
+            if let Some(near) = Parts::near(text.as_bytes()) {
+                assert_eq!(Parts::anywhere(&text), Ok(near), "{text:?}");
+                seen += 1;
+            }
+        }
+        assert!(seen > 10_000, "{seen}");
+    }
 }
