@@ -137,15 +137,20 @@ impl Parser for AccessParser {
         let time = self.clock.time(line.time.as_bytes(), |text| {
             stamp::common_log(text).or_else(|| stamp::iso(text).filter(|stamp| stamp.len == text.len()))
         });
-        let attacks = (!attacks.is_empty()).then(|| (WEB_ATTACK.to_owned(), attacks.names().collect()));
-        let scanner = headers.scanner.map(|scanner| (SCANNER.to_owned(), Value::from(scanner)));
+        let mut derived: Option<Map<String, Value>> = None;
+        if !attacks.is_empty() {
+            derived.get_or_insert_default().insert(WEB_ATTACK.to_owned(), attacks.names().collect());
+        }
+        if let Some(scanner) = headers.scanner {
+            derived.get_or_insert_default().insert(SCANNER.to_owned(), Value::from(scanner));
+        }
         line.put_fields(raw, &mut self.fields);
         Parsed::Record(Record {
             log_source: &LOG_SOURCE,
             time,
             id: None,
             fields: Fields::line(raw, &self.fields),
-            derived: Some(attacks.into_iter().chain(scanner).collect()),
+            derived,
             occurrences: 1,
             raw: Cow::Borrowed(raw),
         })
