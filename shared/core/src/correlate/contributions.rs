@@ -81,6 +81,9 @@ pub struct StoredContributions {
 /// An attack from a million addresses makes a partition of each; what it can make cloudvigil store is this.
 pub(crate) const MAX_PARTITIONS: usize = 16_384;
 
+/// How many of the last partitions are remembered.
+const RECENT: usize = 256;
+
 /// What the records of one object contribute.
 ///
 /// Beyond [`MAX_PARTITIONS`] something is given up: of the lowest level that has any, the partition that came last. So a
@@ -90,6 +93,8 @@ pub struct Contributions {
     partitions: Vec<(Partition, StoredContributions)>,
     /// Where each partition is, by a hash of it.
     places: HashTable<usize>,
+    /// Places of the last partitions, each where its group's [`BorrowedGroup::hint`] has it: attackers mostly take turns.
+    recent: Vec<usize>,
     hashing: RandomState,
     /// The partitions of each level, in the order in which they came.
     by_level: BTreeMap<Level, Vec<usize>>,
@@ -116,22 +121,30 @@ impl Contributions {
         new: &Contribution,
         teller: &Teller<impl Fn() -> Told>,
     ) {
-        let hash = group.hash(&self.hashing, number, bucket);
         let is_it = |place: &usize| {
-            let known = &self.partitions[*place].0;
-            known.rule == number && known.bucket == bucket && group.is(&known.group)
+            let known = self.partitions.get(*place).map(|(known, _)| known);
+            known.is_some_and(|known| known.rule == number && known.bucket == bucket && group.is(&known.group))
         };
-        let known = self.places.find(hash, is_it).copied();
-        let Some(place) = known.or_else(|| self.room_for(rule.level)) else {
-            *self.given_up.entry(number).or_default() += 1;
-            return;
+        let recent = group.hint(number) % RECENT;
+        let place = if let Some(place) = self.recent.get(recent).copied().filter(is_it) {
+            place
+        } else {
+            let hash = group.hash(&self.hashing, number, bucket);
+            let known = self.places.find(hash, is_it).copied();
+            let Some(place) = known.or_else(|| self.room_for(rule.level)) else {
+                *self.given_up.entry(number).or_default() += 1;
+                return;
+            };
+            if known.is_none() {
+                self.partitions[place].0 = Partition { rule: number, group: group.to_group(), bucket };
+                let (partitions, hashing) = (&self.partitions, &self.hashing);
+                self.places.insert_unique(hash, place, |place| partitions[*place].0.hash(hashing));
+                self.by_level.entry(rule.level).or_default().push(place);
+            }
+            self.recent.resize(RECENT, 0);
+            self.recent[recent] = place;
+            place
         };
-        if known.is_none() {
-            self.partitions[place].0 = Partition { rule: number, group: group.to_group(), bucket };
-            let (partitions, hashing) = (&self.partitions, &self.hashing);
-            self.places.insert_unique(hash, place, |place| partitions[*place].0.hash(hashing));
-            self.by_level.entry(rule.level).or_default().push(place);
-        }
         let (partition, stored) = &mut self.partitions[place];
         let before = stored.evidence.len();
         let has_room = self.kept < MAX_KEPT || before < FEW_EVIDENCE;

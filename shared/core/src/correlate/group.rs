@@ -52,6 +52,19 @@ impl<'r> BorrowedGroup<'r> {
         }
     }
 
+    /// A number that groups of the same values have under a rule, and mostly no others that come with them: of an address, the
+    /// end is what differs. Whoever chooses values chooses it.
+    #[inline]
+    pub(super) fn hint(&self, rule: usize) -> usize {
+        let ends = self.values().iter().map(|(_, value)| {
+            let value = value.as_deref().unwrap_or_default().as_bytes();
+            let end = value.last_chunk().map_or(0, |end| u32::from_le_bytes(*end) as usize);
+            end ^ value.len()
+        });
+        let ends = ends.fold(rule, |all, end| all.rotate_left(5) ^ end);
+        ends.wrapping_mul(0x9e37_79b1) >> 16
+    }
+
     /// See [`hash`].
     pub(super) fn hash(&self, hashing: &RandomState, rule: usize, bucket: Bucket) -> u64 {
         hash(hashing, rule, bucket, self.values().iter().map(|(_, value)| value.as_deref()))

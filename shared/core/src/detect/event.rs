@@ -7,7 +7,7 @@ use rsigma_eval::{Event, EventValue};
 use serde_json::Value;
 
 use super::tree::{self, Tree};
-use crate::fields::{OnlyTree, Scalar};
+use crate::fields::{Flat, OnlyTree, Scalar};
 use crate::record::Record;
 
 /// The fields that [`crate::enrich`] adds begin so.
@@ -49,6 +49,12 @@ fn read<'r>(record: &'r Record<'_>, name: &str) -> Result<Option<EventValue<'r>>
 
 /// A field's value as text; `None` where it is absent or null.
 pub(super) fn text<'r>(record: &'r Record<'_>, name: &str) -> Option<Cow<'r, str>> {
+    // Mostly it is a part of a line.
+    if let Some(line) = record.fields.as_line()
+        && let Some(Flat::Text(text)) = line.get(name)
+    {
+        return Some(Cow::Borrowed(text));
+    }
     let of_tree = || {
         let tree = Tree::new(record.fields.tree());
         tree.value(name).and_then(as_text).map(|text| Cow::Owned(text.into_owned()))

@@ -46,8 +46,8 @@ pub struct Index {
     exact: Vec<Option<Exact>>,
     /// The fields of [`crate::enrich`] that rules ask for, and these rules, ascending.
     derived: BTreeMap<String, Vec<usize>>,
-    /// All of these rules, ascending.
-    asking: Vec<usize>,
+    /// Of each rule, by its number, whether it is one of these; up to the last that is.
+    asking: Vec<bool>,
 }
 
 /// The rules that a record can match.
@@ -208,7 +208,10 @@ impl Index {
             let mut derived: BTreeSet<String> =
                 read.filter(|field| field.starts_with(DERIVED)).map(str::to_owned).collect();
             derived_fields(compiled, &mut derived);
-            index.asking.extend((!derived.is_empty()).then_some(number));
+            if !derived.is_empty() {
+                index.asking.resize(number, false);
+                index.asking.push(true);
+            }
             for field in derived {
                 index.derived.entry(field).or_default().push(number);
             }
@@ -317,7 +320,8 @@ impl Index {
     /// Whether one of these rules asks for any field of [`crate::enrich`].
     #[inline]
     pub fn wants_any(&self, rules: &[&[usize]]) -> bool {
-        !self.asking.is_empty() && rules.iter().copied().flatten().any(|rule| self.asking.binary_search(rule).is_ok())
+        let asks = |rule: &usize| self.asking.get(*rule) == Some(&true);
+        !self.asking.is_empty() && rules.iter().any(|rules| rules.iter().any(asks))
     }
 }
 

@@ -19,18 +19,20 @@ impl Finding {
 /// Writes a value as JSON, on one line, whose strings hold no character that a terminal acts on: what JSON does not escape by
 /// itself (DEL, the C1 controls, bidirectional controls) is written as `\u....`, which means the same.
 pub fn write_json(value: &impl Serialize, to: &mut Vec<u8>) -> serde_json::Result<()> {
-    value.serialize(&mut Serializer::with_formatter(to, ForTerminals))
+    let start = to.len();
+    serde_json::to_writer(&mut *to, value)?;
+    // All of these are beyond the visible characters of ASCII, of which nearly all values are made: those are written once.
+    if to[start..].iter().copied().fold(0, u8::max) >= 0x7f {
+        to.truncate(start);
+        value.serialize(&mut Serializer::with_formatter(to, ForTerminals))?;
+    }
+    Ok(())
 }
 
 struct ForTerminals;
 
 impl Formatter for ForTerminals {
-    #[inline]
     fn write_string_fragment<W: ?Sized + Write>(&mut self, to: &mut W, fragment: &str) -> io::Result<()> {
-        // Nearly all texts are visible ASCII, and the highest byte is found by sixteen at a time.
-        if fragment.bytes().fold(0, u8::max) < 0x7f {
-            return to.write_all(fragment.as_bytes());
-        }
         let mut rest = fragment;
         while let Some(at) = rest.find(acts_on_terminals) {
             let (before, character) = rest.split_at(at);

@@ -378,8 +378,8 @@ impl<'c> Matcher<'c> {
                 }
                 let Some(value) = leaf.value(record) else { continue };
                 let group = group.get_or_insert_with(|| {
-                    let names = correlation.group_by.iter().flatten().map(String::as_str);
-                    BorrowedGroup::new(names.zip(leaf.fields.iter().map(|field| group_value(record, field))))
+                    let names = correlation.group_by.as_deref().unwrap_or_default().iter().zip(&leaf.fields);
+                    BorrowedGroup::new(names.map(|(name, field)| (name.as_str(), group_value(record, field))))
                 });
                 contribute(used.correlation, used.leaf, group, value);
             }
