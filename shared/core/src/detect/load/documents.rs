@@ -11,6 +11,10 @@ const MAX_CONDITION: usize = 8 * 1024;
 const MAX_BRACKETS: usize = 64;
 const MAX_NOTS: usize = 8;
 
+/// How many brackets of YAML may be open at once, whether they stand in a text or not: to read nested ones takes the square of
+/// their number.
+const MAX_OPEN: usize = 4096;
+
 /// What reasons call kinds of values, and the modifiers that take them.
 const KINDS: [(&str, &str); 4] =
     [("regex", "|re"), ("CIDR", "|cidr"), ("field reference", "|fieldref"), ("base64", "|base64")];
@@ -85,6 +89,9 @@ impl Document {
 
     /// What rsigma reads in it. An error has been given its line, where that can be known.
     pub(super) fn parse(&self) -> Result<SigmaCollection, (Option<usize>, String)> {
+        if let Some(line) = self.too_many_open() {
+            return Err((Some(line), format!("more than {MAX_OPEN} brackets are open at once")));
+        }
         if let Some(reason) = self.unreasonable() {
             return Err((self.line_of(&reason), reason));
         }
@@ -94,6 +101,20 @@ impl Document {
             let reason = error.to_string();
             (self.line_of(&reason), reason)
         })
+    }
+
+    /// The line on which more brackets are open at once than may be.
+    fn too_many_open(&self) -> Option<usize> {
+        let mut open = 0_usize;
+        let at = self.text.bytes().position(|byte| {
+            match byte {
+                b'[' | b'{' => open += 1,
+                b']' | b'}' => open = open.saturating_sub(1),
+                _ => {}
+            }
+            open > MAX_OPEN
+        })?;
+        Some(self.line + self.text[..at].matches('\n').count())
     }
 
     /// Why a condition is not handed to the parser, which would take all time or overflow the stack.
@@ -119,6 +140,9 @@ impl Document {
 
     /// The document as plain YAML, for what rsigma does not hand on; null if it is none.
     pub(super) fn value(&self) -> Value {
+        if self.too_many_open().is_some() {
+            return Value::Null;
+        }
         yaml_serde::from_str(&self.text).unwrap_or_default()
     }
 

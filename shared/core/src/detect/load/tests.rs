@@ -191,6 +191,19 @@ fn a_regular_expression_takes_linear_time_or_is_refused() {
 }
 
 #[test]
+fn brackets_by_the_ten_thousand_are_refused_before_they_are_read() {
+    for nested in ["[".repeat(100_000), "{a: ".repeat(100_000)] {
+        let problem = problem(&format!("title: deep\nid: deep\na: {nested}"));
+        assert!(problem.starts_with("bad.yml:3: more than 4096 brackets"), "{problem}");
+    }
+    let (_, problems) = loaded(vec![file(
+        "many.yml",
+        simple("many", &format!("{{a: {{x: [{}b]}}, condition: a}}", "'[}', ".repeat(9000))),
+    )]);
+    assert!(problems.is_empty(), "{problems:?}");
+}
+
+#[test]
 fn a_correlation_that_says_nothing_is_refused() {
     for (text, names) in [
         ("{type: event_count, rules: [absent], timespan: 5m, condition: {gte: 5}}", "'absent'"),
