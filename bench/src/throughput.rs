@@ -76,10 +76,10 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
         "floors, on one thread: inflate; read = inflate and five fields of each JSON value, or inflate and the ends of lines; search = 30 literals, whatever their case"
     );
     println!(
-        "x read: how many times the processor time of reading the scan takes; peak: memory of the scan with --jobs 2; speedup: wall clock of --jobs 1 over that of --jobs 2, for the objects and for one gzip of all of them\n"
+        "x read: how many times the processor time of reading the scan takes; peak: memory of the scan with --jobs 2; speedup: wall clock of --jobs 1 over that of --jobs 2, for the objects and for one gzip of all of them; at 0 % and 50 %: the scan where so many records are candidates\n"
     );
     println!(
-        "{:<24} {:>7} {:>7} {:>9} {:>10} {:>7} {:>15} {:>8} {:>7} {:>7} {:>7} {:>9} {:>8} {:>8}",
+        "{:<24} {:>7} {:>7} {:>9} {:>10} {:>7} {:>15} {:>8} {:>7} {:>7} {:>7} {:>9} {:>8} {:>8} {:>7} {:>7}",
         "kind",
         "objects",
         "MB",
@@ -93,10 +93,22 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
         "x read",
         "peak MiB",
         "speedup",
-        "one gzip"
+        "one gzip",
+        "at 0 %",
+        "at 50 %"
     );
     for corpus in corpora {
-        print_row(&catalogue, &corpus?, arguments.runs)?;
+        let corpus = corpus?;
+        let kind = KINDS.iter().find(|kind| corpus.made.is_some() && kind.name == corpus.name);
+        let beside = |share: u8| -> anyhow::Result<String> {
+            let Some(kind) = kind.filter(|_| arguments.candidates.is_none()) else { return Ok("-".to_owned()) };
+            let corpus = made(kind, arguments, share)?;
+            let (totals, _) = count(&catalogue, &corpus, 1);
+            let (_, median, _) =
+                rates(totals.bytes, &scanned(&corpus, &stored(&corpus.objects)?, "1", arguments.runs)?);
+            Ok(format!("{median:.0}"))
+        };
+        print_row(&catalogue, &corpus, arguments.runs, beside)?;
     }
     Ok(())
 }
@@ -120,10 +132,15 @@ fn corpora(arguments: &Arguments) -> anyhow::Result<Corpora<'_>> {
         arguments.seed, arguments.mib, arguments.large_mib
     );
     let wanted = |kind: &&Kind| arguments.kind.is_empty() || arguments.kind.iter().any(|name| name == kind.name);
-    Ok(Box::new(KINDS.iter().filter(wanted).map(|kind| {
-        let mib = if kind.is_one_object { arguments.large_mib } else { arguments.mib };
-        kind.make(arguments.seed, mib * MIB, arguments.candidates.unwrap_or(kind.candidates))
-    })))
+    Ok(Box::new(
+        KINDS.iter().filter(wanted).map(|kind| made(kind, arguments, arguments.candidates.unwrap_or(kind.candidates))),
+    ))
+}
+
+/// A corpus of which so many of a hundred records are candidates.
+fn made(kind: &Kind, arguments: &Arguments, candidates: u8) -> anyhow::Result<Corpus> {
+    let mib = if kind.is_one_object { arguments.large_mib } else { arguments.mib };
+    kind.make(arguments.seed, mib * MIB, candidates)
 }
 
 /// The files of a folder and of those in it, by format. What is not recognised is named and left out.
@@ -151,7 +168,13 @@ fn read(folder: &Path) -> anyhow::Result<Vec<Corpus>> {
     Ok(corpora)
 }
 
-fn print_row(catalogue: &Catalogue, corpus: &Corpus, runs: u32) -> anyhow::Result<()> {
+/// `beside`: the figure where so many of a hundred records are candidates.
+fn print_row(
+    catalogue: &Catalogue,
+    corpus: &Corpus,
+    runs: u32,
+    beside: impl Fn(u8) -> anyhow::Result<String>,
+) -> anyhow::Result<()> {
     let name = corpus.name;
     let (totals, candidates) = count(catalogue, corpus, 1);
     ensure!(totals.errors == 0, "{name}: {} objects are damaged, so their bytes are not comparable", totals.errors);
@@ -163,29 +186,18 @@ fn print_row(catalogue: &Catalogue, corpus: &Corpus, runs: u32) -> anyhow::Resul
         );
     }
     let floors = Floors::measure(corpus.format, &corpus.objects)?;
-    let scan = |folder: &TempDir, jobs: &str| -> anyhow::Result<Vec<(Taken, Duration)>> {
-        let words = ["scan", "--format", corpus.format.name(), "--jobs", jobs, "--output", "json"];
-        (0..runs)
-            .map(|_| {
-                let start = std::time::Instant::now();
-                measured(&words, folder.path()).map(|taken| (taken, start.elapsed()))
-            })
-            .collect()
-    };
+    let scan = |folder: &TempDir, jobs: &str| scanned(corpus, folder, jobs, runs);
     let folder = stored(&corpus.objects)?;
     let (one, two) = (scan(&folder, "1")?, scan(&folder, "2")?);
     drop(folder);
     let together = stored(&[corpus.together()?])?;
     let together = (scan(&together, "1")?, scan(&together, "2")?);
-    let mut rates: Vec<f64> = one.iter().map(|(taken, _)| rate(totals.bytes, taken.time)).collect();
-    rates.sort_by(f64::total_cmp);
-    let at = |number: usize| rates.get(number).copied().unwrap_or_default();
-    let (least, median, most) = (at(0), at(rates.len() / 2), at(rates.len().saturating_sub(1)));
+    let (least, median, most) = rates(totals.bytes, &one);
     let shortest = |runs: &[(Taken, Duration)]| runs.iter().map(|(_, wall)| *wall).min().unwrap_or_default();
     let speedup = |one: &[(Taken, Duration)], two| shortest(one).as_secs_f64() / shortest(two).as_secs_f64();
     let peak = two.iter().chain(&together.1).map(|(taken, _)| taken.peak).max().unwrap_or_default();
     println!(
-        "{name:<24} {:>7} {:>7.1} {:>9} {:>8.2} % {median:>7.0} {:>15} {:>8} {:>7.0} {:>7.0} {:>7.1} {:>9} {:>8.2} {:>8.2}",
+        "{name:<24} {:>7} {:>7.1} {:>9} {:>8.2} % {median:>7.0} {:>15} {:>8} {:>7.0} {:>7.0} {:>7.1} {:>9} {:>8.2} {:>8.2} {:>7} {:>7}",
         corpus.objects.len(),
         megabytes(totals.bytes),
         totals.records_in,
@@ -198,11 +210,32 @@ fn print_row(catalogue: &Catalogue, corpus: &Corpus, runs: u32) -> anyhow::Resul
         peak / MIB,
         speedup(&one, &two),
         speedup(&together.0, &together.1),
+        beside(0)?,
+        beside(50)?,
     );
     if totals.unparsed > 0 {
         println!("{:<24} {} records of them are not of the format", "", totals.unparsed);
     }
     Ok(())
+}
+
+/// What scans of a corpus in a folder take.
+fn scanned(corpus: &Corpus, folder: &TempDir, jobs: &str, runs: u32) -> anyhow::Result<Vec<(Taken, Duration)>> {
+    let words = ["scan", "--format", corpus.format.name(), "--jobs", jobs, "--output", "json"];
+    (0..runs)
+        .map(|_| {
+            let start = std::time::Instant::now();
+            measured(&words, folder.path()).map(|taken| (taken, start.elapsed()))
+        })
+        .collect()
+}
+
+/// MB for each second of processor time: the least, the median, the most.
+fn rates(bytes: u64, scans: &[(Taken, Duration)]) -> (f64, f64, f64) {
+    let mut rates: Vec<f64> = scans.iter().map(|(taken, _)| rate(bytes, taken.time)).collect();
+    rates.sort_by(f64::total_cmp);
+    let at = |number: usize| rates.get(number).copied().unwrap_or_default();
+    (at(0), at(rates.len() / 2), at(rates.len().saturating_sub(1)))
 }
 
 /// Writes objects into a folder.
