@@ -18,12 +18,14 @@ mod held;
 mod kept;
 mod packed;
 pub mod plan;
+mod set_aside;
 mod settle;
+mod stored;
 mod windows;
 
 use contribution::Texts;
 pub(crate) use contribution::{Contribution, RecordKey, hash_of};
-pub use contributions::{Contributions, Partition, StoredContributions};
+pub use contributions::{Contributions, Partition};
 pub(crate) use contributions::{MAX_PARTITIONS, is_failed_call};
 pub use corroboration::Corroboration;
 pub(crate) use fold::MAX_RESOURCES;
@@ -32,6 +34,7 @@ pub(crate) use group::BorrowedGroup;
 pub use held::Held;
 pub(crate) use kept::{MAX_VALUE, Teller, Told};
 pub use settle::{Closing, Marks, SETTLED, SettleError, Settler, is_held_back, settled};
+pub use stored::StoredContributions;
 
 use std::collections::BTreeMap;
 

@@ -1,5 +1,6 @@
-//! A flood from more source addresses than the state has room for: what one object writes stays within a budget, what
-//! gives way is of the lowest level, no critical finding is among it, and a finding says what was given up.
+//! A flood from more source addresses than the state has room for, which feeds a critical rule, too: what one object writes
+//! stays within a budget, what gives way is of the lowest level, no critical finding is among it, and a finding says what was
+//! given up.
 
 #![allow(clippy::unwrap_used, reason = "what fails in a test's helper fails the test")]
 
@@ -23,6 +24,10 @@ const BUDGET: usize = 16_384;
 /// How many addresses do what critical and high rules look for, after the flood has used up all there is.
 const CRITICAL: u32 = 300;
 const HIGH: u32 = 200;
+/// As many probe again and again between all others, and find a way in at last.
+const PATIENT: u32 = 5;
+/// How often each does.
+const PROBES: u32 = 8;
 
 const RULES: &str = "
 title: Probed
@@ -47,6 +52,20 @@ title: Came back
 id: came-back
 level: critical
 correlation: {type: event_count, rules: [debugged], group-by: [c-ip], timespan: 10m, generate: true, condition: {gte: 2}}
+---
+title: Probed often
+name: often
+correlation: {type: event_count, rules: [probed], group-by: [c-ip], timespan: 10m, generate: true, condition: {gte: 3}}
+---
+title: Let in
+name: let-in
+logsource: {category: webserver}
+detection: {selection: {cs-method: POST, sc-status: 200}, condition: selection}
+---
+title: Found a way in
+id: way-in
+level: critical
+correlation: {type: temporal_ordered, rules: [often, let-in], group-by: [c-ip], timespan: 1h}
 ";
 
 struct Noon;
@@ -63,7 +82,14 @@ fn flood() -> String {
         let [_, a, b, c] = number.to_be_bytes();
         writeln!(log, "10.{a}.{b}.{c} - - [01/Mar/2026:10:00:00 +0000] \"{method} / HTTP/1.1\" {status} 1").unwrap();
     };
-    (0..ADDRESSES).for_each(|number| line(number, "GET", 404));
+    let patient = ADDRESSES..ADDRESSES + PATIENT;
+    for number in 0..ADDRESSES {
+        line(number, "GET", 404);
+        if number % (ADDRESSES / PROBES) == 0 {
+            patient.clone().for_each(|number| line(number, "GET", 404));
+        }
+    }
+    patient.for_each(|number| line(number, "POST", 200));
     (0..CRITICAL).for_each(|number| (0..2).for_each(|_| line(number, "DEBUG", 200)));
     (0..HIGH).for_each(|number| line(number, "GET", 403));
     log
@@ -80,7 +106,9 @@ async fn a_flood_of_addresses_takes_no_critical_finding_away() {
     let mut analysis = Pipeline::new(&catalogue, options).analysis("access.log", "object".to_owned(), None);
     analysis.push(flood().as_bytes());
     let report = analysis.finish();
-    assert_eq!(report.stats.parsed, u64::from(ADDRESSES + 2 * CRITICAL + HIGH));
+    assert_eq!(report.stats.parsed, u64::from(ADDRESSES + PATIENT * (PROBES + 1) + 2 * CRITICAL + HIGH));
+    let given_up: BTreeMap<&str, u64> =
+        report.contributions.given_up().map(|(rule, count)| (catalogue.rule(rule).title.as_str(), count)).collect();
 
     let state = EmbeddedState::in_memory(Arc::new(Noon)).unwrap();
     let sink = Collected::new();
@@ -90,8 +118,8 @@ async fn a_flood_of_addresses_takes_no_critical_finding_away() {
     let stored = state.partitions("c#", "o#object#00000").unwrap().len();
     let critical = usize::try_from(2 * CRITICAL).unwrap();
     assert_eq!(stored, touched.len());
-    // The budget, what critical rules have beside it, and what says that something was given up.
-    assert_eq!(stored, BUDGET + critical + 1);
+    // The budget, that of critical rules beside it, and what says that something was given up.
+    assert_eq!(stored, 2 * BUDGET + 1);
 
     settler.settle(&touched).await.unwrap();
     let marks = state.partitions("c#", SETTLED).unwrap();
@@ -103,15 +131,22 @@ async fn a_flood_of_addresses_takes_no_critical_finding_away() {
     }
     let count = |title: &str| by_title.get(title).copied().unwrap_or_default();
     assert_eq!((count("Debugged"), count("Came back")), (critical / 2, critical / 2), "{by_title:?}");
+    assert_eq!(count("Found a way in"), usize::try_from(PATIENT).unwrap(), "{by_title:?}");
+    let ways_in = || findings.iter().filter(|finding| finding.title == "Found a way in");
+    assert!(ways_in().all(|finding| finding.count == u64::from(PROBES + 1)));
+    assert!(ways_in().all(|finding| finding.evidence.iter().any(|shown| shown.text.contains("POST"))));
     assert_eq!(count("Refused"), usize::try_from(HIGH).unwrap(), "{by_title:?}");
     assert_eq!(count("Probed"), BUDGET - usize::try_from(HIGH).unwrap(), "{by_title:?}");
 
     // What was given up is told, with what it was of.
     let told = findings.iter().find(|finding| finding.title == "State saturated").unwrap();
     let evidence = &told.evidence[0].text;
-    let given_up = usize::try_from(ADDRESSES).unwrap() - count("Probed");
-    assert!(evidence.contains(&format!("\"given_up\":{given_up}")), "{evidence}");
-    assert!(evidence.contains("\"rules\":[\"Probed\"]"), "{evidence}");
+    let total: u64 = given_up.values().sum();
+    assert!(evidence.contains(&format!("\"given_up\":{total}")), "{evidence}");
+    assert!(evidence.contains("\"rules\":[\"Probed\",\"Found a way in\"]"), "{evidence}");
+    // Of the critical rule what strangers did who came once.
+    let of_strangers = u64::from(ADDRESSES) - (BUDGET as u64 - u64::from(CRITICAL) * 2 - u64::from(PATIENT));
+    assert_eq!(given_up["Found a way in"], of_strangers);
     assert!(state.query("windows").await.unwrap().is_empty());
-    println!("{ADDRESSES} addresses, {stored} items, {given_up} given up");
+    println!("{ADDRESSES} addresses, {stored} items, {total} given up");
 }

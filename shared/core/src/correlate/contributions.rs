@@ -1,35 +1,22 @@
-//! What the records of one object contribute, and how it is stored.
+//! What the records of one object contribute, and what of it there is room for.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use foldhash::quality::RandomState;
 use hashbrown::HashTable;
-use serde::{Deserialize, Serialize};
 
-use super::contribution::{Contribution, RecordKey};
-use super::fold::last_shown;
+use super::contribution::Contribution;
+use super::fold::is_hot;
 use super::group::{self, BorrowedGroup};
-use super::kept::{KeptEvidence, Order, Teller, Told};
+use super::kept::{Teller, Told};
 use super::packed::Packed;
 use super::plan::{Micros, Node};
+use super::set_aside::{MAX_SET_ASIDE, SetAside};
+use super::stored::StoredContributions;
 use super::{Bucket, Group, digest, finding_in};
-use crate::detect::{Catalogue, Rule};
-use crate::finding::{Evidence, Finding, Level};
+use crate::detect::Catalogue;
+use crate::finding::{Finding, Level};
 use crate::record::Record;
-
-/// How many bytes of contributions one stored item holds, before base64.
-const PER_ITEM: usize = 144 * 1024;
-/// How much evidence one object keeps for a partition: entries, and bytes of JSON.
-const MAX_EVIDENCE: usize = 64;
-const MAX_EVIDENCE_BYTES: usize = 100 * 1024;
-/// How much evidence one object keeps for all partitions together: beyond it, each keeps a few entries. A log of an
-/// attack by thousands is held in some tens of megabytes.
-const MAX_KEPT: usize = 32 * 1024;
-const FEW_EVIDENCE: usize = 2;
-/// How much evidence of several objects is held together for a partition.
-const MAX_HELD_EVIDENCE: usize = 2 * MAX_EVIDENCE;
-/// How many of the first entries are always kept: what a simple rule's finding shows.
-const FIRST_EVIDENCE: usize = Evidence::MAX_ENTRIES;
 
 /// Where contributions meet: what one finding is computed from, but for those of the next bucket.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -59,50 +46,76 @@ impl Partition {
     }
 }
 
-/// What one object, or a part of it, contributes to one partition: the body of a stored item.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct StoredContributions {
-    /// The shape's version.
-    pub(super) schema: u32,
-    pub(super) entries: Packed,
-    pub(super) evidence: Vec<KeptEvidence>,
-    /// How often the evidence was thinned out.
-    #[serde(skip)]
-    thinned: u32,
-    /// The last entry that the finding shows in any case: no later one is kept.
-    #[serde(skip)]
-    last_shown: Option<Order>,
-    /// How much was contributed when that was looked for.
-    #[serde(skip)]
-    looked_at: usize,
-}
-
 /// To how many partitions one object contributes at most, those of critical rules apart, which have as many of their own.
 /// An attack from a million addresses makes a partition of each; what it can make cloudvigil store is this.
 pub(crate) const MAX_PARTITIONS: usize = 16_384;
+/// How much evidence one object keeps for all partitions together, and for those of critical rules: beyond it, each keeps a
+/// few entries. A log of an attack by thousands is held in some tens of megabytes.
+const MAX_KEPT: usize = 32 * 1024;
 
 /// How many of the last partitions are remembered.
 const RECENT: usize = 256;
 
 /// What the records of one object contribute.
 ///
-/// Beyond [`MAX_PARTITIONS`] something is given up: of the lowest level that has any, the partition that came last. So a
-/// lower level gives way to a higher one, and nothing to another object's. What is given up is counted by rule.
+/// There is a budget for what one object makes cloudvigil store. Where it is used up, a lower level gives way to a higher
+/// one: of the lowest level that there is, the partition that came last. Critical rules have a budget of their own, and what
+/// goes beyond that is [set aside](SetAside) until the object ends, when it shows what of it is a finding. What is given up
+/// is counted by rule.
 #[derive(Debug, Default)]
 pub struct Contributions {
-    partitions: Vec<(Partition, StoredContributions)>,
+    partitions: Vec<Place>,
     /// Where each partition is, by a hash of it.
     places: HashTable<usize>,
     /// Places of the last partitions, each where its group's [`BorrowedGroup::hint`] has it: attackers mostly take turns.
     recent: Vec<usize>,
     hashing: RandomState,
-    /// The partitions of each level, in the order in which they came.
-    by_level: BTreeMap<Level, Vec<usize>>,
+    /// The partitions of each lower level, in the order in which they came.
+    lower: BTreeMap<Level, Vec<usize>>,
+    /// How many are critical.
+    critical: usize,
+    /// Those of them of which it is not known that they are findings, with how much there was when they were looked at last.
+    open: VecDeque<(usize, usize)>,
+    set_aside: SetAside,
     given_up: BTreeMap<usize, u64>,
-    /// What is allowed beyond the budget.
-    beyond: usize,
-    /// How much evidence all partitions hold.
-    kept: usize,
+    room: Room,
+    /// How much evidence all partitions hold, and the critical ones.
+    kept: [usize; 2],
+}
+
+/// How much of one object there is room for.
+#[derive(Debug, Clone, Copy)]
+struct Room {
+    /// How many partitions, of critical rules and of others each.
+    partitions: usize,
+    /// How many bytes are set aside.
+    set_aside: usize,
+}
+
+impl Default for Room {
+    fn default() -> Self {
+        Self { partitions: MAX_PARTITIONS, set_aside: MAX_SET_ASIDE }
+    }
+}
+
+/// A partition and what is contributed to it.
+#[derive(Debug)]
+struct Place {
+    partition: Partition,
+    stored: StoredContributions,
+    /// Whether it is of the critical ones' budget.
+    is_critical: bool,
+    /// Whether it gives way to none although it is of the others': one of its records is about cloudvigil's own resources.
+    stays: bool,
+}
+
+/// What is nowhere.
+const NOTHING: Partition = Partition { rule: usize::MAX, group: Group::new(), bucket: None };
+
+impl Place {
+    fn new(partition: Partition, is_critical: bool) -> Self {
+        Self { partition, stored: StoredContributions::default(), is_critical, stays: false }
+    }
 }
 
 /// Whether a record is a call to AWS that was refused or failed: `CloudTrail` gives such an `errorCode`.
@@ -115,77 +128,195 @@ impl Contributions {
     /// is worked out only where it is kept.
     pub(crate) fn add(
         &mut self,
-        (number, rule): (usize, &Rule),
+        catalogue: &Catalogue,
+        number: usize,
         group: &BorrowedGroup<'_>,
         bucket: Bucket,
         new: &Contribution,
         teller: &Teller<impl Fn() -> Told>,
     ) {
         let is_it = |place: &usize| {
-            let known = self.partitions.get(*place).map(|(known, _)| known);
+            let known = self.partitions.get(*place).map(|known| &known.partition);
             known.is_some_and(|known| known.rule == number && known.bucket == bucket && group.is(&known.group))
         };
+        let rule = catalogue.rule(number);
         let recent = group.hint(number) % RECENT;
         let place = if let Some(place) = self.recent.get(recent).copied().filter(is_it) {
             place
         } else {
             let hash = group.hash(&self.hashing, number, bucket);
             let known = self.places.find(hash, is_it).copied();
-            let Some(place) = known.or_else(|| self.room_for(rule.level)) else {
-                *self.given_up.entry(number).or_default() += 1;
+            let Some(place) = known.or_else(|| self.find_room(catalogue, (number, group, bucket), new, hash)) else {
                 return;
             };
-            if known.is_none() {
-                self.partitions[place].0 = Partition { rule: number, group: group.to_group(), bucket };
-                let (partitions, hashing) = (&self.partitions, &self.hashing);
-                self.places.insert_unique(hash, place, |place| partitions[*place].0.hash(hashing));
-                self.by_level.entry(rule.level).or_default().push(place);
-            }
             self.recent.resize(RECENT, 0);
             self.recent[recent] = place;
             place
         };
-        let (partition, stored) = &mut self.partitions[place];
+        let Place { partition, stored, is_critical, stays } = &mut self.partitions[place];
+        *stays |= new.own;
+        let kept = &mut self.kept[usize::from(*is_critical)];
         let before = stored.evidence.len();
-        let has_room = self.kept < MAX_KEPT || before < FEW_EVIDENCE;
-        let is_kept = match rule.plan {
-            Node::Leaf(_) => {
-                stored.keep_if_early(new.key, teller, has_room);
-                false
-            }
-            _ => has_room && stored.keep(new.key, teller),
-        };
+        let is_kept = stored.keep_of(rule, new.key, teller, *kept < MAX_KEPT);
         stored.entries.push(new);
         if is_kept {
             stored.look_for_what_is_shown(rule, partition);
         }
-        self.kept = self.kept + stored.evidence.len() - before;
+        *kept = *kept + stored.evidence.len() - before;
     }
 
-    /// An empty place for a new partition of this level; `None` where only higher levels could give way.
-    fn room_for(&mut self, level: Level) -> Option<usize> {
-        let critical = self.by_level.get(&Level::Critical).map_or(0, Vec::len);
-        let used = if level == Level::Critical { critical } else { self.partitions.len() - critical };
-        if used < MAX_PARTITIONS + self.beyond {
-            self.partitions
-                .push((Partition { rule: 0, group: Group::new(), bucket: None }, StoredContributions::default()));
-            return Some(self.partitions.len() - 1);
+    /// A place for a new partition; `None` where there is none for its first contribution, which is then taken care of.
+    #[inline(never)]
+    fn find_room(
+        &mut self,
+        catalogue: &Catalogue,
+        (rule, group, bucket): (usize, &BorrowedGroup<'_>, Bucket),
+        new: &Contribution,
+        hash: u64,
+    ) -> Option<usize> {
+        let level = if new.own { Level::Critical } else { catalogue.rule(rule).level };
+        let is_critical = level == Level::Critical;
+        let used = if is_critical { self.critical } else { self.partitions.len() - self.critical };
+        let partition = || Partition { rule, group: group.to_group(), bucket };
+        let place = if used < self.room.partitions {
+            Some(self.partitions.len())
+        } else if is_critical {
+            self.set_one_aside(catalogue)
+        } else {
+            self.give_one_up(level)
+        };
+        let Some(place) = place else {
+            if is_critical {
+                self.set_aside(catalogue, &partition(), &Packed::of_one(new));
+            } else {
+                self.count_as_given_up([(rule, 1)]);
+            }
+            return None;
+        };
+        let taken = Place::new(partition(), is_critical);
+        if let Some(empty) = self.partitions.get_mut(place) {
+            *empty = taken;
+        } else {
+            self.partitions.push(taken);
+            self.critical += usize::from(is_critical);
         }
-        let mut lower = self.by_level.iter_mut().filter(|(lowest, places)| **lowest < level && !places.is_empty());
-        let place = lower.next().filter(|_| level < Level::Critical)?.1.pop()?;
-        let (partition, stored) = &mut self.partitions[place];
-        *self.given_up.entry(partition.rule).or_default() += stored.entries.len() as u64;
-        self.kept -= stored.evidence.len();
-        *stored = StoredContributions::default();
-        if let Ok(known) = self.places.find_entry(partition.hash(&self.hashing), |known| *known == place) {
-            known.remove();
+        self.remember(place, hash);
+        if is_critical {
+            self.open.push_back((place, 1));
+        } else {
+            self.lower.entry(level).or_default().push(place);
         }
         Some(place)
     }
 
+    fn remember(&mut self, place: usize, hash: u64) {
+        let (partitions, hashing) = (&self.partitions, &self.hashing);
+        self.places.insert_unique(hash, place, |place| partitions[*place].partition.hash(hashing));
+    }
+
+    /// Empties the place of the partition of the lowest level that came last, if it is a lower one than this.
+    fn give_one_up(&mut self, level: Level) -> Option<usize> {
+        loop {
+            let mut lower = self.lower.iter_mut().filter(|(lowest, places)| **lowest < level && !places.is_empty());
+            let place = lower.next()?.1.pop()?;
+            if !self.partitions[place].stays {
+                let (partition, stored) = self.empty(place);
+                self.count_as_given_up([(partition.rule, stored.entries.len() as u64)]);
+                return Some(place);
+            }
+        }
+    }
+
+    /// Empties the place of the critical partition that has waited longest for another contribution, and sets aside what it
+    /// had. `None`: all of them are findings, and stay.
+    fn set_one_aside(&mut self, catalogue: &Catalogue) -> Option<usize> {
+        while let Some((place, before)) = self.open.pop_front() {
+            let Place { partition, stored, .. } = &self.partitions[place];
+            let now = stored.entries.len();
+            if now > before {
+                self.open.push_back((place, now));
+            } else if !is_hot(catalogue, partition.rule, partition.bucket, &[stored]) {
+                let (partition, stored) = self.empty(place);
+                self.set_aside(catalogue, &partition, &stored.entries);
+                return Some(place);
+            }
+        }
+        None
+    }
+
+    /// Takes out what is in a place.
+    fn empty(&mut self, place: usize) -> (Partition, StoredContributions) {
+        let emptied = &mut self.partitions[place];
+        let Place { partition, stored, is_critical, .. } = std::mem::replace(emptied, Place::new(NOTHING, false));
+        self.kept[usize::from(is_critical)] -= stored.evidence.len();
+        if let Ok(known) = self.places.find_entry(partition.hash(&self.hashing), |known| *known == place) {
+            known.remove();
+        }
+        (partition, stored)
+    }
+
+    fn set_aside(&mut self, catalogue: &Catalogue, partition: &Partition, entries: &Packed) {
+        self.set_aside.push(partition, entries);
+        if self.set_aside.size() > self.room.set_aside {
+            let ranked = self.set_aside.ranked(catalogue, &self.critical_places());
+            let given_up = self.set_aside.keep_first(&ranked, self.room.set_aside / 2);
+            self.count_as_given_up(given_up);
+        }
+    }
+
+    fn count_as_given_up(&mut self, given_up: impl IntoIterator<Item = (usize, u64)>) {
+        for (rule, count) in given_up {
+            *self.given_up.entry(rule).or_default() += count;
+        }
+    }
+
+    fn critical_places(&self) -> Vec<(usize, &Partition, &StoredContributions)> {
+        let places = self.partitions.iter().enumerate().filter(|(_, place)| place.is_critical);
+        places.map(|(number, place)| (number, &place.partition, &place.stored)).collect()
+    }
+
+    /// Decides which critical partitions are stored, now that all is known: of those that have a place and those that were
+    /// set aside, the first in rank.
+    pub(crate) fn take_back(&mut self, catalogue: &Catalogue) {
+        if self.set_aside.size() == 0 {
+            return;
+        }
+        let ranked = self.set_aside.ranked(catalogue, &self.critical_places());
+        let set_aside = std::mem::take(&mut self.set_aside);
+        let (mut free, mut without_place) = (Vec::new(), Vec::new());
+        for (rank, (candidate, parts)) in ranked.iter().enumerate() {
+            let mut entries = set_aside.entries(parts);
+            match candidate.place {
+                Some(place) if rank < self.room.partitions => {
+                    let stored = &mut self.partitions[place].stored;
+                    entries.append(&stored.entries);
+                    stored.entries = entries;
+                }
+                None if rank < self.room.partitions => {
+                    without_place.extend(parts.first().map(|part| (set_aside.partition(*part), entries)));
+                }
+                place => {
+                    self.count_as_given_up([(candidate.rule, entries.len() as u64)]);
+                    if let Some(place) = place {
+                        let (partition, stored) = self.empty(place);
+                        self.count_as_given_up([(partition.rule, stored.entries.len() as u64)]);
+                        free.push(place);
+                    }
+                }
+            }
+        }
+        // Nothing is set aside before all places are taken: as many have become free as are wanted.
+        for ((partition, entries), place) in without_place.into_iter().zip(free) {
+            let hash = partition.hash(&self.hashing);
+            let stored = StoredContributions::of_entries(entries);
+            self.partitions[place] = Place { stored, ..Place::new(partition, true) };
+            self.remember(place, hash);
+        }
+    }
+
     /// Makes room for so many more partitions of each kind: those that say what was given up.
     pub(crate) fn allow_beyond(&mut self, partitions: usize) {
-        self.beyond = partitions;
+        self.room.partitions += partitions;
     }
 
     /// The rules of which something was given up, by number, and how many contributions.
@@ -195,28 +326,30 @@ impl Contributions {
 
     /// The partitions and what this object contributes to each.
     pub fn iter(&self) -> impl Iterator<Item = (&Partition, &StoredContributions)> {
-        self.partitions.iter().map(|(partition, stored)| (partition, stored))
+        self.partitions.iter().map(|place| (&place.partition, &place.stored))
     }
 
     /// The partitions and what goes into each.
     pub(super) fn into_partitions(self) -> impl Iterator<Item = (Partition, StoredContributions)> {
-        self.partitions.into_iter().filter(|(_, stored)| stored.entries.len() > 0)
+        let places = self.partitions.into_iter().filter(|place| place.stored.entries.len() > 0);
+        places.map(|place| (place.partition, place.stored))
     }
 
     /// The partitions, to add something to what this object contributes to each.
     pub(super) fn partitions_mut(&mut self) -> impl Iterator<Item = (&Partition, &mut StoredContributions)> {
-        self.partitions.iter_mut().map(|(partition, stored)| (&*partition, stored))
+        self.partitions.iter_mut().map(|place| (&place.partition, &mut place.stored))
     }
 
     /// Those to one partition.
     pub(super) fn of_one(partition: Partition, stored: StoredContributions) -> Self {
-        Self { partitions: vec![(partition, stored)], ..Self::default() }
+        let place = Place { stored, ..Place::new(partition, false) };
+        Self { partitions: vec![place], ..Self::default() }
     }
 
     /// Leaves out what would be told of a rule, by its number.
     pub fn leave_out(&mut self, rule: usize) {
-        for (_, stored) in self.partitions.iter_mut().filter(|(partition, _)| partition.rule == rule) {
-            *stored = StoredContributions::default();
+        for place in self.partitions.iter_mut().filter(|place| place.partition.rule == rule) {
+            place.stored = StoredContributions::default();
         }
     }
 
@@ -253,103 +386,15 @@ pub(super) fn previous_bucket(catalogue: &Catalogue, partition: &Partition) -> O
 }
 
 fn shifted(catalogue: &Catalogue, partition: &Partition, by: Micros) -> Option<Partition> {
-    let timespan = catalogue.rule(partition.rule).plan.timespan();
-    let bucket = partition.bucket.filter(|_| timespan > 0)? + by * super::bucket_length(timespan);
+    let bucket = shifted_bucket(&catalogue.rule(partition.rule).plan, partition.bucket, by)?;
     Some(Partition { bucket: Some(bucket), ..partition.clone() })
 }
 
-impl StoredContributions {
-    /// Keeps an entry, unless it is known not to be shown, and says whether it did. Which ones lie in hot windows is mostly
-    /// not known yet, so those that are kept are spread over all that came: each time the evidence is thinned out, every
-    /// second one is left of those to come, too.
-    fn keep(&mut self, key: RecordKey, teller: &Teller<impl Fn() -> Told>) -> bool {
-        let is_one_of_a_stride = self.entries.len().trailing_zeros() >= self.thinned;
-        let is_kept = is_one_of_a_stride && self.last_shown.is_none_or(|last| (teller.time, key) < last);
-        if is_kept {
-            self.evidence.push(KeptEvidence { key, told: teller.told() });
-        }
-        is_kept
-    }
-
-    /// Looks whether what is kept is all that the finding will show of this object: once that may be, and then whenever twice
-    /// as much has been contributed.
-    fn look_for_what_is_shown(&mut self, rule: &Rule, partition: &Partition) {
-        if self.evidence.len() >= FIRST_EVIDENCE && self.entries.len() >= 2 * self.looked_at {
-            self.looked_at = self.entries.len();
-            if let Some(last) = last_shown(&rule.plan, partition, self) {
-                self.evidence.retain(|kept| kept.order() <= last);
-                self.last_shown = Some(last);
-            }
-        }
-        if self.evidence.len() == MAX_EVIDENCE {
-            self.thin_out();
-        }
-    }
-
-    /// Keeps an entry if it is among the first, which are all that a simple rule's finding shows.
-    fn keep_if_early(&mut self, key: RecordKey, teller: &Teller<impl Fn() -> Told>, has_room: bool) {
-        let is_full = self.evidence.len() >= FIRST_EVIDENCE || !has_room;
-        let order: Order = (teller.time, key);
-        if is_full && self.evidence.last().is_none_or(|last| last.order() <= order) {
-            return;
-        }
-        let place = self.evidence.partition_point(|kept| kept.order() <= order);
-        self.evidence.insert(place, KeptEvidence { key, told: teller.told() });
-        if is_full {
-            self.evidence.pop();
-        }
-    }
-
-    /// Drops every second entry of evidence, but for the first ones.
-    fn thin_out(&mut self) {
-        let mut number = 0;
-        self.evidence.retain(|_| {
-            number += 1;
-            number <= FIRST_EVIDENCE || number % 2 == 0
-        });
-        self.thinned += 1;
-    }
-
-    /// Bytes of JSON.
-    fn evidence_size(&self) -> usize {
-        let size = |kept| serde_json::to_string(kept).map_or(MAX_EVIDENCE_BYTES, |text| text.len());
-        self.evidence.iter().map(size).sum()
-    }
-
-    /// Takes up what another object contributes to the same partition, or this one again. `first`: no more evidence is
-    /// ever asked for than the first entries.
-    pub(super) fn absorb(&mut self, other: Self, first: bool) {
-        if self.entries.len() == 0 {
-            *self = other;
-            return;
-        }
-        self.entries.append(&other.entries);
-        self.evidence.extend(other.evidence);
-        if self.evidence.len() > MAX_HELD_EVIDENCE {
-            self.evidence.sort_by_key(KeptEvidence::order);
-            if first {
-                self.evidence.truncate(FIRST_EVIDENCE);
-            } else {
-                self.thin_out();
-            }
-        }
-    }
-
-    /// The bodies of the items that hold this: each well under the state's limit.
-    pub(super) fn into_items(mut self) -> impl Iterator<Item = Self> {
-        while self.evidence_size() > MAX_EVIDENCE_BYTES {
-            let before = self.evidence.len();
-            self.thin_out();
-            if self.evidence.len() == before {
-                self.evidence.pop();
-            }
-        }
-        let mut evidence = Some(self.evidence);
-        self.entries.split(PER_ITEM).into_iter().map(move |entries| Self {
-            schema: super::settle::SCHEMA,
-            entries,
-            evidence: evidence.take().unwrap_or_default(),
-            ..Self::default()
-        })
-    }
+/// The start of the bucket that is so many after one, where a window may reach from one into another.
+pub(super) fn shifted_bucket(plan: &Node, bucket: Bucket, by: Micros) -> Option<Micros> {
+    let timespan = plan.timespan();
+    Some(bucket.filter(|_| timespan > 0)? + by * super::bucket_length(timespan))
 }
+
+#[cfg(test)]
+mod tests;

@@ -10,9 +10,10 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 
 use super::contribution::{Contribution, RecordKey};
-use super::contributions::{Contributions, Partition, StoredContributions};
+use super::contributions::{Contributions, Partition};
 use super::kept::{KeptEvidence, Told};
 use super::plan::Node;
+use super::stored::StoredContributions;
 use super::{bucket_of, digest};
 use crate::detect::Catalogue;
 use crate::finding::Finding;

@@ -6,10 +6,11 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 
 use super::contribution::{Contribution, RecordKey};
-use super::contributions::{Partition, StoredContributions};
+use super::contributions::Partition;
 use super::kept::{KeptEvidence, Order};
 use super::plan::{Micros, Node, put_in_order};
-use super::{bucket_length, finding_ids};
+use super::stored::StoredContributions;
+use super::{Bucket, bucket_length, finding_ids};
 use crate::detect::{Catalogue, WantedLogSource};
 use crate::finding::{Evidence, Finding, Level};
 
@@ -42,19 +43,28 @@ pub(super) fn folded(
     closed: Micros,
 ) -> Folded {
     let plan = &catalogue.rule(partition.rule).plan;
-    // No window that starts in the bucket reaches further. Where windows are closed, it counts what else there is.
-    let latest = partition
-        .bucket
-        .filter(|_| plan.is_monotone())
-        .map_or(Micros::MAX, |start| start.saturating_add(bucket_length(plan.timespan())).saturating_add(plan.reach()));
-    let Distinct { mut contributions, records } = Distinct::of(stored, latest);
-    let hot = hot_records(plan, partition, &mut contributions, closed);
+    let Distinct { mut contributions, records } = Distinct::of(stored, latest(plan, partition.bucket));
+    let hot = hot_records(plan, partition.bucket, &mut contributions, closed);
     // What only bears out is nothing by itself.
     let hot = Some(hot).filter(|hot| hot.iter().any(|record| record.weight > 0));
     let own = hot.iter().flatten().any(|record| record.own);
     let found = hot.map(|hot| finding_of(catalogue, partition, stored, &hot));
     let (finding, shown) = found.map_or_else(Default::default, |(finding, shown)| (Some(finding), shown));
     Folded { records, finding, shown, own }
+}
+
+/// Whether contributions to a rule, by its number, make a finding of a bucket, when all of its windows are closed.
+pub(super) fn is_hot(catalogue: &Catalogue, rule: usize, bucket: Bucket, stored: &[&StoredContributions]) -> bool {
+    let plan = &catalogue.rule(rule).plan;
+    let mut contributions = Distinct::of(stored, latest(plan, bucket)).contributions;
+    hot_records(plan, bucket, &mut contributions, Micros::MAX).iter().any(|record| record.weight > 0)
+}
+
+/// The time up to which contributions matter to a bucket: no window that starts in it reaches further. Where windows are
+/// closed, it counts what else there is.
+fn latest(plan: &Node, bucket: Bucket) -> Micros {
+    let start = bucket.filter(|_| plan.is_monotone());
+    start.map_or(Micros::MAX, |start| start.saturating_add(bucket_length(plan.timespan())).saturating_add(plan.reach()))
 }
 
 /// The last of the entries that the finding of a partition shows whatever else is contributed: as many as it shows at all are
@@ -67,7 +77,7 @@ pub(super) fn last_shown(plan: &Node, partition: &Partition, stored: &StoredCont
         return None;
     }
     let mut contributions = Distinct::of(&[stored], Micros::MAX).contributions;
-    let hot = hot_records(plan, partition, &mut contributions, Micros::MAX);
+    let hot = hot_records(plan, partition.bucket, &mut contributions, Micros::MAX);
     let is_hot = |kept: &&KeptEvidence| hot.binary_search_by_key(&kept.key, |record| record.key).is_ok();
     let mut shown: Vec<Order> = stored.evidence.iter().filter(is_hot).map(KeptEvidence::order).collect();
     // Of a record that was kept with different times, the last: it counts once, wherever it will stand.
@@ -198,16 +208,16 @@ fn agree(record: &mut [Contribution]) {
     }
 }
 
-/// The records within the hot windows that start in the partition's bucket, by key: one contribution of each.
+/// The records within the hot windows that start in a bucket, by key: one contribution of each.
 fn hot_records<'c>(
     plan: &Node,
-    partition: &Partition,
+    bucket: Bucket,
     contributions: &'c mut [Contribution],
     closed: Micros,
 ) -> Vec<&'c Contribution> {
     let mut found: Vec<&Contribution> = Vec::with_capacity(contributions.len());
     let end = |bucket: Micros| bucket.saturating_add(bucket_length(plan.timespan()));
-    match (plan, partition.bucket) {
+    match (plan, bucket) {
         // Without times there are no windows: a simple rule counts, a correlation says nothing.
         (Node::Leaf(_), None) => found.extend(contributions.iter()),
         (_, None) => {}

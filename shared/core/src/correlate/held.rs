@@ -6,9 +6,10 @@ use foldhash::quality::RandomState;
 use hashbrown::HashMap;
 use hashbrown::hash_map::Entry;
 
-use super::contributions::{Contributions, Partition, StoredContributions, next_bucket, previous_bucket};
+use super::contributions::{Contributions, Partition, next_bucket, previous_bucket};
 use super::fold::{Folded, folded};
 use super::plan::{Micros, Node};
+use super::stored::StoredContributions;
 use crate::detect::Catalogue;
 use crate::finding::Finding;
 

@@ -54,6 +54,31 @@ impl Packed {
         self.count
     }
 
+    /// One alone.
+    pub fn of_one(one: &Contribution) -> Self {
+        let mut packed = Self::default();
+        packed.push(one);
+        packed
+    }
+
+    /// Those of which these are the [bytes](Self::as_bytes); `None` if they are not.
+    pub fn of_bytes(bytes: Vec<u8>) -> Option<Self> {
+        let mut reader = Reader::of(&bytes);
+        let (mut count, mut is_unordered, mut last) = (0, false, Micros::MIN);
+        for one in reader.by_ref() {
+            count += 1;
+            is_unordered |= one.time.is_none_or(|time| time < last);
+            last = one.time.unwrap_or(last);
+        }
+        let Reader { rest: [], last } = reader else { return None };
+        Some(Self { bytes, count, last, is_unordered })
+    }
+
+    /// As what they are stored and set aside.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
     /// Adds one.
     pub fn push(&mut self, new: &Contribution) {
         let key = new.key.0;
@@ -355,18 +380,7 @@ impl<'de> Visitor<'de> for PackedOrListed {
 
     fn visit_str<E: Error>(self, text: &str) -> Result<Packed, E> {
         let bytes = STANDARD_NO_PAD.decode(text).map_err(E::custom)?;
-        let mut reader = Reader::of(&bytes);
-        let (mut count, mut is_unordered, mut last) = (0, false, Micros::MIN);
-        for one in reader.by_ref() {
-            count += 1;
-            is_unordered |= one.time.is_none_or(|time| time < last);
-            last = one.time.unwrap_or(last);
-        }
-        if !reader.rest.is_empty() {
-            return Err(E::custom("contributions that this version cannot read"));
-        }
-        let last = reader.last;
-        Ok(Packed { bytes, count, last, is_unordered })
+        Packed::of_bytes(bytes).ok_or_else(|| E::custom("contributions that this version cannot read"))
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Packed, A::Error> {

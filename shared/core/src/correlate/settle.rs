@@ -22,9 +22,10 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::contribution::RecordKey;
-use super::contributions::{Contributions, Partition, StoredContributions, next_bucket, previous_bucket};
+use super::contributions::{Contributions, Partition, next_bucket, previous_bucket};
 use super::fold::{Folded, folded, put_together};
 use super::plan::Micros;
+use super::stored::StoredContributions;
 use super::windows::{PENDING, Pending};
 use crate::detect::{Catalogue, Rule};
 use crate::finding::Finding;

@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::contribution::Contribution;
-use super::contributions::{Partition, StoredContributions};
+use super::contributions::Partition;
 use super::plan::Micros;
+use super::stored::StoredContributions;
 use super::{Bucket, Group, bucket_of, settle};
 use crate::detect::Catalogue;
 

@@ -187,6 +187,9 @@ impl<'c> Matcher<'c> {
     }
 
     pub(super) fn report(mut self, damage: Vec<Damage>) -> Report {
+        if let Contributed::Object(contributions) = &mut self.contributed {
+            contributions.take_back(self.catalogue);
+        }
         self.tell_what_was_given_up();
         self.stats.errors = damage.iter().map(ToString::to_string).collect();
         // Less than the whole never takes the place of what the whole has contributed.
@@ -352,7 +355,7 @@ impl<'c> Matcher<'c> {
             let bucket = bucket_of(time, rule.plan.timespan());
             (new.leaf, new.value) = (leaf, value);
             match contributed {
-                Contributed::Object(contributions) => contributions.add((of, rule), group, bucket, &new, &teller),
+                Contributed::Object(contributions) => contributions.add(catalogue, of, group, bucket, &new, &teller),
                 Contributed::Section(journal) => journal.add(place, of, group, bucket, &new),
             }
         };

@@ -259,7 +259,7 @@ impl<'c> Matcher<'c> {
                 }
                 (new.leaf, new.value) = (*leaf, *value);
                 if let Some((_, group)) = &group {
-                    contributions.add((*rule, self.catalogue.rule(*rule)), group, *bucket, &new, &teller);
+                    contributions.add(self.catalogue, *rule, group, *bucket, &new, &teller);
                 }
             }
             taken = noted.end;
