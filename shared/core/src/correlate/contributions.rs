@@ -58,10 +58,10 @@ const RECENT: usize = 256;
 
 /// What the records of one object contribute.
 ///
-/// There is a budget for what one object makes cloudvigil store. Where it is used up, a lower level gives way to a higher
-/// one: of the lowest level that there is, the partition that came last. Critical rules have a budget of their own, and what
-/// goes beyond that is [set aside](SetAside) until the object ends, when it shows what of it is a finding. What is given up
-/// is counted by rule.
+/// There is a budget for what one object makes cloudvigil store. Where it is used up, what is of a lower level gives way, and
+/// what is no finding yet: of the lowest level that there is, what has waited longest for another contribution. Critical
+/// rules have a budget of their own, and what goes beyond that is [set aside](SetAside) until the object ends, when it shows
+/// what of it is a finding. What is given up is counted by rule.
 #[derive(Debug, Default)]
 pub struct Contributions {
     partitions: Vec<Place>,
@@ -70,12 +70,10 @@ pub struct Contributions {
     /// Places of the last partitions, each where its group's [`BorrowedGroup::hint`] has it: attackers mostly take turns.
     recent: Vec<usize>,
     hashing: RandomState,
-    /// The partitions of each lower level, in the order in which they came.
-    lower: BTreeMap<Level, Vec<usize>>,
     /// How many are critical.
     critical: usize,
-    /// Those of them of which it is not known that they are findings, with how much there was when they were looked at last.
-    open: VecDeque<(usize, usize)>,
+    /// What may give way, by level.
+    waiting: BTreeMap<Level, Waiting>,
     set_aside: SetAside,
     given_up: BTreeMap<usize, u64>,
     room: Room,
@@ -105,8 +103,41 @@ struct Place {
     stored: StoredContributions,
     /// Whether it is of the critical ones' budget.
     is_critical: bool,
-    /// Whether it gives way to none although it is of the others': one of its records is about cloudvigil's own resources.
+    /// Whether it gives way to none: one of its records is about cloudvigil's own resources.
     stays: bool,
+}
+
+/// The places of the partitions of a level.
+#[derive(Debug, Default)]
+struct Waiting {
+    /// Those of which it is not known that they are findings, what has waited longest for another contribution first; with
+    /// how much there was when they were looked at.
+    open: VecDeque<(usize, usize)>,
+    /// Those that are findings by what this object contributes alone, in the order in which they were.
+    findings: Vec<usize>,
+}
+
+impl Waiting {
+    /// Takes out what has waited longest for another contribution and is no finding yet.
+    fn longest(&mut self, catalogue: &Catalogue, partitions: &[Place]) -> Option<usize> {
+        while let Some((place, before)) = self.open.pop_front() {
+            let Place { partition, stored, stays, .. } = &partitions[place];
+            let now = stored.entries.len();
+            if now > before {
+                self.open.push_back((place, now));
+            } else if !*stays && !is_hot(catalogue, partition.rule, partition.bucket, &[stored]) {
+                return Some(place);
+            } else if !*stays {
+                self.findings.push(place);
+            }
+        }
+        None
+    }
+
+    /// Takes out what was a finding last.
+    fn last_finding(&mut self, partitions: &[Place]) -> Option<usize> {
+        std::iter::from_fn(|| self.findings.pop()).find(|place| !partitions[*place].stays)
+    }
 }
 
 /// What is nowhere.
@@ -178,13 +209,8 @@ impl Contributions {
         let is_critical = level == Level::Critical;
         let used = if is_critical { self.critical } else { self.partitions.len() - self.critical };
         let partition = || Partition { rule, group: group.to_group(), bucket };
-        let place = if used < self.room.partitions {
-            Some(self.partitions.len())
-        } else if is_critical {
-            self.set_one_aside(catalogue)
-        } else {
-            self.give_one_up(level)
-        };
+        let place =
+            if used < self.room.partitions { Some(self.partitions.len()) } else { self.make_way(catalogue, level) };
         let Some(place) = place else {
             if is_critical {
                 self.set_aside(catalogue, &partition(), &Packed::of_one(new));
@@ -201,11 +227,7 @@ impl Contributions {
             self.critical += usize::from(is_critical);
         }
         self.remember(place, hash);
-        if is_critical {
-            self.open.push_back((place, 1));
-        } else {
-            self.lower.entry(level).or_default().push(place);
-        }
+        self.waiting.entry(level).or_default().open.push_back((place, 1));
         Some(place)
     }
 
@@ -214,34 +236,22 @@ impl Contributions {
         self.places.insert_unique(hash, place, |place| partitions[*place].partition.hash(hashing));
     }
 
-    /// Empties the place of the partition of the lowest level that came last, if it is a lower one than this.
-    fn give_one_up(&mut self, level: Level) -> Option<usize> {
-        loop {
-            let mut lower = self.lower.iter_mut().filter(|(lowest, places)| **lowest < level && !places.is_empty());
-            let place = lower.next()?.1.pop()?;
-            if !self.partitions[place].stays {
-                let (partition, stored) = self.empty(place);
-                self.count_as_given_up([(partition.rule, stored.entries.len() as u64)]);
-                return Some(place);
-            }
+    /// Empties a place for a new partition of a level: of what is of a lower level, or else is no finding yet, what is of the
+    /// lowest and has waited longest. `None`: what there is stays.
+    fn make_way(&mut self, catalogue: &Catalogue, level: Level) -> Option<usize> {
+        let is_critical = level == Level::Critical;
+        let mut levels = self.waiting.iter_mut().filter(|(of, _)| **of == level || **of < level && !is_critical);
+        let place = levels.find_map(|(of, waiting)| {
+            let longest = waiting.longest(catalogue, &self.partitions);
+            longest.or_else(|| if *of < level { waiting.last_finding(&self.partitions) } else { None })
+        })?;
+        let (partition, stored) = self.empty(place);
+        if is_critical {
+            self.set_aside(catalogue, &partition, &stored.entries);
+        } else {
+            self.count_as_given_up([(partition.rule, stored.entries.len() as u64)]);
         }
-    }
-
-    /// Empties the place of the critical partition that has waited longest for another contribution, and sets aside what it
-    /// had. `None`: all of them are findings, and stay.
-    fn set_one_aside(&mut self, catalogue: &Catalogue) -> Option<usize> {
-        while let Some((place, before)) = self.open.pop_front() {
-            let Place { partition, stored, .. } = &self.partitions[place];
-            let now = stored.entries.len();
-            if now > before {
-                self.open.push_back((place, now));
-            } else if !is_hot(catalogue, partition.rule, partition.bucket, &[stored]) {
-                let (partition, stored) = self.empty(place);
-                self.set_aside(catalogue, &partition, &stored.entries);
-                return Some(place);
-            }
-        }
-        None
+        Some(place)
     }
 
     /// Takes out what is in a place.

@@ -38,6 +38,17 @@ id: quiet
 level: critical
 correlation: {type: event_count, rules: [failure], group-by: [src_ip], timespan: 30m, condition: {eq: 2}}
 ---
+title: Guessing
+id: guessing
+level: high
+correlation: {type: event_count, rules: [failure], group-by: [src_ip], timespan: 10m, condition: {gte: 3}}
+---
+title: Any failure
+id: any
+level: low
+logsource: {product: linux, service: sshd}
+detection: {selection: {event: failed}, condition: selection}
+---
 title: Root
 id: root
 level: critical
@@ -167,6 +178,23 @@ fn findings_of_one_rule_by_the_thousand_hide_no_other_rules() {
         little.iter().filter(|(partition, _)| partition.rule == number).count()
     };
     assert_eq!([of("let-in"), of("root")], [4, 12]);
+}
+
+/// Nothing is set aside of other rules; but what is no finding gives way to what may become one, once all that is of a lower
+/// level has.
+#[test]
+fn of_other_rules_strangers_give_way_to_newcomers_and_findings_of_their_level_do_not() {
+    let catalogue = catalogue();
+    let of_one = |address: u32| (0..3).map(move |second| deed("guessing", 0, address, second));
+    let lowest = (0..8).map(|address| deed("any", 0, address, 0));
+    let strangers = (100..2_100).map(|address| deed("guessing", 0, address, 0));
+    let deeds: Vec<Deed> = lowest.chain(of_one(0)).chain(strangers).chain(of_one(1)).collect();
+    let little = contributed(&catalogue, &deeds, Room { partitions: 16, ..PLENTY });
+    let given_up: BTreeMap<&str, u64> =
+        little.given_up().map(|(rule, count)| (catalogue.rule(rule).id.as_str(), count)).collect();
+    assert_eq!(given_up, BTreeMap::from([("any", 8), ("guessing", 2_000 - 14)]));
+    let counts: Vec<u64> = found(&catalogue, little).into_iter().map(|(_, count, ..)| count).collect();
+    assert_eq!(counts, [3, 3]);
 }
 
 /// What is shown is of who came last: a finding that comes about in a flood says how.
