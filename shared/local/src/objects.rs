@@ -295,7 +295,7 @@ struct Pieces {
 }
 
 impl Pieces {
-    /// At least [`HEAD`] bytes, if there are so many.
+    /// The first piece: at least [`HEAD`] bytes, if there are so many.
     fn read_head(&mut self) -> PortResult<Bytes> {
         let mut length = 0;
         while length < HEAD {
@@ -304,7 +304,13 @@ impl Pieces {
                 read => length += read,
             }
         }
-        Ok(Bytes::copy_from_slice(&self.buffer[..length]))
+        Ok(self.lend(length))
+    }
+
+    /// Lends what was read into the buffer.
+    fn lend(&mut self, length: usize) -> Bytes {
+        self.lent = std::mem::take(&mut self.buffer).freeze();
+        self.lent.slice(..length)
     }
 
     fn read_into(&mut self, start: usize) -> PortResult<usize> {
@@ -331,7 +337,6 @@ impl Chunks for Pieces {
         if length == 0 {
             return Ok(None);
         }
-        self.lent = std::mem::take(&mut self.buffer).freeze();
-        Ok(Some(self.lent.slice(..length)))
+        Ok(Some(self.lend(length)))
     }
 }
