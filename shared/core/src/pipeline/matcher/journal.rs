@@ -63,7 +63,10 @@ impl Place {
 
     fn text<'p>(&'p self, section: &'p [u8]) -> Cow<'p, str> {
         match self {
-            Self::At(place) => String::from_utf8_lossy(section.get(place.clone()).unwrap_or_default()),
+            Self::At(place) => {
+                let frame = section.get(place.clone()).unwrap_or_default();
+                simdutf8::basic::from_utf8(frame).map_or_else(|_| String::from_utf8_lossy(frame), Cow::Borrowed)
+            }
             Self::Text(text) => Cow::Borrowed(text),
         }
     }
