@@ -49,9 +49,9 @@ impl Partition {
 /// To how many partitions one object contributes at most, those of critical rules apart, which have as many of their own.
 /// An attack from a million addresses makes a partition of each; what it can make cloudvigil store is this.
 pub(crate) const MAX_PARTITIONS: usize = 16_384;
-/// How much evidence one object keeps for all partitions together, and for those of critical rules: beyond it, each keeps a
+/// How much evidence one object keeps for those of critical rules, and for all others: beyond it, each keeps a
 /// few entries. A log of an attack by thousands is held in some tens of megabytes.
-const MAX_KEPT: usize = 32 * 1024;
+const MAX_KEPT: usize = 18 * 1024;
 
 /// How many of the last partitions are remembered.
 const RECENT: usize = 256;
