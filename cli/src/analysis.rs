@@ -10,7 +10,7 @@ use std::sync::{Condvar, Mutex, PoisonError, mpsc};
 use anyhow::{Context as _, Result};
 use cloudvigil_core::correlate::{Closing, Held, Partition, Settler};
 use cloudvigil_core::detect::Catalogue;
-use cloudvigil_core::finding::{self, Guidance, Level, Message};
+use cloudvigil_core::finding::{Finding, Level};
 use cloudvigil_core::formats::Unrecognised;
 use cloudvigil_core::pipeline::{Damage, Pipeline, Report, Screening, SourceStats, Stats};
 use cloudvigil_core::ports::{Clock, FindingSink, StateStore};
@@ -19,6 +19,7 @@ use cloudvigil_local::Collected;
 use tokio::runtime::Handle;
 
 use crate::ending::Ending;
+use crate::findings::{Findings, Told};
 use crate::sources::{Input, Source};
 use crate::{parallel, terminal};
 
@@ -273,37 +274,36 @@ impl<'a> Run<'a> {
     }
 
     /// Settles the findings, and leaves out those below `min_level`.
-    pub fn finish(mut self, min_level: Level) -> Finished {
+    pub fn finish(mut self, min_level: Level) -> Finished<'a> {
         let (none, collected) = (Suppressions::default(), Collected::new());
         let sink = Suppressing::new(&collected, self.suppressions.unwrap_or(&none), self.clock);
-        let held = match &self.contributed {
+        let mut found = match self.contributed {
             Contributed::Memory(held) => {
-                let message = |partition: &Cow<'_, Partition>| {
-                    let finding = held.finding(self.catalogue, partition, &|finding| sink.holds_back(finding))?;
-                    let words = || self.catalogue.rule(partition.rule).guidance().clone();
-                    let guidance = if self.has_words { words() } else { Guidance::default() };
-                    Some(Message { schema: finding::SCHEMA, finding, guidance })
+                // The process is about to end: to give all of this back piece by piece takes as long as some of the reading.
+                let held: &'a Held = Box::leak(Box::new(held));
+                let holds_back = |finding: &Finding| sink.holds_back(finding);
+                let may_hold_back = self.suppressions.is_some_and(|suppressions| !suppressions.is_empty());
+                let found = |partition: &Cow<'a, Partition>| {
+                    let holds_back = may_hold_back.then_some(&holds_back as &dyn Fn(&Finding) -> bool);
+                    let found = held.found(self.catalogue, partition, holds_back)?;
+                    Some(Told::Found(partition.clone(), found))
                 };
-                let messages = |block: &[_]| block.iter().filter_map(message).collect::<Vec<_>>();
-                parallel::blocks(self.jobs, &held.partitions(self.catalogue), PARTITIONS, messages).flatten().collect()
+                let found = |block: &[_]| block.iter().filter_map(found).collect::<Vec<_>>();
+                parallel::blocks(self.jobs, &held.partitions(self.catalogue), PARTITIONS, found).flatten().collect()
             }
             Contributed::State(state, touched) => {
-                let settler = settler(self.catalogue, *state, &sink, self.clock);
-                let settled = self.runtime.block_on(settler.settle(touched));
+                let settler = settler(self.catalogue, state, &sink, self.clock);
+                let settled = self.runtime.block_on(settler.settle(&touched));
                 self.errors.extend(settled.err().map(|error| error.to_string()));
                 Vec::new()
             }
         };
         let suppressed = suppressed(sink);
-        let mut messages = held;
-        messages.extend(collected.into_sorted());
-        messages.retain(|message| message.finding.level >= min_level);
-        finding::put_in_order(&mut messages);
+        found.extend(collected.into_sorted().into_iter().map(|message| Told::Message(Box::new(message))));
+        let findings = Findings::new(self.catalogue, found, min_level, self.has_words);
         let mut stats: Stats = self.sources.into_iter().collect();
         stats.total.errors += self.errors.len() as u64;
-        // The process is about to end: to give all of this back piece by piece takes as long as some of the reading.
-        std::mem::forget(self.contributed);
-        Finished { messages, stats, errors: self.errors, suppressed }
+        Finished { findings, stats, errors: self.errors, suppressed }
     }
 }
 
@@ -317,9 +317,9 @@ fn settler<'s>(
 }
 
 /// What a run came to.
-pub struct Finished {
-    /// The findings, by first time, then id, those without a time last.
-    pub messages: Vec<Message>,
+pub struct Finished<'a> {
+    /// The findings.
+    pub findings: Findings<'a>,
     /// The counters.
     pub stats: Stats,
     errors: Vec<String>,
@@ -347,7 +347,7 @@ fn suppressed(sink: Suppressing<'_>) -> Vec<String> {
         .collect()
 }
 
-impl Finished {
+impl Finished<'_> {
     /// Notes what failed after everything was read.
     pub fn fail(&mut self, error: &anyhow::Error) {
         self.errors.push(terminal::causes(error));
@@ -384,7 +384,7 @@ impl Finished {
 
     /// How the run ended.
     pub fn ending(&self, fail_on: Option<Level>) -> Ending {
-        let reached = |level| self.messages.iter().any(|message| message.finding.level >= level);
+        let reached = |level| self.findings.levels().any(|of_one| of_one >= level);
         if fail_on.is_some_and(reached) {
             Ending::Reached
         } else if self.is_complete() {

@@ -5,6 +5,7 @@ mod arguments;
 mod commands;
 mod destination;
 mod ending;
+mod findings;
 mod output;
 mod parallel;
 mod rules;

@@ -6,15 +6,15 @@ pub mod table;
 
 use anyhow::Result;
 use cloudvigil_core::detect::Catalogue;
-use cloudvigil_core::finding::Message;
 
 use crate::arguments::FindingsOutput;
 use crate::destination::Destination;
+use crate::findings::Findings;
 
 /// Writes findings, by as many as `jobs` threads. `complete`: everything could be read. `false`: nobody reads any more.
 pub fn findings(
     kind: FindingsOutput,
-    messages: &[Message],
+    findings: &Findings<'_>,
     complete: bool,
     catalogue: &Catalogue,
     jobs: usize,
@@ -22,10 +22,10 @@ pub fn findings(
 ) -> Result<bool> {
     let shown = to.is_shown();
     let written = match kind {
-        FindingsOutput::Table => to.write(|writer| table::findings(messages, complete, shown, writer))?,
-        FindingsOutput::Json => to.write(|writer| json::findings(messages, jobs, writer))?,
-        FindingsOutput::Ocsf => to.write(|writer| json::ocsf(messages, catalogue, writer))?,
-        FindingsOutput::Csv => to.write(|writer| csv::findings(messages, writer))?,
+        FindingsOutput::Table => to.write(|writer| table::findings(findings, complete, shown, writer))?,
+        FindingsOutput::Json => to.write(|writer| json::findings(findings, jobs, writer))?,
+        FindingsOutput::Ocsf => to.write(|writer| json::ocsf(findings, catalogue, writer))?,
+        FindingsOutput::Csv => to.write(|writer| csv::findings(findings, writer))?,
     };
     Ok(written && to.flush()?)
 }

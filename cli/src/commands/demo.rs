@@ -27,6 +27,7 @@ use crate::destination::Destination;
 use crate::ending::Ending;
 use crate::sources::{Input, Source};
 use crate::{output, parallel, terminal};
+use std::borrow::Cow;
 use std::ops::ControlFlow;
 
 const SAMPLES: [(&str, &[u8]); 7] = [
@@ -82,11 +83,12 @@ pub fn run(arguments: &Demo) -> Result<Ending> {
 
     let mut to = Destination::open(None)?;
     let read =
-        output::findings(FindingsOutput::Table, &finished.messages, finished.is_complete(), &catalogue, jobs, &mut to)?;
+        output::findings(FindingsOutput::Table, &finished.findings, finished.is_complete(), &catalogue, jobs, &mut to)?;
+    let messages: Vec<Message> = finished.findings.messages().map(Cow::into_owned).collect();
     let outbox = folder.join("outbox");
     let written = remove_earlier(&outbox)
-        .and_then(|()| mail(&finished.messages, &outbox, &state, &clock, runtime.handle()))
-        .and_then(|mails| write_report(&finished.messages, &finished.stats.sources, folder).map(|page| (mails, page)));
+        .and_then(|()| mail(&messages, &outbox, &state, &clock, runtime.handle()))
+        .and_then(|mails| write_report(&messages, &finished.stats.sources, folder).map(|page| (mails, page)));
     match written {
         Err(error) => finished.fail(&error),
         Ok((mails, page)) if read => {

@@ -64,20 +64,17 @@ pub fn run(arguments: &Findings) -> Result<Ending> {
         terminal::summary(&format!("Findings that were held back by suppressions: {held_back}"));
     }
     let (catalogue, _) = Catalogue::built_in();
-    let messages: Vec<Message> = by_id
-        .into_values()
-        .filter(|finding| finding.level >= arguments.min_level)
-        .map(|finding| {
-            let guidance = catalogue.by_id(&finding.rule).map(|rule| rule.guidance().clone()).unwrap_or_default();
-            Message { schema: finding::SCHEMA, finding, guidance }
-        })
-        .collect();
+    let messages = by_id.into_values().filter(|finding| finding.level >= arguments.min_level).map(|finding| {
+        let guidance = catalogue.by_id(&finding.rule).map(|rule| rule.guidance().clone()).unwrap_or_default();
+        Message { schema: finding::SCHEMA, finding, guidance }
+    });
+    let findings = crate::findings::Findings::of(&catalogue, messages);
     let kind = arguments.output.unwrap_or_else(|| {
         let people = to.is_shown() && std::io::stdout().is_terminal();
         if people { FindingsOutput::Table } else { FindingsOutput::Json }
     });
     if let Err(error) =
-        output::findings(kind, &messages, ending == Ending::Done, &catalogue, parallel::processors(), &mut to)
+        output::findings(kind, &findings, ending == Ending::Done, &catalogue, parallel::processors(), &mut to)
     {
         terminal::error(&format!("{error:#}"));
         ending = Ending::Incomplete;

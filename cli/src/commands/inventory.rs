@@ -69,7 +69,7 @@ pub fn run(arguments: &Inventory) -> Result<Ending> {
     }
     let written = output::findings(
         arguments.output,
-        &finished.messages,
+        &finished.findings,
         finished.is_complete(),
         catalogue,
         parallel::processors(),

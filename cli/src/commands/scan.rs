@@ -8,7 +8,6 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, Result, bail};
 use cloudvigil_core::detect::{Catalogue, Rule};
-use cloudvigil_core::finding::Message;
 use cloudvigil_core::formats;
 use cloudvigil_core::pipeline::{Options, Pipeline, Report, Stats};
 use cloudvigil_core::ports::{Clock, StateStore, SystemClock};
@@ -18,6 +17,7 @@ use crate::analysis::{self, Run};
 use crate::arguments::{FindingsOutput, Scan, ScanOutput};
 use crate::destination::{self, Destination};
 use crate::ending::Ending;
+use crate::findings::Findings;
 use crate::sources::{self, OwnFiles};
 use crate::{output, parallel, rules, terminal, times};
 
@@ -88,7 +88,7 @@ pub fn run(arguments: &Scan) -> Result<Ending> {
     let written = match (write_error, kind) {
         (Some(error), _) => Err(error),
         (None, Some(kind)) => {
-            output::findings(kind, &finished.messages, finished.is_complete(), catalogue, jobs, &mut to)
+            output::findings(kind, &finished.findings, finished.is_complete(), catalogue, jobs, &mut to)
         }
         (None, None) => to.flush(),
     };
@@ -97,7 +97,7 @@ pub fn run(arguments: &Scan) -> Result<Ending> {
         write_stats(&finished.stats, to).unwrap_or_else(|error| finished.fail(&error));
     }
     if let Some(fired) = fired.filter(|_| finished.stats.total.records_in > 0 && !nobody_reads) {
-        fired.tell(&finished.messages);
+        fired.tell(&finished.findings);
     }
     finished.tell();
     let ending = if nobody_reads { Ending::Done } else { finished.ending(report.fail_on) };
@@ -126,10 +126,10 @@ impl<'c> Fired<'c> {
 
     /// Tells of each rule that was named, and of each built-in one that matched or found something, how often it did, on
     /// the standard error.
-    fn tell(&self, messages: &[Message]) {
-        let mut found: BTreeMap<&str, u64> = BTreeMap::new();
-        for message in messages {
-            *found.entry(&message.finding.rule).or_default() += 1;
+    fn tell(&self, findings: &Findings<'_>) {
+        let mut found: BTreeMap<String, u64> = BTreeMap::new();
+        for finding in findings.iter() {
+            *found.entry(finding.rule.clone()).or_default() += 1;
         }
         let built_in: HashSet<String> = Catalogue::built_in_files().into_iter().map(|file| file.name).collect();
         let own = |rule: &Rule| !built_in.contains(&rule.file);

@@ -4,6 +4,7 @@ mod health;
 mod history;
 mod verify;
 
+use std::borrow::Cow;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -28,6 +29,7 @@ use crate::analysis::{self, Finished, Run};
 use crate::arguments::{FindingsOutput, TextOutput, Trail, TrailCommand};
 use crate::destination::Destination;
 use crate::ending::Ending;
+use crate::findings::Findings;
 use crate::{output, parallel, rules};
 
 use self::history::{History, histories, tells_of_events};
@@ -187,8 +189,8 @@ fn remember(
     written.with_context(|| format!("cannot remember the trails in {}", file.unwrap_or(Path::new("?")).display()))
 }
 
-fn write_json(finished: &Finished, look: &Look, to: &mut Destination) -> Result<bool> {
-    let findings: Vec<_> = finished.messages.iter().map(|message| &message.finding).collect();
+fn write_json(finished: &Finished<'_>, look: &Look, to: &mut Destination) -> Result<bool> {
+    let findings: Vec<_> = finished.findings.iter().collect();
     let failed: Vec<&String> = look.seen.errors.iter().map(|(region, _)| region).collect();
     let elsewhere: Vec<Value> = look.seen.trails.iter().flat_map(|trail| trail.regions_to_inventory(None)).collect();
     let document = json!({
@@ -205,13 +207,15 @@ fn write_json(finished: &Finished, look: &Look, to: &mut Destination) -> Result<
 }
 
 fn write_table(
-    finished: &Finished,
+    finished: &Finished<'_>,
     look: &Look,
     days: u16,
     catalogue: &Catalogue,
     to: &mut Destination,
 ) -> Result<bool> {
-    let (events, states): (Vec<Message>, Vec<Message>) = finished.messages.iter().cloned().partition(tells_of_events);
+    let all = finished.findings.messages().map(Cow::into_owned);
+    let (events, states): (Vec<Message>, Vec<Message>) = all.partition(tells_of_events);
+    let [events, states] = [events, states].map(|messages| Findings::of(catalogue, messages));
     let (shown, complete) = (to.is_shown(), finished.is_complete());
     let mut going = to.write(|writer| {
         health::trails(&look.seen, shown, writer)?;

@@ -6,10 +6,10 @@
 
 use std::io::{self, Write};
 
-use cloudvigil_core::finding::Message;
 use csv::{QuoteStyle, WriterBuilder};
 use jiff::Timestamp;
 
+use crate::findings::Findings;
 use crate::terminal;
 
 const HEADINGS: [&str; 16] = [
@@ -32,10 +32,10 @@ const HEADINGS: [&str; 16] = [
 ];
 
 /// Findings, in the order given, under a line of headings.
-pub fn findings(messages: &[Message], writer: &mut dyn Write) -> io::Result<()> {
+pub fn findings(findings: &Findings<'_>, writer: &mut dyn Write) -> io::Result<()> {
     let mut rows = WriterBuilder::new().quote_style(QuoteStyle::Always).from_writer(writer);
     rows.write_record(HEADINGS)?;
-    for Message { finding, .. } in messages {
+    for finding in findings.iter() {
         let time = |time: Option<Timestamp>| time.map(|time| time.to_string()).unwrap_or_default();
         let text = |text: &Option<String>| text.as_deref().map(cell).unwrap_or_default();
         let group =

@@ -3,12 +3,13 @@
 use std::io::{self, Write};
 
 use cloudvigil_core::detect::Catalogue;
-use cloudvigil_core::finding::{Level, Message, write_json};
+use cloudvigil_core::finding::{Level, write_json};
 use cloudvigil_core::ocsf;
 use cloudvigil_core::pipeline::Report;
 use jiff::Timestamp;
 use serde::Serialize;
 
+use crate::findings::{Findings, Told};
 use crate::parallel;
 
 /// How many findings a thread writes at a time, and how often each does so before the text is handed on: what is
@@ -17,17 +18,17 @@ const FINDINGS: usize = 16;
 const BLOCKS: usize = 16;
 
 /// Findings, in the order given, written by so many threads.
-pub fn findings(messages: &[Message], jobs: usize, writer: &mut dyn Write) -> io::Result<()> {
-    for messages in messages.chunks(jobs.max(1) * BLOCKS * FINDINGS) {
-        let lines = |block: &[Message]| -> io::Result<Vec<u8>> {
+pub fn findings(findings: &Findings<'_>, jobs: usize, writer: &mut dyn Write) -> io::Result<()> {
+    for told in findings.all().chunks(jobs.max(1) * BLOCKS * FINDINGS) {
+        let lines = |block: &[Told<'_>]| -> io::Result<Vec<u8>> {
             let mut lines = Vec::new();
-            for message in block {
-                message.finding.write_json(&mut lines)?;
+            for told in block {
+                findings.finding(told).write_json(&mut lines)?;
                 lines.push(b'\n');
             }
             Ok(lines)
         };
-        for lines in parallel::blocks(jobs, messages, FINDINGS, lines) {
+        for lines in parallel::blocks(jobs, told, FINDINGS, lines) {
             writer.write_all(&lines?)?;
         }
     }
@@ -35,10 +36,10 @@ pub fn findings(messages: &[Message], jobs: usize, writer: &mut dyn Write) -> io
 }
 
 /// Findings as OCSF events.
-pub fn ocsf(messages: &[Message], catalogue: &Catalogue, writer: &mut dyn Write) -> io::Result<()> {
-    messages.iter().try_for_each(|message| {
+pub fn ocsf(findings: &Findings<'_>, catalogue: &Catalogue, writer: &mut dyn Write) -> io::Result<()> {
+    findings.messages().try_for_each(|message| {
         let class = ocsf::Class::of(catalogue, &message.finding.rule);
-        value(&ocsf::event(message, class), writer)
+        value(&ocsf::event(&message, class), writer)
     })
 }
 

@@ -3,9 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write};
 
-use cloudvigil_core::finding::{Evidence, Finding, Level, Message};
+use cloudvigil_core::finding::{Evidence, Finding, Level};
 use comfy_table::{Cell, CellAlignment};
 
+use crate::findings::Findings;
 use crate::terminal::{self, Sheet};
 
 /// How many resources a row names.
@@ -20,8 +21,8 @@ const RULE: usize = 8;
 /// Findings, in the order given, and how many there are of each level.
 ///
 /// `complete`: everything could be read. "Could not look" must never look like "nothing found".
-pub fn findings(messages: &[Message], complete: bool, shown: bool, writer: &mut dyn Write) -> io::Result<()> {
-    if messages.is_empty() {
+pub fn findings(findings: &Findings<'_>, complete: bool, shown: bool, writer: &mut dyn Write) -> io::Result<()> {
+    if findings.is_empty() {
         let why = if complete { "." } else { " in what could be read; see the errors for what could not." };
         return writeln!(writer, "No findings{why}");
     }
@@ -32,7 +33,7 @@ pub fn findings(messages: &[Message], complete: bool, shown: bool, writer: &mut 
         &["Level", "First seen (UTC)", "Count", "Finding", "Who and from where", "What", "Rule"]
     };
     let mut sheet = Sheet::new(headings, shown);
-    for Message { finding, .. } in messages {
+    for finding in findings.iter() {
         let first_time =
             finding.first_time.map_or_else(|| "no time".to_owned(), |at| at.strftime("%Y-%m-%d %H:%M:%S").to_string());
         let mut row = vec![
@@ -40,7 +41,7 @@ pub fn findings(messages: &[Message], complete: bool, shown: bool, writer: &mut 
             Cell::new(first_time),
             Cell::new(finding.count).set_alignment(CellAlignment::Right),
         ];
-        let texts = [title(finding), who(finding), what(finding)];
+        let texts = [title(&finding), who(&finding), what(&finding)];
         if narrow {
             let said: Vec<String> = texts.into_iter().filter(|text| !text.is_empty()).collect();
             row.push(Cell::new(said.join("\n")));
@@ -52,11 +53,7 @@ pub fn findings(messages: &[Message], complete: bool, shown: bool, writer: &mut 
     }
     sheet.whole(&[0, 1, 2, headings.len() - 1]);
     write!(writer, "{sheet}")?;
-    writeln!(
-        writer,
-        "{}. What to do about one: cloudvigil rules show RULE",
-        counted(messages.iter().map(|message| message.finding.level))
-    )
+    writeln!(writer, "{}. What to do about one: cloudvigil rules show RULE", counted(findings.levels()))
 }
 
 /// `12 findings: 1 critical, 11 low`.

@@ -29,7 +29,7 @@ pub use contributions::{Contributions, Partition};
 pub(crate) use contributions::{MAX_PARTITIONS, is_failed_call};
 pub use corroboration::Corroboration;
 pub(crate) use fold::MAX_RESOURCES;
-pub use fold::finding_in;
+pub use fold::{Found, finding_in};
 pub(crate) use group::BorrowedGroup;
 pub use held::Held;
 pub(crate) use kept::{MAX_VALUE, Teller, Told};
@@ -58,12 +58,21 @@ pub fn bucket_of(time: Option<Micros>, timespan: Micros) -> Bucket {
     time.map(|time| time - time.rem_euclid(bucket_length(timespan)))
 }
 
-/// The id of the finding of a rule, a group and a bucket; and what stays the same while the same thing goes on, from bucket
-/// to bucket.
-pub(crate) fn finding_ids(rule: &str, group: &Group, bucket: Bucket) -> (String, String) {
-    let going_on = Texts::of(&[rule, &group_text(group)]);
-    let bucket = bucket.map_or_else(|| "none".to_owned(), |start| start.to_string());
-    (hex(&going_on.clone().and(&bucket).hash()), hex(&going_on.hash()))
+/// What the finding of a rule, a group and a bucket is known by.
+#[derive(Debug, Clone, Copy)]
+struct Ids {
+    /// Its id.
+    id: [u8; 16],
+    /// What stays the same while the same thing goes on, from bucket to bucket.
+    going_on: [u8; 16],
+}
+
+impl Ids {
+    fn of(rule: &str, group: &Group, bucket: Bucket) -> Self {
+        let going_on = Texts::of(&[rule, &group_text(group)]);
+        let bucket = bucket.map_or_else(|| "none".to_owned(), |start| start.to_string());
+        Self { id: going_on.clone().and(&bucket).hash(), going_on: going_on.hash() }
+    }
 }
 
 fn group_text(group: &Group) -> String {

@@ -212,10 +212,16 @@ pub struct Message {
     pub guidance: Guidance,
 }
 
-/// Brings findings into the order in which a run tells of them: by first time, then id, those without a time last.
-pub fn put_in_order(messages: &mut [Message]) {
-    // A message is some hundreds of bytes long: each is moved once.
-    messages.sort_by_cached_key(|Message { finding, .. }| {
-        (finding.first_time.is_none(), finding.first_time, finding.id.clone())
-    });
+/// The order in which a run tells of findings: by first time, then id, those without a time last.
+pub type Order = (bool, Option<Timestamp>, String);
+
+impl Finding {
+    /// Its place in the [order](Order) of a run's findings.
+    pub fn order(&self) -> Order {
+        order(self.first_time, self.id.clone())
+    }
+}
+
+pub(crate) fn order(first_time: Option<Timestamp>, id: String) -> Order {
+    (first_time.is_none(), first_time, id)
 }

@@ -91,7 +91,7 @@ pub fn run(arguments: &TrailVerify) -> Result<Ending> {
             to.write(|writer| checked(&summaries, shown, writer)).and_then(|_| {
                 output::findings(
                     FindingsOutput::Table,
-                    &finished.messages,
+                    &finished.findings,
                     complete,
                     catalogue,
                     parallel::processors(),
@@ -168,8 +168,8 @@ fn take(
     run.take(Ok(report));
 }
 
-fn write_json(finished: &Finished, summaries: &[Summary], to: &mut Destination) -> Result<bool> {
-    let findings: Vec<_> = finished.messages.iter().map(|message| &message.finding).collect();
+fn write_json(finished: &Finished<'_>, summaries: &[Summary], to: &mut Destination) -> Result<bool> {
+    let findings: Vec<_> = finished.findings.iter().collect();
     let document = json!({"chains": summaries, "findings": findings, "stats": finished.stats});
     Ok(to.write(|writer| output::json::value(&document, writer))? && to.flush()?)
 }

@@ -10,9 +10,9 @@ use super::contributions::Partition;
 use super::kept::{KeptEvidence, Order};
 use super::plan::{Micros, Node, put_in_order};
 use super::stored::StoredContributions;
-use super::{Bucket, bucket_length, finding_ids};
+use super::{Bucket, Ids, bucket_length, hex};
 use crate::detect::{Catalogue, WantedLogSource};
-use crate::finding::{Evidence, Finding, Level};
+use crate::finding::{self, Evidence, Finding, Level};
 
 /// The most resources that a finding names.
 pub(crate) const MAX_RESOURCES: usize = 20;
@@ -20,37 +20,47 @@ pub(crate) const MAX_RESOURCES: usize = 20;
 /// The finding of a partition, from everything that was contributed to it and to the bucket after it, when all of its
 /// windows are closed; `None` where the rule's condition is not fulfilled. Its revision is 1.
 pub fn finding_in(catalogue: &Catalogue, partition: &Partition, stored: &[&StoredContributions]) -> Option<Finding> {
-    folded(catalogue, partition, stored, Micros::MAX).finding
+    Some(folded(catalogue, partition, stored, Micros::MAX).found?.finding(catalogue, partition))
 }
 
 /// What contributions come to.
-pub(super) struct Folded {
+pub(super) struct Folded<'s> {
     /// How many different records there are.
     pub records: usize,
     /// The finding, if the condition is fulfilled.
-    pub finding: Option<Finding>,
-    /// The record that each entry of its evidence is of.
-    pub shown: Vec<RecordKey>,
+    pub found: Option<Found<'s>>,
     /// Whether it tells of tampering with cloudvigil's own resources.
     pub own: bool,
 }
 
+/// A finding before its words are put together: what it is told apart and put in order by, and which entries it shows.
+#[derive(Debug)]
+pub struct Found<'s> {
+    ids: Ids,
+    level: Level,
+    count: u64,
+    first: Option<Timestamp>,
+    last: Option<Timestamp>,
+    /// What is said of all calls behind the title.
+    said: Vec<&'static str>,
+    shown: Vec<ReadIn<'s>>,
+}
+
 /// Folds the contributions of a partition. Aligned windows that end after `closed` are not closed yet.
-pub(super) fn folded(
+pub(super) fn folded<'s>(
     catalogue: &Catalogue,
     partition: &Partition,
-    stored: &[&StoredContributions],
+    stored: &[&'s StoredContributions],
     closed: Micros,
-) -> Folded {
+) -> Folded<'s> {
     let plan = &catalogue.rule(partition.rule).plan;
     let Distinct { mut contributions, records } = Distinct::of(stored, latest(plan, partition.bucket));
     let hot = hot_records(plan, partition.bucket, &mut contributions, closed);
     // What only bears out is nothing by itself.
     let hot = Some(hot).filter(|hot| hot.iter().any(|record| record.weight > 0));
     let own = hot.iter().flatten().any(|record| record.own);
-    let found = hot.map(|hot| finding_of(catalogue, partition, stored, &hot));
-    let (finding, shown) = found.map_or_else(Default::default, |(finding, shown)| (Some(finding), shown));
-    Folded { records, finding, shown, own }
+    let found = hot.map(|hot| Found::of(catalogue, partition, stored, &hot));
+    Folded { records, found, own }
 }
 
 /// Whether contributions to a rule, by its number, make a finding of a bucket, when all of its windows are closed.
@@ -87,69 +97,96 @@ pub(super) fn last_shown(plan: &Node, partition: &Partition, stored: &StoredCont
     shown.get(Evidence::MAX_ENTRIES - 1).copied()
 }
 
-fn finding_of(
-    catalogue: &Catalogue,
-    partition: &Partition,
-    stored: &[&StoredContributions],
-    hot: &[&Contribution],
-) -> (Finding, Vec<RecordKey>) {
-    let rule = catalogue.rule(partition.rule);
-    let chosen = chosen(stored, hot);
-    let occurred = || hot.iter().copied().filter(|record| record.weight > 0);
-    // Where none has a time, these are none.
-    let (mut count, mut first, mut last) = (0, Micros::MAX, Micros::MIN);
-    for record in occurred() {
-        count += u64::from(record.weight);
-        if let Some(time) = record.time {
-            (first, last) = (first.min(time), last.max(time));
-        }
-    }
-    let (mut facts, mut resources) = (Vec::with_capacity(chosen.len()), Vec::new());
-    for read_in in &chosen {
-        let (of_one, named) = read_in.best.told.said();
-        facts.push(of_one);
-        for resource in named {
-            if resources.len() < MAX_RESOURCES && !resources.iter().any(|known| known == resource) {
-                resources.push(resource.to_owned());
+impl<'s> Found<'s> {
+    fn of(
+        catalogue: &Catalogue,
+        partition: &Partition,
+        stored: &[&'s StoredContributions],
+        hot: &[&Contribution],
+    ) -> Self {
+        let rule = catalogue.rule(partition.rule);
+        let occurred = || hot.iter().copied().filter(|record| record.weight > 0);
+        // Where none has a time, these are none.
+        let (mut count, mut first, mut last) = (0, Micros::MAX, Micros::MIN);
+        for record in occurred() {
+            count += u64::from(record.weight);
+            if let Some(time) = record.time {
+                (first, last) = (first.min(time), last.max(time));
             }
         }
+        // Calls have a level of their own, and how things were found to be has not.
+        let of_calls = |asked: &WantedLogSource| asked.category.as_deref() != Some("inventory");
+        let judged = rule.is_about_tampering() && rule.detection.as_ref().is_some_and(|one| of_calls(&one.log_source));
+        // The worst of them decides, so that the order in which they come does not matter.
+        let level = judged.then(|| occurred().map(|record| record.level(rule.level)).max()).flatten();
+        let of_all = |said_of: fn(&Contribution) -> bool| judged && occurred().all(said_of);
+        let said = [("failed", of_all(|record| record.failed)), ("deployment", of_all(|record| record.deploying))];
+        let time = |micros: Micros| Timestamp::from_microsecond(micros).ok();
+        Self {
+            ids: Ids::of(&rule.id, &partition.group, partition.bucket),
+            level: level.unwrap_or(rule.level),
+            count,
+            first: time(first),
+            last: time(last),
+            said: said.into_iter().filter(|(_, of_all)| *of_all).map(|(word, _)| word).collect(),
+            shown: chosen(stored, hot),
+        }
     }
-    // What the entries agree on: a brute force against ten users was done by none of them.
-    let [account, region, actor, source_address] = [0, 1, 2, 3].map(|fact| {
-        let mut values = facts.iter().filter_map(|of_one| of_one[fact]);
-        let first = values.next()?;
-        values.all(|value| value == first).then(|| first.to_owned())
-    });
-    // Calls have a level of their own, and how things were found to be has not.
-    let of_calls = |asked: &WantedLogSource| asked.category.as_deref() != Some("inventory");
-    let judged = rule.is_about_tampering() && rule.detection.as_ref().is_some_and(|one| of_calls(&one.log_source));
-    // The worst of them decides, so that the order in which they come does not matter.
-    let level = judged.then(|| occurred().map(|record| record.level(rule.level)).max()).flatten();
-    let of_all = |said_of: fn(&Contribution) -> bool| judged && occurred().all(said_of);
-    let said = [("failed", of_all(|record| record.failed)), ("deployment", of_all(|record| record.deploying))];
-    let said: Vec<&str> = said.into_iter().filter(|(_, of_all)| *of_all).map(|(word, _)| word).collect();
-    let time = |micros: Micros| Timestamp::from_microsecond(micros).ok();
-    let shown = chosen.iter().map(|read_in| read_in.best.key).collect();
-    let (id, dedup_key) = finding_ids(&rule.id, &partition.group, partition.bucket);
-    let finding = Finding {
-        id,
-        revision: 1,
-        rule: rule.id.clone(),
-        title: if said.is_empty() { rule.title.clone() } else { format!("{} ({})", rule.title, said.join(", ")) },
-        level: level.unwrap_or(rule.level),
-        count,
-        first_time: time(first),
-        last_time: time(last),
-        group: partition.group.clone(),
-        account,
-        region,
-        actor,
-        source_address,
-        resources,
-        evidence: chosen.into_iter().map(ReadIn::into_evidence).collect(),
-        dedup_key,
-    };
-    (finding, shown)
+
+    /// Its level.
+    pub fn level(&self) -> Level {
+        self.level
+    }
+
+    /// Its place among findings.
+    pub fn order(&self) -> finding::Order {
+        finding::order(self.first, hex(&self.ids.id))
+    }
+
+    /// The record that each entry of the evidence is of.
+    pub(super) fn shown(&self) -> Vec<RecordKey> {
+        self.shown.iter().map(|read_in| read_in.best.key).collect()
+    }
+
+    /// The finding, which is that of this partition.
+    pub fn finding(&self, catalogue: &Catalogue, partition: &Partition) -> Finding {
+        let rule = catalogue.rule(partition.rule);
+        let (mut facts, mut resources) = (Vec::with_capacity(self.shown.len()), Vec::new());
+        for read_in in &self.shown {
+            let (of_one, named) = read_in.best.told.said();
+            facts.push(of_one);
+            for resource in named {
+                if resources.len() < MAX_RESOURCES && !resources.iter().any(|known| known == resource) {
+                    resources.push(resource.to_owned());
+                }
+            }
+        }
+        // What the entries agree on: a brute force against ten users was done by none of them.
+        let [account, region, actor, source_address] = [0, 1, 2, 3].map(|fact| {
+            let mut values = facts.iter().filter_map(|of_one| of_one[fact]);
+            let first = values.next()?;
+            values.all(|value| value == first).then(|| first.to_owned())
+        });
+        let said = self.said.join(", ");
+        Finding {
+            id: hex(&self.ids.id),
+            revision: 1,
+            rule: rule.id.clone(),
+            title: if said.is_empty() { rule.title.clone() } else { format!("{} ({said})", rule.title) },
+            level: self.level,
+            count: self.count,
+            first_time: self.first,
+            last_time: self.last,
+            group: partition.group.clone(),
+            account,
+            region,
+            actor,
+            source_address,
+            resources,
+            evidence: self.shown.iter().map(ReadIn::evidence).collect(),
+            dedup_key: hex(&self.ids.going_on),
+        }
+    }
 }
 
 impl Contribution {
@@ -251,6 +288,7 @@ fn hot_records<'c>(
 }
 
 /// What was kept of one record, wherever it was read.
+#[derive(Debug)]
 struct ReadIn<'s> {
     /// The place that stands for it.
     best: &'s KeptEvidence,
@@ -269,8 +307,8 @@ impl<'s> ReadIn<'s> {
         Some(read_in)
     }
 
-    fn into_evidence(self) -> Evidence {
-        let others = self.others.into_iter().map(|other| other.told.evidence());
+    fn evidence(&self) -> Evidence {
+        let others = self.others.iter().map(|other| other.told.evidence());
         others.fold(self.best.told.evidence(), Evidence::put_together)
     }
 }

@@ -7,7 +7,7 @@ use hashbrown::HashMap;
 use hashbrown::hash_map::Entry;
 
 use super::contributions::{Contributions, Partition, next_bucket, previous_bucket};
-use super::fold::{Folded, folded};
+use super::fold::{Folded, Found, folded};
 use super::plan::{Micros, Node};
 use super::stored::StoredContributions;
 use crate::detect::Catalogue;
@@ -38,17 +38,20 @@ impl Held {
         self.0.keys().map(Cow::Borrowed).chain(before).collect()
     }
 
-    /// The finding of a partition, if there is one and it is not held back; nothing holds back tampering with cloudvigil's
-    /// own resources.
-    pub fn finding(
+    /// The finding of a partition, if there is one and it is not held back, where anything may be; nothing holds back
+    /// tampering with cloudvigil's own resources.
+    pub fn found(
         &self,
         catalogue: &Catalogue,
         partition: &Partition,
-        holds_back: &dyn Fn(&Finding) -> bool,
-    ) -> Option<Finding> {
+        holds_back: Option<&dyn Fn(&Finding) -> bool>,
+    ) -> Option<Found<'_>> {
         let next = next_bucket(catalogue, partition).and_then(|next| self.0.get(&next));
         let stored: Vec<_> = self.0.get(partition).into_iter().chain(next).collect();
-        let Folded { finding, own, .. } = folded(catalogue, partition, &stored, Micros::MAX);
-        finding.filter(|finding| own || !holds_back(finding))
+        let Folded { found, own, .. } = folded(catalogue, partition, &stored, Micros::MAX);
+        let is_told = |holds_back: &dyn Fn(&Finding) -> bool, found: &Found<'_>| {
+            own || !holds_back(&found.finding(catalogue, partition))
+        };
+        found.filter(|found| holds_back.is_none_or(|holds_back| is_told(holds_back, found)))
     }
 }

@@ -23,7 +23,7 @@ use serde::{Deserialize, Serialize};
 
 use super::contribution::RecordKey;
 use super::contributions::{Contributions, Partition, next_bucket, previous_bucket};
-use super::fold::{Folded, folded, put_together};
+use super::fold::{Folded, Found, folded, put_together};
 use super::plan::Micros;
 use super::stored::StoredContributions;
 use super::windows::{PENDING, Pending};
@@ -92,17 +92,37 @@ struct Mark {
     held_back: bool,
 }
 
+/// What the contributions of a partition come to.
+struct Outcome {
+    /// How many different records there are.
+    records: usize,
+    /// The finding, if the condition is fulfilled.
+    finding: Option<Finding>,
+    /// The record that each entry of its evidence is of.
+    shown: Vec<RecordKey>,
+    /// Whether it tells of tampering with cloudvigil's own resources.
+    own: bool,
+}
+
+impl Outcome {
+    fn of(catalogue: &Catalogue, partition: &Partition, stored: &[&StoredContributions], closed: Micros) -> Self {
+        let Folded { records, found, own } = folded(catalogue, partition, stored, closed);
+        let shown = found.as_ref().map(Found::shown).unwrap_or_default();
+        Self { records, finding: found.map(|found| found.finding(catalogue, partition)), shown, own }
+    }
+}
+
 impl Mark {
     /// What is to be marked, and whether its finding is to be published; `None`: it stands as it is. `holds_back` says
     /// whether nobody is to be told of it.
     fn after(
         before: Option<&Self>,
         rule: &Rule,
-        folded: Folded,
+        outcome: Outcome,
         closed: Option<Micros>,
         holds_back: impl Fn(&Finding) -> bool,
     ) -> Option<(Self, bool)> {
-        let Folded { records, mut finding, mut shown, own } = folded;
+        let Outcome { records, mut finding, mut shown, own } = outcome;
         let is_monotone = rule.plan.is_monotone();
         let marked = before.and_then(|before| before.finding.as_ref());
         let revision = before.map_or(0, |before| before.revision.max(marked.map_or(0, |finding| finding.revision)));
@@ -303,9 +323,9 @@ impl Settler<'_> {
             let stored: Vec<&StoredContributions> = stored.iter().collect();
             // What somebody with a faster clock has seen closed is closed.
             let closed = self.closed(rule).max(before.as_ref().and_then(|before| before.closed));
-            let folded = folded(self.catalogue, partition, &stored, closed.unwrap_or(Micros::MAX));
+            let outcome = Outcome::of(self.catalogue, partition, &stored, closed.unwrap_or(Micros::MAX));
             let holds_back = |finding: &Finding| self.sink.holds_back(finding);
-            let Some((mark, told)) = Mark::after(before.as_ref(), rule, folded, closed, holds_back) else {
+            let Some((mark, told)) = Mark::after(before.as_ref(), rule, outcome, closed, holds_back) else {
                 return Ok(false);
             };
             if let Some(finding) = mark.finding.clone().filter(|_| told) {

@@ -121,7 +121,10 @@ fn found(
     let mut held = Held::default();
     held.take(catalogue, contributions);
     let findings = held.partitions(catalogue);
-    let findings = findings.iter().filter_map(|partition| held.finding(catalogue, partition, &|_| false));
+    let findings = findings.iter().filter_map(|partition| {
+        let found = held.found(catalogue, partition, None)?;
+        Some(found.finding(catalogue, partition))
+    });
     findings.map(|one| (one.id, one.count, one.group, [one.first_time, one.last_time])).collect()
 }
 
