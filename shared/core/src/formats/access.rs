@@ -58,7 +58,7 @@ static LOG_SOURCE: LogSource = LogSource {
 };
 
 /// Those that a record may have.
-pub(super) const LOG_SOURCES: &[&LogSource] = &[&LOG_SOURCE];
+pub(crate) const LOG_SOURCES: &[&LogSource] = &[&LOG_SOURCE];
 
 /// The format `access`.
 pub struct Access;

@@ -67,7 +67,7 @@ const DIGEST_START: usize = 8;
 const DIGEST_BUCKET: usize = 9;
 
 /// Those that a record may have.
-pub(super) const LOG_SOURCES: &[&LogSource] = &[&LOG_SOURCE];
+pub(crate) const LOG_SOURCES: &[&LogSource] = &[&LOG_SOURCE];
 
 /// The format `cloudtrail`.
 pub struct CloudTrail;

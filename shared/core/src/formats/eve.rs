@@ -54,7 +54,7 @@ const CATEGORY: usize = 2;
 const SEVERITY: usize = 3;
 
 /// Those that a record may have.
-pub(super) const LOG_SOURCES: &[&LogSource] = &[&ALERTS, &OTHERS];
+pub(crate) const LOG_SOURCES: &[&LogSource] = &[&ALERTS, &OTHERS];
 
 /// The format `eve`.
 pub struct Eve;

@@ -58,7 +58,7 @@ fn log_source(service: &str) -> &'static LogSource {
 }
 
 /// Those that a record may have.
-pub(super) const LOG_SOURCES: &[&LogSource] = &[&EC2, &S3, &TRAIL, &OTHERS];
+pub(crate) const LOG_SOURCES: &[&LogSource] = &[&EC2, &S3, &TRAIL, &OTHERS];
 
 /// The format `inventory`.
 pub struct Inventory;

@@ -57,7 +57,7 @@ const SUDO_USER: &str = "USER";
 const COMMAND: &str = "command";
 
 /// Every field that a record may have.
-const FIELDS: [&str; 15] = [
+pub(crate) const FIELDS: [&str; 15] = [
     HOST,
     APPNAME,
     PID,
@@ -157,7 +157,7 @@ static SYSLOG: LogSource = LogSource {
 };
 
 /// Those that a record may have.
-pub(super) const LOG_SOURCES: &[&LogSource] = &[&SSHD, &SUDO, &AUTH, &CRON, &CLAMAV, &VSFTPD, &GUACAMOLE, &SYSLOG];
+pub(crate) const LOG_SOURCES: &[&LogSource] = &[&SSHD, &SUDO, &AUTH, &CRON, &CLAMAV, &VSFTPD, &GUACAMOLE, &SYSLOG];
 
 /// The format `syslog`.
 pub struct Syslog;

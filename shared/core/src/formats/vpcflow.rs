@@ -73,7 +73,7 @@ static LOG_SOURCE: LogSource = LogSource {
 };
 
 /// Those that a record may have.
-pub(super) const LOG_SOURCES: &[&LogSource] = &[&LOG_SOURCE];
+pub(crate) const LOG_SOURCES: &[&LogSource] = &[&LOG_SOURCE];
 
 /// The format `vpcflow`.
 pub struct VpcFlow;
