@@ -27,6 +27,11 @@ pub(super) struct Unknown {
 }
 
 impl Unknown {
+    /// Whether the rule cannot match.
+    pub(super) fn is_never(&self) -> bool {
+        self.never && !self.fields.is_empty()
+    }
+
     /// What is wrong, if anything is.
     pub(super) fn reason(&self) -> Option<String> {
         let names: Vec<String> = self.fields.iter().map(|name| format!("'{name}'")).collect();
@@ -57,6 +62,13 @@ pub(super) fn unknown(detections: &Detections, wanted: &WantedLogSource) -> Unkn
     let asked = Asked { detections, unknown: &fields };
     let never = detections.conditions.iter().all(|condition| asked.never(condition));
     Unknown { fields, log_sources: names_of(&fitting), never }
+}
+
+/// What people know the log sources by that a rule asks for, if none of their records has this field. Of a log source that
+/// no record has nothing is said.
+pub(super) fn lacking(wanted: &WantedLogSource, field: &str) -> Option<String> {
+    let fitting = fitting(wanted);
+    (!fitting.is_empty() && !fitting.iter().any(|declared| declared.has(field))).then(|| names_of(&fitting))
 }
 
 /// The formats whose records a rule of this log source gets.

@@ -1,5 +1,7 @@
 //! What a rule of the catalogue must have beyond being loadable.
 
+mod counted;
+
 use std::collections::HashMap;
 
 use serde_json::Value;
@@ -11,7 +13,7 @@ use crate::attack::{self, Standing};
 const STATUSES: [&str; 5] = ["stable", "test", "experimental", "deprecated", "unsupported"];
 
 /// Names what each rule lacks: a valid id, a level, a description, a status, references, false positives, a runbook, tags
-/// of the current version of ATT&CK, a file named for its condition, two tests that must match and two that must not. Where
+/// of the current version of ATT&CK, a file named for its condition, fields that its log source has, two tests that must match and two that must not. Where
 /// it looks at calls to AWS, one of its tests must be of a call that failed; where these tamper, such a call must match.
 pub fn lint(catalogue: &Catalogue) -> Vec<Problem> {
     let mut problems = Vec::new();
@@ -21,7 +23,7 @@ pub fn lint(catalogue: &Catalogue) -> Vec<Problem> {
             let (file, line, rule) = (rule.file.clone(), rule.line, Some(rule.id.clone()));
             problems.push(Problem { file, line, rule, reason, is_harmless: true });
         };
-        for reason in lacks(rule) {
+        for reason in lacks(rule).into_iter().chain(counted::lacks(catalogue, rule)) {
             problem(reason);
         }
         if let Some(other) = titles.insert(&rule.title, &rule.file) {
