@@ -133,3 +133,40 @@ fn coverage_tells_log_sources_and_writes_a_layer_for_navigator() {
     let ran = folder.run(&["rules", "coverage", "--layer", "l.json", "--list", list.to_str().unwrap()]);
     assert_eq!(ran.code, 2, "one or the other");
 }
+
+#[test]
+fn coverage_counts_the_techniques_that_there_are() {
+    let folder = Folder::new();
+    let rule = |number: u32, tag: &str| {
+        format!(
+            "title: Rule {number}\nid: 0f3f2d9e-6a0b-4c1e-9f0e-3c1f6f8f7b0{number}\ntags: [{tag}]\nlogsource: {{category: webserver}}\ndetection: {{s: {{c-ip: x}}, condition: s}}\n"
+        )
+    };
+    for (number, tag) in [
+        (1, "attack.t9999"),
+        (2, "attack.t1562.008"),
+        (3, "attack.t1685.002"),
+        (4, "attack.t1064"),
+        (5, "attack.g0020"),
+    ] {
+        folder.write(&format!("own/{number}.yml"), rule(number, tag));
+    }
+    let ran = folder.run(&["rules", "coverage", "--no-default-rules", "--rules", "own", "--layer", "layer.json"]);
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    assert!(
+        ran.stdout.contains("5 rules, 1 technique of ATT&CK")
+            && ran.stdout.ends_with(", 1 log source, 3 rules without a technique\n"),
+        "{}",
+        ran.stdout
+    );
+    assert!(!ran.stdout.contains("T9999") && !ran.stdout.contains("T1562") && !ran.stdout.contains("T1064"));
+    let layer: Value = serde_json::from_str(&folder.read("layer.json")).unwrap();
+    // What has been replaced counts as what took its place.
+    assert_eq!(layer["techniques"].as_array().unwrap().len(), 1);
+    assert_eq!(layer["techniques"][0]["techniqueID"], "T1685.002");
+    assert_eq!(layer["techniques"][0]["score"], 2);
+    for told in ["own/1.yml:2: ", "'attack.t9999' is not counted", "own/4.yml:2: ", "has no technique T1064"] {
+        assert!(ran.stderr.contains(told), "{told}: {}", ran.stderr);
+    }
+    assert_eq!(ran.stderr.lines().count(), 2, "{}", ran.stderr);
+}
