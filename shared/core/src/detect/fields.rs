@@ -54,7 +54,7 @@ pub(super) fn unknown(detections: &Detections, wanted: &WantedLogSource) -> Unkn
     if fitting.is_empty() {
         return Unknown::default();
     }
-    let has = |name: &str| fitting.iter().any(|declared| declared.has(name));
+    let has = |name: &str| fitting.iter().any(|declared| declared.answers(wanted, name));
     let fields: BTreeSet<String> = detections.named.values().flat_map(of).filter(|name| !has(name)).collect();
     if fields.is_empty() {
         return Unknown::default();
@@ -68,7 +68,7 @@ pub(super) fn unknown(detections: &Detections, wanted: &WantedLogSource) -> Unkn
 /// no record has nothing is said.
 pub(super) fn lacking(wanted: &WantedLogSource, field: &str) -> Option<String> {
     let fitting = fitting(wanted);
-    (!fitting.is_empty() && !fitting.iter().any(|declared| declared.has(field))).then(|| names_of(&fitting))
+    (!fitting.is_empty() && !fitting.iter().any(|declared| declared.answers(wanted, field))).then(|| names_of(&fitting))
 }
 
 /// The formats whose records a rule of this log source gets.
@@ -200,6 +200,9 @@ mod tests {
             ["", "", "webserver"],
             ["linux", "clamav", ""],
             ["", "alert", "ids"],
+            ["", "", "dns"],
+            ["", "dns", "network"],
+            ["apache", "error", ""],
         ] {
             assert_eq!(reason(known), None, "{known:?}");
         }
@@ -209,6 +212,8 @@ mod tests {
             ["aws", "cloudtrail", "management"],
             ["linux", "cloudtrail", ""],
             ["suricata", "alert", "webserver"],
+            ["zeek", "dns", ""],
+            ["", "connection", "network"],
         ] {
             let reason = reason(wrong).unwrap_or_else(|| panic!("{wrong:?}"));
             assert!(wrong.iter().all(|word| reason.contains(word)), "{reason}");
@@ -222,6 +227,7 @@ mod tests {
             ("service: cloudtrail", "{s: {userIdentity.sessionContext.sessionIssuer.arn: x}, condition: s}"),
             ("service: cloudtrail", "{s: {requestParameters.anything.at.all: x}, condition: s}"),
             ("product: aws, category: inventory", "{s: {anything: x}, condition: s}"),
+            ("category: dns", "{s: {query: x, record_type: A, answer: y, src_ip: z}, condition: s}"),
             ("product: linux, service: sshd", "{s: {event: accepted}, condition: s}"),
             ("product: windows", "{s: {CommandLine: x}, condition: s}"),
             ("category: application", "{s: {anything: x}, condition: s}"),
@@ -277,6 +283,18 @@ mod tests {
         ] {
             assert!(!cloudtrail.has(unknown), "{unknown}");
         }
+    }
+
+    #[test]
+    fn a_name_of_the_taxonomy_is_known_where_records_answer_to_it() {
+        for (log_source, is_known) in
+            [("category: dns", true), ("category: network", true), ("product: suricata, category: ids", false)]
+        {
+            let reason = reason(log_source, "{s: {query: x}, condition: s}");
+            assert_eq!(reason.is_none(), is_known, "{log_source}: {reason:?}");
+        }
+        let reason = reason("category: dns", "{s: {QueryName: x}, condition: s}").unwrap();
+        assert!(reason.contains("never match") && reason.contains("'QueryName'"), "{reason}");
     }
 
     #[test]

@@ -55,6 +55,7 @@ static LOG_SOURCE: LogSource = LogSource {
     keys: &[WEB_ATTACK, SCANNER, SC_STATUS],
     rare: &[WEB_ATTACK, SCANNER],
     words: &[],
+    aliases: &[],
 };
 
 /// Those that a record may have.

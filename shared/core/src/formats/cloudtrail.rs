@@ -39,6 +39,7 @@ static LOG_SOURCE: LogSource = LogSource {
     keys: &[EVENT_NAME, EVENT_SOURCE, "userIdentity.type", "errorCode"],
     rare: &["errorCode"],
     words: &[],
+    aliases: &[],
 };
 
 /// The members that are read of every event: the keys first, in their order.

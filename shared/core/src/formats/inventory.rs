@@ -38,6 +38,7 @@ macro_rules! log_source {
             keys: &[],
             rare: &[],
             words: &[],
+            aliases: &[],
         };
     };
 }

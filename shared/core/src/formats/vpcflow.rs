@@ -70,6 +70,7 @@ static LOG_SOURCE: LogSource = LogSource {
     keys: &[ACTION],
     rare: &[],
     words: &[],
+    aliases: &[],
 };
 
 /// Those that a record may have.

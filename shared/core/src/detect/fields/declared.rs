@@ -35,6 +35,12 @@ impl Declared {
         self.log_sources.iter().any(|source| wanted.fits(source))
     }
 
+    /// Whether such a record may be asked for a field by this name.
+    pub(super) fn answers(&self, wanted: &WantedLogSource, name: &str) -> bool {
+        let mut fitting = self.log_sources.iter().filter(|source| wanted.fits(source));
+        self.has(name) || fitting.any(|source| !source.other_paths(name).is_empty())
+    }
+
     /// Whether a record may have a field of this name.
     pub(super) fn has(&self, name: &str) -> bool {
         if name.starts_with(DERIVED) {
