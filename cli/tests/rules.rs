@@ -170,3 +170,33 @@ fn coverage_counts_the_techniques_that_there_are() {
     }
     assert_eq!(ran.stderr.lines().count(), 2, "{}", ran.stderr);
 }
+
+#[test]
+fn rules_of_log_sources_that_no_record_is_of_are_told_together() {
+    let folder = Folder::new();
+    let rule = |number: u32, log_source: &str| {
+        format!(
+            "title: Rule {number}\nid: 0f3f2d9e-6a0b-4c1e-9f0e-3c1f6f8f7b0{number}\nlogsource: {{{log_source}}}\ndetection: {{s: {{a: x}}, condition: s}}\n"
+        )
+    };
+    for (number, log_source) in [
+        (1, "product: azure, service: signinlogs"),
+        (2, "product: windows, category: process_creation"),
+        (3, "product: windows, category: process_creation"),
+        (4, "product: aws, service: cloudtrail"),
+    ] {
+        folder.write(&format!("own/{number}.yml"), rule(number, log_source));
+    }
+    folder.write("a.json", stop(0));
+    let told = "--rules own: 3 of 4 rules never run, because no record is of their log source: windows/process_creation (2), azure/signinlogs (1)";
+    for arguments in [["scan", "--rules", "own", "a.json"].as_slice(), &["rules", "list", "--rules", "own"]] {
+        let ran = folder.run(arguments);
+        assert_eq!(ran.stderr.matches(told).count(), 1, "{}", ran.stderr);
+    }
+    // Of the built-in rules each has its records.
+    let ran = folder.run(&["rules", "list"]);
+    assert_eq!((ran.code, ran.stderr.as_str()), (0, ""));
+    let ran = folder.run(&["rules", "lint", "own"]);
+    let never = "own/1.yml:2: 0f3f2d9e-6a0b-4c1e-9f0e-3c1f6f8f7b01: this rule can never match, because no record is of product 'azure', service 'signinlogs'";
+    assert!(ran.stdout.contains(never), "{}", ran.stdout);
+}

@@ -87,13 +87,7 @@ fn log_source(catalogue: &Catalogue, rule: &Rule) -> String {
 }
 
 fn log_sources(catalogue: &Catalogue, rule: &Rule) -> Vec<String> {
-    let of = |rule: &Rule| {
-        rule.detection.as_ref().map(|detection| {
-            let source = &detection.log_source;
-            let parts = [&source.product, &source.service, &source.category].into_iter().flatten();
-            parts.map(String::as_str).collect::<Vec<_>>().join("/")
-        })
-    };
+    let of = |rule: &Rule| rule.detection.as_ref().map(|detection| detection.log_source.to_string());
     let mut all: Vec<String> =
         of(rule).into_iter().chain(rule.leaves.iter().filter_map(|leaf| of(catalogue.rule(leaf.rule)))).collect();
     all.sort();

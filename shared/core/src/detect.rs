@@ -22,6 +22,7 @@ mod words;
 
 use std::borrow::Cow;
 use std::collections::HashMap;
+use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
 
 pub use cases::{Case, CaseFailure, Cases, Outcome, Run, run_case, run_cases};
@@ -60,6 +61,19 @@ impl WantedLogSource {
         fits(&self.product, source.products)
             && fits(&self.service, source.services)
             && fits(&self.category, source.categories)
+    }
+
+    /// Whether there are records of it in any format: a rule that asks for another never runs.
+    pub fn is_known(&self) -> bool {
+        fields::unheard_of(self).is_none()
+    }
+}
+
+impl fmt::Display for WantedLogSource {
+    /// `aws/cloudtrail`: product, service and category, as far as they are named.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let parts = [&self.product, &self.service, &self.category].into_iter().flatten();
+        f.write_str(&parts.map(String::as_str).collect::<Vec<_>>().join("/"))
     }
 }
 

@@ -65,7 +65,7 @@ fn counts_nothing(catalogue: &Catalogue, rule: &Rule) -> Option<String> {
         .map(|leaf| {
             let counted = catalogue.rule(leaf.rule);
             let Some(detection) = &counted.detection else { return BTreeSet::new() };
-            if detection.unknown.is_never() || fields::unheard_of(&detection.log_source).is_some() {
+            if detection.unknown.is_never() || !detection.log_source.is_known() {
                 return BTreeSet::from([format!("'{}' never does", counted.title)]);
             }
             let read = leaf.value.iter().flat_map(ValueOf::names);
