@@ -152,8 +152,8 @@ pub fn read(path: &Path) -> Result<(Vec<RuleFile>, Vec<Problem>)> {
         read.with_context(|| format!("cannot read the rules in {shown}"))?;
     if !path.is_dir() && !shown.starts_with(S3) {
         // It was meant, and nothing else.
-        if let Some(reason) = problems.first().map(|problem| problem.reason.clone()) {
-            bail!("cannot read the rules in {shown}: {reason}");
+        if let Some(problem) = problems.first() {
+            bail!("cannot read the rules in {problem}");
         }
     }
     problems.extend(errors.into_iter().map(|error| Problem {

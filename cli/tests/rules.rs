@@ -200,3 +200,14 @@ fn rules_of_log_sources_that_no_record_is_of_are_told_together() {
     let never = "own/1.yml:2: 0f3f2d9e-6a0b-4c1e-9f0e-3c1f6f8f7b01: this rule can never match, because no record is of product 'azure', service 'signinlogs'";
     assert!(ran.stdout.contains(never), "{}", ran.stdout);
 }
+
+#[test]
+fn a_file_that_is_too_long_is_named_with_the_line_at_which_it_is() {
+    let folder = Folder::new();
+    folder.write("own/long.yml", "title: x\n".repeat(10 << 20 >> 3)).write("a.json", stop(0));
+    let line = "own/long.yml:116509: it has more than 1048576 bytes, the most that is read";
+    let ran = folder.run(&["rules", "lint", "own"]);
+    assert!(ran.code == 1 && ran.stdout.starts_with(line), "{}{}", ran.stdout, ran.stderr);
+    let ran = folder.run(&["scan", "--rules", "own/long.yml", "a.json"]);
+    assert!(ran.code == 2 && ran.stderr.contains(line), "{}", ran.stderr);
+}

@@ -117,7 +117,7 @@ fn check(dir: Option<&Path>, check: Check) -> Result<Ending> {
         Some(dir) => rules::read(dir)?,
         None => (Catalogue::built_in_files(), Vec::new()),
     };
-    if files.is_empty() {
+    if files.is_empty() && problems.is_empty() {
         bail!(
             "there is no rule file in {}",
             dir.map_or_else(|| "this build".to_owned(), |dir| dir.display().to_string())
