@@ -189,10 +189,16 @@ fn rules_of_log_sources_that_no_record_is_of_are_told_together() {
     }
     folder.write("a.json", stop(0));
     let told = "--rules own: 3 of 4 rules never run, because no record is of their log source: windows/process_creation (2), azure/signinlogs (1)";
-    for arguments in [["scan", "--rules", "own", "a.json"].as_slice(), &["rules", "list", "--rules", "own"]] {
+    let coverage = ["rules", "coverage", "--no-default-rules", "--rules", "own"];
+    for arguments in [["scan", "--rules", "own", "a.json"].as_slice(), &["rules", "list", "--rules", "own"], &coverage]
+    {
         let ran = folder.run(arguments);
         assert_eq!(ran.stderr.matches(told).count(), 1, "{}", ran.stderr);
     }
+    // What never runs covers nothing; nor does a rule about a field that is not there.
+    let ran = folder.run(&coverage);
+    assert!(!ran.stdout.contains("windows") && !ran.stdout.contains("aws/cloudtrail"), "{}", ran.stdout);
+    assert!(ran.stdout.contains("; 4 rules can never match and cover nothing"), "{}", ran.stdout);
     // Of the built-in rules each has its records.
     let ran = folder.run(&["rules", "list"]);
     assert_eq!((ran.code, ran.stderr.as_str()), (0, ""));

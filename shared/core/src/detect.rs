@@ -70,10 +70,11 @@ impl WantedLogSource {
 }
 
 impl fmt::Display for WantedLogSource {
-    /// `aws/cloudtrail`: product, service and category, as far as they are named.
+    /// `aws/cloudtrail`: product, service and category, as far as they are named; `any` where none is.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let parts = [&self.product, &self.service, &self.category].into_iter().flatten();
-        f.write_str(&parts.map(String::as_str).collect::<Vec<_>>().join("/"))
+        let parts: Vec<&str> = parts.map(String::as_str).collect();
+        if parts.is_empty() { f.write_str("any") } else { f.write_str(&parts.join("/")) }
     }
 }
 
@@ -263,6 +264,12 @@ impl Catalogue {
     /// A rule's number, by its id.
     pub fn number_of(&self, id: &str) -> Option<usize> {
         self.by_id.get(id).copied()
+    }
+
+    /// Whether a rule of this catalogue can never match, because no record has what it asks for or counts: [`lint`] says
+    /// what that is.
+    pub fn never_matches(&self, rule: &Rule) -> bool {
+        lint::never_matches(self, rule)
     }
 
     /// The correlations that count a rule's matches.

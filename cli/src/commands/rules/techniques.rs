@@ -2,7 +2,8 @@
 //! layer of ATT&CK Navigator.
 //!
 //! Techniques are those of the version that this build knows. One that it has replaced counts as what took its place, as
-//! rules of the community name it; one that it does not have is told, and counts for nothing.
+//! rules of the community name it; one that it does not have is told, and counts for nothing. Nor does a rule that can
+//! never match.
 //!
 //! The layer's format: <https://github.com/mitre-attack/attack-navigator/blob/master/layers/spec/v4.5/layerformat.md>.
 
@@ -25,8 +26,12 @@ use crate::terminal::{self, Sheet};
 pub fn run(catalogue: &Catalogue, layer: Option<&Path>) -> Result<Ending> {
     let mut by_technique: BTreeMap<String, Vec<&Rule>> = BTreeMap::new();
     let mut by_log_source: BTreeMap<String, Vec<&Rule>> = BTreeMap::new();
-    let mut untagged = 0;
+    let (mut untagged, mut idle) = (0, 0);
     for rule in catalogue.rules() {
+        if catalogue.never_matches(rule) {
+            idle += 1;
+            continue;
+        }
         let techniques = techniques(rule);
         untagged += usize::from(techniques.is_empty());
         for technique in techniques {
@@ -44,6 +49,10 @@ pub fn run(catalogue: &Catalogue, layer: Option<&Path>) -> Result<Ending> {
         })?;
         to.flush()?;
     }
+    let rest = match idle {
+        0 => String::new(),
+        idle => format!("; {} can never match and cover nothing: see `rules lint`", number(idle, "rule")),
+    };
     let (techniques, log_sources) = (sheet("Technique", &by_technique), sheet("Log source", &by_log_source));
     let mut to = Destination::open(None)?;
     to.write(|writer| {
@@ -51,7 +60,7 @@ pub fn run(catalogue: &Catalogue, layer: Option<&Path>) -> Result<Ending> {
         write!(writer, "{log_sources}")?;
         writeln!(
             writer,
-            "{}, {} of ATT&CK {}, {}, {} without a technique",
+            "{}, {} of ATT&CK {}, {}, {} without a technique{rest}",
             number(catalogue.rules().len(), "rule"),
             number(by_technique.len(), "technique"),
             attack::version(),

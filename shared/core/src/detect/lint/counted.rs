@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use crate::correlate::plan::{Ask, Expression, Node};
-use crate::detect::{Catalogue, Rule, ValueOf, fields};
+use crate::detect::{Catalogue, Leaf, Rule, ValueOf, fields};
 
 /// What is wrong with what a rule groups by and counts.
 pub(super) fn lacks(catalogue: &Catalogue, rule: &Rule) -> Vec<String> {
@@ -57,33 +57,43 @@ fn of_name(name: &str, field: &str) -> String {
     if name == field { format!("field '{field}'") } else { format!("field '{field}', which '{name}' stands for") }
 }
 
+/// Whether a rule can never match: its log source has no records, or these not what it asks for or counts.
+pub(in crate::detect) fn never_matches(catalogue: &Catalogue, rule: &Rule) -> bool {
+    match &rule.detection {
+        Some(detection) => detection.unknown.is_never() || !detection.log_source.is_known(),
+        None => never_fulfilled(&rule.plan, &|leaf| {
+            rule.leaves.get(leaf).is_some_and(|leaf| !lacks_of(catalogue, leaf).is_empty())
+        }),
+    }
+}
+
 /// What a correlation counts in vain.
 fn counts_nothing(catalogue: &Catalogue, rule: &Rule) -> Option<String> {
-    let reasons: Vec<BTreeSet<String>> = rule
-        .leaves
-        .iter()
-        .map(|leaf| {
-            let counted = catalogue.rule(leaf.rule);
-            let Some(detection) = &counted.detection else { return BTreeSet::new() };
-            if detection.unknown.is_never() || !detection.log_source.is_known() {
-                return BTreeSet::from([format!("'{}' never does", counted.title)]);
-            }
-            let read = leaf.value.iter().flat_map(ValueOf::names);
-            let missing = read.filter_map(|name| {
-                let sources = fields::lacking(&detection.log_source, name)?;
-                Some(format!("records of {sources} have no field '{name}', whose values it reads"))
-            });
-            missing.collect()
-        })
-        .collect();
-    let never = |leaf: usize| reasons.get(leaf).is_some_and(|reasons| !reasons.is_empty());
-    let told: BTreeSet<&str> = reasons.iter().flatten().map(String::as_str).collect();
-    let told = told.into_iter().collect::<Vec<_>>().join(", and ");
-    match (told.is_empty(), never_fulfilled(&rule.plan, &never)) {
-        (true, _) => None,
-        (false, true) => Some(format!("this rule can never match, because {told}")),
-        (false, false) => Some(format!("a part of this rule never matches, because {told}")),
+    let told: BTreeSet<String> = rule.leaves.iter().flat_map(|leaf| lacks_of(catalogue, leaf)).collect();
+    if told.is_empty() {
+        return None;
     }
+    let told = told.into_iter().collect::<Vec<_>>().join(", and ");
+    Some(if never_matches(catalogue, rule) {
+        format!("this rule can never match, because {told}")
+    } else {
+        format!("a part of this rule never matches, because {told}")
+    })
+}
+
+/// Why a simple rule never contributes to a correlation.
+fn lacks_of(catalogue: &Catalogue, leaf: &Leaf) -> Vec<String> {
+    let counted = catalogue.rule(leaf.rule);
+    let Some(detection) = &counted.detection else { return Vec::new() };
+    if never_matches(catalogue, counted) {
+        return vec![format!("'{}' never does", counted.title)];
+    }
+    let read = leaf.value.iter().flat_map(ValueOf::names);
+    let missing = read.filter_map(|name| {
+        let sources = fields::lacking(&detection.log_source, name)?;
+        Some(format!("records of {sources} have no field '{name}', whose values it reads"))
+    });
+    missing.collect()
 }
 
 /// Whether a condition cannot hold where some leaves never contribute.
