@@ -228,6 +228,7 @@ mod tests {
             ("service: cloudtrail", "{s: {requestParameters.anything.at.all: x}, condition: s}"),
             ("product: aws, category: inventory", "{s: {anything: x}, condition: s}"),
             ("category: dns", "{s: {query: x, record_type: A, answer: y, src_ip: z}, condition: s}"),
+            ("product: suricata", "{s: {vars.flowbits.is_proto_irc: true}, condition: s}"),
             ("product: linux, service: sshd", "{s: {event: accepted}, condition: s}"),
             ("product: windows", "{s: {CommandLine: x}, condition: s}"),
             ("category: application", "{s: {anything: x}, condition: s}"),

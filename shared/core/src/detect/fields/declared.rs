@@ -270,7 +270,7 @@ static CLOUDTRAIL_OPEN: [&str; 13] = [
 ];
 
 /// <https://docs.suricata.io/en/latest/output/eve/eve-json-format.html>
-static EVE: [&str; 39] = [
+static EVE: [&str; 41] = [
     "timestamp",
     "flow_id",
     "in_iface",
@@ -298,6 +298,8 @@ static EVE: [&str; 39] = [
     "community_id",
     "tx_id",
     "tx_guessed",
+    "ts_progress",
+    "tc_progress",
     "parent_id",
     "pkt_src",
     "ip_v",
@@ -313,7 +315,7 @@ static EVE: [&str; 39] = [
 ];
 
 /// The objects in it: each protocol's grows with every version.
-static EVE_OPEN: [&str; 51] = [
+static EVE_OPEN: [&str; 55] = [
     "verdict",
     "metadata",
     "ether",
@@ -365,4 +367,8 @@ static EVE_OPEN: [&str; 51] = [
     "traffic",
     "template",
     "engine",
+    "vars",
+    "frame",
+    "doh2",
+    "ikev2",
 ];

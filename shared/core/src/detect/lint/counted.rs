@@ -9,17 +9,12 @@ use crate::detect::{Catalogue, Leaf, Rule, ValueOf, fields};
 /// What is wrong with what a rule groups by and counts.
 pub(super) fn lacks(catalogue: &Catalogue, rule: &Rule) -> Vec<String> {
     let names = rule.group_by.as_deref().unwrap_or_default();
-    match &rule.detection {
-        Some(detection) => {
-            let missing =
-                |name: &String| Some(tells_nothing(name, name, &fields::lacking(&detection.log_source, name)?));
-            names.iter().filter_map(missing).collect()
-        }
-        None => {
-            let groups = names.iter().enumerate().flat_map(|(at, name)| groups(catalogue, rule, at, name));
-            groups.chain(counts_nothing(catalogue, rule)).collect()
-        }
-    }
+    let Some(detection) = &rule.detection else {
+        let groups = names.iter().enumerate().flat_map(|(at, name)| groups(catalogue, rule, at, name));
+        return groups.chain(counts_nothing(catalogue, rule)).collect();
+    };
+    let missing = |name: &String| Some(tells_nothing(name, name, &fields::lacking(&detection.log_source, name)?));
+    names.iter().filter_map(missing).collect()
 }
 
 /// What is wrong with one of the names that a correlation groups by.
