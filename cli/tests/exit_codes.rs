@@ -219,8 +219,8 @@ fn malformed_rules_are_named_by_file_line_and_reason_and_the_others_run() {
         ("d_expression.yml:5: ", "size limit"),
         ("e_condition.yml:6: ", "'a'"),
         ("f_same_id.yml:2: ", "a_good.yml"),
-        ("g_large.yml: ", "more than 1048576 bytes"),
-        ("h_no_utf8.yml: ", "UTF-8"),
+        ("g_large.yml:7: ", "more than 1048576 bytes"),
+        ("h_no_utf8.yml:1: ", "UTF-8"),
     ] {
         let line = ran.stderr.lines().find(|line| line.contains(&format!("rules/{place}")));
         assert!(line.is_some_and(|line| line.contains(reason)), "{place}{reason}: {}", ran.stderr);

@@ -133,3 +133,87 @@ fn coverage_tells_log_sources_and_writes_a_layer_for_navigator() {
     let ran = folder.run(&["rules", "coverage", "--layer", "l.json", "--list", list.to_str().unwrap()]);
     assert_eq!(ran.code, 2, "one or the other");
 }
+
+#[test]
+fn coverage_counts_the_techniques_that_there_are() {
+    let folder = Folder::new();
+    let rule = |number: u32, tag: &str| {
+        format!(
+            "title: Rule {number}\nid: 0f3f2d9e-6a0b-4c1e-9f0e-3c1f6f8f7b0{number}\ntags: [{tag}]\nlogsource: {{category: webserver}}\ndetection: {{s: {{c-ip: x}}, condition: s}}\n"
+        )
+    };
+    for (number, tag) in [
+        (1, "attack.t9999"),
+        (2, "attack.t1562.008"),
+        (3, "attack.t1685.002"),
+        (4, "attack.t1064"),
+        (5, "attack.g0020"),
+    ] {
+        folder.write(&format!("own/{number}.yml"), rule(number, tag));
+    }
+    let ran = folder.run(&["rules", "coverage", "--no-default-rules", "--rules", "own", "--layer", "layer.json"]);
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    assert!(
+        ran.stdout.contains("5 rules, 1 technique of ATT&CK")
+            && ran.stdout.ends_with(", 1 log source, 3 rules without a technique\n"),
+        "{}",
+        ran.stdout
+    );
+    assert!(!ran.stdout.contains("T9999") && !ran.stdout.contains("T1562") && !ran.stdout.contains("T1064"));
+    let layer: Value = serde_json::from_str(&folder.read("layer.json")).unwrap();
+    // What has been replaced counts as what took its place.
+    assert_eq!(layer["techniques"].as_array().unwrap().len(), 1);
+    assert_eq!(layer["techniques"][0]["techniqueID"], "T1685.002");
+    assert_eq!(layer["techniques"][0]["score"], 2);
+    for told in ["own/1.yml:2: ", "'attack.t9999' is not counted", "own/4.yml:2: ", "has no technique T1064"] {
+        assert!(ran.stderr.contains(told), "{told}: {}", ran.stderr);
+    }
+    assert_eq!(ran.stderr.lines().count(), 2, "{}", ran.stderr);
+}
+
+#[test]
+fn rules_of_log_sources_that_no_record_is_of_are_told_together() {
+    let folder = Folder::new();
+    let rule = |number: u32, log_source: &str| {
+        format!(
+            "title: Rule {number}\nid: 0f3f2d9e-6a0b-4c1e-9f0e-3c1f6f8f7b0{number}\nlogsource: {{{log_source}}}\ndetection: {{s: {{a: x}}, condition: s}}\n"
+        )
+    };
+    for (number, log_source) in [
+        (1, "product: azure, service: signinlogs"),
+        (2, "product: windows, category: process_creation"),
+        (3, "product: windows, category: process_creation"),
+        (4, "product: aws, service: cloudtrail"),
+    ] {
+        folder.write(&format!("own/{number}.yml"), rule(number, log_source));
+    }
+    folder.write("a.json", stop(0));
+    let told = "--rules own: 3 of 4 rules never run, because no record is of their log source: windows/process_creation (2), azure/signinlogs (1)";
+    let coverage = ["rules", "coverage", "--no-default-rules", "--rules", "own"];
+    for arguments in [["scan", "--rules", "own", "a.json"].as_slice(), &["rules", "list", "--rules", "own"], &coverage]
+    {
+        let ran = folder.run(arguments);
+        assert_eq!(ran.stderr.matches(told).count(), 1, "{}", ran.stderr);
+    }
+    // What never runs covers nothing; nor does a rule about a field that is not there.
+    let ran = folder.run(&coverage);
+    assert!(!ran.stdout.contains("windows") && !ran.stdout.contains("aws/cloudtrail"), "{}", ran.stdout);
+    assert!(ran.stdout.contains("; 4 rules can never match and cover nothing"), "{}", ran.stdout);
+    // Of the built-in rules each has its records.
+    let ran = folder.run(&["rules", "list"]);
+    assert_eq!((ran.code, ran.stderr.as_str()), (0, ""));
+    let ran = folder.run(&["rules", "lint", "own"]);
+    let never = "own/1.yml:2: 0f3f2d9e-6a0b-4c1e-9f0e-3c1f6f8f7b01: this rule can never match, because no record is of product 'azure', service 'signinlogs'";
+    assert!(ran.stdout.contains(never), "{}", ran.stdout);
+}
+
+#[test]
+fn a_file_that_is_too_long_is_named_with_the_line_at_which_it_is() {
+    let folder = Folder::new();
+    folder.write("own/long.yml", "title: x\n".repeat(10 << 20 >> 3)).write("a.json", stop(0));
+    let line = "own/long.yml:116509: it has more than 1048576 bytes, the most that is read";
+    let ran = folder.run(&["rules", "lint", "own"]);
+    assert!(ran.code == 1 && ran.stdout.starts_with(line), "{}{}", ran.stdout, ran.stderr);
+    let ran = folder.run(&["scan", "--rules", "own/long.yml", "a.json"]);
+    assert!(ran.code == 2 && ran.stderr.contains(line), "{}", ran.stderr);
+}

@@ -87,13 +87,7 @@ fn log_source(catalogue: &Catalogue, rule: &Rule) -> String {
 }
 
 fn log_sources(catalogue: &Catalogue, rule: &Rule) -> Vec<String> {
-    let of = |rule: &Rule| {
-        rule.detection.as_ref().map(|detection| {
-            let source = &detection.log_source;
-            let parts = [&source.product, &source.service, &source.category].into_iter().flatten();
-            parts.map(String::as_str).collect::<Vec<_>>().join("/")
-        })
-    };
+    let of = |rule: &Rule| rule.detection.as_ref().map(|detection| detection.log_source.to_string());
     let mut all: Vec<String> =
         of(rule).into_iter().chain(rule.leaves.iter().filter_map(|leaf| of(catalogue.rule(leaf.rule)))).collect();
     all.sort();
@@ -123,7 +117,7 @@ fn check(dir: Option<&Path>, check: Check) -> Result<Ending> {
         Some(dir) => rules::read(dir)?,
         None => (Catalogue::built_in_files(), Vec::new()),
     };
-    if files.is_empty() {
+    if files.is_empty() && problems.is_empty() {
         bail!(
             "there is no rule file in {}",
             dir.map_or_else(|| "this build".to_owned(), |dir| dir.display().to_string())

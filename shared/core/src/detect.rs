@@ -22,6 +22,7 @@ mod words;
 
 use std::borrow::Cow;
 use std::collections::HashMap;
+use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
 
 pub use cases::{Case, CaseFailure, Cases, Outcome, Run, run_case, run_cases};
@@ -60,6 +61,20 @@ impl WantedLogSource {
         fits(&self.product, source.products)
             && fits(&self.service, source.services)
             && fits(&self.category, source.categories)
+    }
+
+    /// Whether there are records of it in any format: a rule that asks for another never runs.
+    pub fn is_known(&self) -> bool {
+        fields::unheard_of(self).is_none()
+    }
+}
+
+impl fmt::Display for WantedLogSource {
+    /// `aws/cloudtrail`: product, service and category, as far as they are named; `any` where none is.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let parts = [&self.product, &self.service, &self.category].into_iter().flatten();
+        let parts: Vec<&str> = parts.map(String::as_str).collect();
+        if parts.is_empty() { f.write_str("any") } else { f.write_str(&parts.join("/")) }
     }
 }
 
@@ -249,6 +264,12 @@ impl Catalogue {
     /// A rule's number, by its id.
     pub fn number_of(&self, id: &str) -> Option<usize> {
         self.by_id.get(id).copied()
+    }
+
+    /// Whether a rule of this catalogue can never match, because no record has what it asks for or counts: [`lint`] says
+    /// what that is.
+    pub fn never_matches(&self, rule: &Rule) -> bool {
+        lint::never_matches(self, rule)
     }
 
     /// The correlations that count a rule's matches.

@@ -34,6 +34,9 @@ pub(crate) use self::memo::Memo;
 pub use self::networks::{Exposure, exposure};
 pub use self::policies::is_public;
 pub use self::selectors::{Access, Others, Recording, Share, management_events};
+pub(crate) use self::tamper::{
+    EXPIRES_AFTER_DAYS, FOREIGN_KEY, LOG_RESOURCE, OWN_RESOURCE, SERVICE_MAY_WRITE, USE_DENIED,
+};
 pub use self::tamper::{OwnResources, lets_services_write};
 pub(crate) use self::web::{Attacks, Header};
 use crate::record::Record;

@@ -32,6 +32,16 @@ pub struct LogSource {
     pub rare: &'static [&'static str],
     /// The fields that hold words of ours, which do not stand in the entry.
     pub words: &'static [&'static str],
+    /// Other names by which rules may ask for a field, and where it may be: the first of these that is there has it.
+    /// Nothing is made of them before a rule asks.
+    pub aliases: &'static [(&'static str, &'static [&'static str])],
+}
+
+impl LogSource {
+    /// Where a field may be that a record does not have by this name.
+    pub(crate) fn other_paths(&self, name: &str) -> &'static [&'static str] {
+        self.aliases.iter().find(|(alias, _)| *alias == name).map_or(&[], |(_, paths)| *paths)
+    }
 }
 
 /// One entry, with its fields as rules see them.

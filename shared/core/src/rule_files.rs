@@ -39,18 +39,18 @@ impl RuleFiles {
         let mut texts = stream::iter(texts).buffered(AT_ONCE);
         let mut left = MAX_BYTES;
         while let Some((name, text)) = texts.next().await {
-            let mut problem = |reason: String| {
-                read.problems.push(Problem { file: name.clone(), reason, ..Problem::default() });
+            let mut problem = |line: Option<usize>, reason: String| {
+                read.problems.push(Problem { file: name.clone(), line, reason, ..Problem::default() });
             };
             match text {
                 Ok(text) if text.len() > left => {
-                    problem(format!("it is not read: the rule files before it have {MAX_BYTES} bytes"));
+                    problem(None, format!("it is not read: the rule files before it have {MAX_BYTES} bytes"));
                 }
                 Ok(text) => {
                     left -= text.len();
                     read.files.push(RuleFile::new(name, text));
                 }
-                Err(Unread::Never(reason)) => problem(reason),
+                Err(Unread::Never(line, reason)) => problem(Some(line), reason),
                 Err(Unread::Now(error)) => read.errors.push(error),
             }
         }
@@ -62,14 +62,14 @@ impl RuleFiles {
 pub async fn configuration(store: &dyn ObjectStore, id: &ObjectId) -> PortResult<String> {
     text_of(store, id).await.map_err(|unread| match unread {
         Unread::Now(error) => error,
-        Unread::Never(reason) => PortError::new(Failure::Permanent, format!("read {}", id.source), reason),
+        Unread::Never(_, reason) => PortError::new(Failure::Permanent, format!("read {}", id.source), reason),
     })
 }
 
 /// Why a file was not read.
 enum Unread {
-    /// It is none that could be.
-    Never(String),
+    /// It is none that could be: from which line on, and why.
+    Never(usize, String),
     /// The store failed.
     Now(PortError),
 }
@@ -79,11 +79,25 @@ async fn text_of(store: &dyn ObjectStore, id: &ObjectId) -> Result<String, Unrea
     let mut bytes = Vec::new();
     while let Some(piece) = object.content.next().await.map_err(Unread::Now)? {
         bytes.extend_from_slice(&piece);
-        if bytes.len() > MAX_FILE {
-            return Err(Unread::Never(format!("it has more than {MAX_FILE} bytes, the most that is read")));
+        if let Some((line, reason)) = too_long(&bytes) {
+            return Err(Unread::Never(line, reason));
         }
     }
-    String::from_utf8(bytes).map_err(|_| Unread::Never("it is not UTF-8".to_owned()))
+    String::from_utf8(bytes).map_err(|error| {
+        let line = line_at(error.as_bytes(), error.utf8_error().valid_up_to());
+        Unread::Never(line, "it is not UTF-8".to_owned())
+    })
+}
+
+/// Why a file of these bytes is not read, and from which line on, if it is too long.
+pub(crate) fn too_long(bytes: &[u8]) -> Option<(usize, String)> {
+    let reason = || format!("it has more than {MAX_FILE} bytes, the most that is read");
+    (bytes.len() > MAX_FILE).then(|| (line_at(bytes, MAX_FILE), reason()))
+}
+
+/// The line of the byte at a place, from 1.
+fn line_at(bytes: &[u8], at: usize) -> usize {
+    1 + bytes.iter().take(at).filter(|byte| **byte == b'\n').count()
 }
 
 /// What people call a file: with the folder that they named.

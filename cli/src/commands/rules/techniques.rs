@@ -1,19 +1,23 @@
 //! `cloudvigil rules coverage`: which ATT&CK techniques and which log sources the rules are about, as tables and as a
 //! layer of ATT&CK Navigator.
 //!
+//! Techniques are those of the version that this build knows. One that it has replaced counts as what took its place, as
+//! rules of the community name it; one that it does not have is told, and counts for nothing. Nor does a rule that can
+//! never match.
+//!
 //! The layer's format: <https://github.com/mitre-attack/attack-navigator/blob/master/layers/spec/v4.5/layerformat.md>.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use anyhow::Result;
-use cloudvigil_core::attack;
-use cloudvigil_core::detect::{Catalogue, Rule};
+use cloudvigil_core::attack::{self, Standing};
+use cloudvigil_core::detect::{Catalogue, Problem, Rule};
 use cloudvigil_core::finding::Level;
 use comfy_table::Cell;
 use serde_json::{Value, json};
 
-use super::log_sources;
+use super::{log_sources, number};
 use crate::destination::Destination;
 use crate::ending::Ending;
 use crate::terminal::{self, Sheet};
@@ -22,9 +26,13 @@ use crate::terminal::{self, Sheet};
 pub fn run(catalogue: &Catalogue, layer: Option<&Path>) -> Result<Ending> {
     let mut by_technique: BTreeMap<String, Vec<&Rule>> = BTreeMap::new();
     let mut by_log_source: BTreeMap<String, Vec<&Rule>> = BTreeMap::new();
-    let mut untagged = 0;
+    let (mut untagged, mut idle) = (0, 0);
     for rule in catalogue.rules() {
-        let techniques: Vec<String> = rule.tags.iter().filter_map(|tag| technique(tag)).collect();
+        if catalogue.never_matches(rule) {
+            idle += 1;
+            continue;
+        }
+        let techniques = techniques(rule);
         untagged += usize::from(techniques.is_empty());
         for technique in techniques {
             by_technique.entry(technique).or_default().push(rule);
@@ -41,6 +49,10 @@ pub fn run(catalogue: &Catalogue, layer: Option<&Path>) -> Result<Ending> {
         })?;
         to.flush()?;
     }
+    let rest = match idle {
+        0 => String::new(),
+        idle => format!("; {} can never match and cover nothing: see `rules lint`", number(idle, "rule")),
+    };
     let (techniques, log_sources) = (sheet("Technique", &by_technique), sheet("Log source", &by_log_source));
     let mut to = Destination::open(None)?;
     to.write(|writer| {
@@ -48,11 +60,12 @@ pub fn run(catalogue: &Catalogue, layer: Option<&Path>) -> Result<Ending> {
         write!(writer, "{log_sources}")?;
         writeln!(
             writer,
-            "{} rules, {} techniques of ATT&CK {}, {} log sources, {untagged} rules without a technique",
-            catalogue.rules().len(),
-            by_technique.len(),
+            "{}, {} of ATT&CK {}, {}, {} without a technique{rest}",
+            number(catalogue.rules().len(), "rule"),
+            number(by_technique.len(), "technique"),
             attack::version(),
-            by_log_source.len(),
+            number(by_log_source.len(), "log source"),
+            number(untagged, "rule"),
         )
     })?;
     to.flush()?;
@@ -72,8 +85,31 @@ fn highest(rules: &[&Rule]) -> Option<Level> {
     rules.iter().map(|rule| rule.level).max()
 }
 
+/// The techniques that a rule is about; what it names beside them is told.
+fn techniques(rule: &Rule) -> BTreeSet<String> {
+    let mut techniques = BTreeSet::new();
+    for tag in &rule.tags {
+        let Some(id) = technique(tag) else { continue };
+        match attack::standing(&id) {
+            Standing::Current => {
+                techniques.insert(id);
+            }
+            Standing::Replaced(names) => techniques.extend(names.into_iter().map(str::to_owned)),
+            Standing::Withdrawn | Standing::Unknown => {
+                let (file, line) = (rule.file.clone(), rule.line);
+                let reason =
+                    format!("the tag '{tag}' is not counted: ATT&CK {} has no technique {id}", attack::version());
+                let problem = Problem { file, line, rule: Some(rule.id.clone()), reason, is_harmless: true };
+                terminal::warning(&problem.to_string());
+            }
+        }
+    }
+    techniques
+}
+
 /// The technique that a tag names, as ATT&CK writes it.
 fn technique(tag: &str) -> Option<String> {
+    let tag = tag.to_ascii_lowercase();
     let number = tag.strip_prefix("attack.t")?;
     number.starts_with(|c: char| c.is_ascii_digit()).then(|| format!("T{number}"))
 }
@@ -96,7 +132,6 @@ fn layer_of(by_technique: &BTreeMap<String, Vec<&Rule>>) -> Value {
             })
         })
         .collect();
-    // Rules carry what the version has replaced, too; Navigator leaves out what it does not have.
     let version = attack::version().split('.').next();
     let most = by_technique.values().map(Vec::len).max().unwrap_or(1);
     json!({

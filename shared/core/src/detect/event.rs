@@ -29,8 +29,16 @@ impl<'r> RecordEvent<'r> {
         self.tree.get_or_init(|| Tree::new(self.record.fields.tree()))
     }
 
-    /// A field's value as it stands.
+    /// A field's value, by its own name or another.
     fn value(&self, name: &str) -> Option<EventValue<'_>> {
+        self.own_value(name).or_else(|| {
+            let mut others = self.record.log_source.other_paths(name).iter();
+            others.find_map(|path| self.own_value(path)).map(tree::listed)
+        })
+    }
+
+    /// A field's value as it stands.
+    fn own_value(&self, name: &str) -> Option<EventValue<'_>> {
         read(self.record, name).unwrap_or_else(|OnlyTree| self.tree().value(name))
     }
 }
@@ -55,6 +63,11 @@ pub(super) fn text<'r>(record: &'r Record<'_>, name: &str) -> Option<Cow<'r, str
     {
         return Some(Cow::Borrowed(text));
     }
+    own_text(record, name)
+        .or_else(|| record.log_source.other_paths(name).iter().find_map(|path| own_text(record, path)))
+}
+
+fn own_text<'r>(record: &'r Record<'_>, name: &str) -> Option<Cow<'r, str>> {
     let of_tree = || {
         let tree = Tree::new(record.fields.tree());
         tree.value(name).and_then(as_text).map(|text| Cow::Owned(text.into_owned()))

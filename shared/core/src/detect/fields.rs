@@ -1,257 +1,19 @@
 //! The fields that rules name, and those that records have: a rule that asks for another never matches, and its author
 //! cannot see why.
 //!
-//! A format that is JSON of somebody else's (`CloudTrail`, EVE) is known by its top-level names; an open one (an
-//! application's own JSON, the inventory) may have any.
+//! Of `CloudTrail`'s JSON all is known that its specification fixes, of EVE's the top-level names; what is open (an
+//! application's own JSON, the inventory, a call's parameters) may hold any.
+
+mod declared;
 
 use std::collections::BTreeSet;
 
 use rsigma_parser::{ConditionExpr, Detection, DetectionItem, Detections, Modifier, Quantifier, SigmaValue};
 use serde::{Deserialize, Serialize};
 
+use self::declared::{DECLARED, Declared};
 use super::WantedLogSource;
-use super::event::DERIVED;
-use crate::formats::{LOG_SOURCES, application};
-use crate::record::LogSource;
-
-/// The fields of a log source.
-struct Declared {
-    /// What people know it by.
-    name: &'static str,
-    log_source: LogSource,
-    /// Its fields; of JSON the top-level names.
-    fields: &'static [&'static str],
-}
-
-const fn log_source(
-    products: &'static [&'static str],
-    services: &'static [&'static str],
-    categories: &'static [&'static str],
-) -> LogSource {
-    LogSource { products, services, categories, group_by: &[], keys: &[], rare: &[], words: &[] }
-}
-
-/// See the files of [`crate::formats`], which say where the names come from.
-static DECLARED: [Declared; 5] = [
-    Declared {
-        name: "access logs",
-        log_source: log_source(&["apache", "nginx"], &["access"], &["webserver"]),
-        fields: &[
-            "c-ip",
-            "cs-username",
-            "cs-method",
-            "cs-uri",
-            "cs-uri-stem",
-            "cs-uri-query",
-            "cs-version",
-            "cs-host",
-            "sc-status",
-            "sc-bytes",
-            "cs-referer",
-            "cs-user-agent",
-        ],
-    },
-    Declared {
-        name: "syslog",
-        log_source: log_source(
-            &["linux"],
-            &["sshd", "sudo", "auth", "cron", "clamav", "vsftpd", "guacamole", "syslog"],
-            &[],
-        ),
-        fields: &[
-            "host",
-            "appname",
-            "pid",
-            "message",
-            "facility",
-            "severity",
-            "event",
-            "user",
-            "src_ip",
-            "src_port",
-            "auth_method",
-            "invalid_user",
-            "target_user",
-            "USER",
-            "command",
-        ],
-    },
-    Declared {
-        name: "VPC flow logs",
-        log_source: log_source(&["aws"], &["vpcflow"], &["firewall"]),
-        fields: &[
-            "version",
-            "account-id",
-            "interface-id",
-            "srcaddr",
-            "dstaddr",
-            "srcport",
-            "dstport",
-            "protocol",
-            "packets",
-            "bytes",
-            "start",
-            "end",
-            "action",
-            "log-status",
-            "vpc-id",
-            "subnet-id",
-            "instance-id",
-            "tcp-flags",
-            "type",
-            "pkt-srcaddr",
-            "pkt-dstaddr",
-            "region",
-            "az-id",
-            "sublocation-type",
-            "sublocation-id",
-            "pkt-src-aws-service",
-            "pkt-dst-aws-service",
-            "flow-direction",
-            "traffic-path",
-            "src_ip",
-            "src_port",
-            "dst_ip",
-            "dst_port",
-        ],
-    },
-    Declared {
-        name: "CloudTrail",
-        log_source: log_source(&["aws"], &["cloudtrail"], &[]),
-        // https://docs.aws.amazon.com/awscloudtrail/latest/userguide/cloudtrail-event-reference-record-contents.html
-        fields: &[
-            "eventTime",
-            "eventVersion",
-            "userIdentity",
-            "eventSource",
-            "eventName",
-            "awsRegion",
-            "sourceIPAddress",
-            "userAgent",
-            "errorCode",
-            "errorMessage",
-            "requestParameters",
-            "responseElements",
-            "additionalEventData",
-            "requestID",
-            "eventID",
-            "eventType",
-            "apiVersion",
-            "managementEvent",
-            "readOnly",
-            "resources",
-            "recipientAccountId",
-            "serviceEventDetails",
-            "sharedEventID",
-            "vpcEndpointId",
-            "vpcEndpointAccountId",
-            "eventCategory",
-            "addendum",
-            "sessionCredentialFromConsole",
-            "eventContext",
-            "edgeDeviceDetails",
-            "tlsDetails",
-            "insightDetails",
-        ],
-    },
-    Declared {
-        name: "Suricata's EVE",
-        log_source: log_source(&["suricata"], &["eve", "alert"], &["ids", "network"]),
-        // https://docs.suricata.io/en/latest/output/eve/eve-json-format.html
-        fields: &[
-            "timestamp",
-            "flow_id",
-            "in_iface",
-            "event_type",
-            "vlan",
-            "src_ip",
-            "src_port",
-            "dest_ip",
-            "dest_port",
-            "proto",
-            "icmp_type",
-            "icmp_code",
-            "response_icmp_type",
-            "response_icmp_code",
-            "app_proto",
-            "app_proto_tc",
-            "app_proto_ts",
-            "app_proto_orig",
-            "app_proto_expected",
-            "direction",
-            "pcap_cnt",
-            "pcap_filename",
-            "host",
-            "sensor",
-            "community_id",
-            "tx_id",
-            "tx_guessed",
-            "parent_id",
-            "pkt_src",
-            "ip_v",
-            "verdict",
-            "metadata",
-            "ether",
-            "suricata_version",
-            "capture_file",
-            "alert",
-            "anomaly",
-            "http",
-            "dns",
-            "tls",
-            "ssh",
-            "smtp",
-            "email",
-            "ftp",
-            "ftp_data",
-            "tftp",
-            "smb",
-            "dcerpc",
-            "rdp",
-            "rfb",
-            "sip",
-            "snmp",
-            "nfs",
-            "rpc",
-            "krb5",
-            "ike",
-            "dhcp",
-            "modbus",
-            "dnp3",
-            "enip",
-            "mqtt",
-            "pgsql",
-            "ldap",
-            "quic",
-            "websocket",
-            "bittorrent_dht",
-            "mdns",
-            "arp",
-            "pop3",
-            "sdp",
-            "fileinfo",
-            "files",
-            "flow",
-            "netflow",
-            "tcp",
-            "tunnel",
-            "drop",
-            "stats",
-            "http2",
-            "payload",
-            "payload_printable",
-            "payload_length",
-            "packet",
-            "packet_info",
-            "stream",
-            "xff",
-            "traffic",
-            "template",
-            "engine",
-            "stats_interval",
-        ],
-    },
-];
+use crate::formats::LOG_SOURCES;
 
 /// The fields that a rule asks for and its log source does not have.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -265,6 +27,11 @@ pub(super) struct Unknown {
 }
 
 impl Unknown {
+    /// Whether the rule cannot match.
+    pub(super) fn is_never(&self) -> bool {
+        self.never && !self.fields.is_empty()
+    }
+
     /// What is wrong, if anything is.
     pub(super) fn reason(&self) -> Option<String> {
         let names: Vec<String> = self.fields.iter().map(|name| format!("'{name}'")).collect();
@@ -281,27 +48,36 @@ impl Unknown {
     }
 }
 
-/// The fields that a rule of this log source asks for in vain. Of a log source that is not declared nothing is said.
+/// The fields that a rule of this log source asks for in vain. Of a log source that no record has nothing is said.
 pub(super) fn unknown(detections: &Detections, wanted: &WantedLogSource) -> Unknown {
-    let fitting: Vec<&Declared> = DECLARED.iter().filter(|declared| wanted.fits(&declared.log_source)).collect();
-    let named = [&wanted.product, &wanted.service, &wanted.category].into_iter().any(Option::is_some);
-    // A rule that fits what is open, too, may find any field there.
-    if fitting.is_empty() || !named || is_open(wanted) {
+    let fitting = fitting(wanted);
+    if fitting.is_empty() {
         return Unknown::default();
     }
-    let has = |name: &str| {
-        let top = name.split(['.', '[']).next().unwrap_or(name);
-        name.starts_with(DERIVED)
-            || fitting.iter().any(|declared| declared.fields.iter().any(|field| *field == name || *field == top))
-    };
+    let has = |name: &str| fitting.iter().any(|declared| declared.answers(wanted, name));
     let fields: BTreeSet<String> = detections.named.values().flat_map(of).filter(|name| !has(name)).collect();
     if fields.is_empty() {
         return Unknown::default();
     }
     let asked = Asked { detections, unknown: &fields };
     let never = detections.conditions.iter().all(|condition| asked.never(condition));
-    let log_sources = fitting.iter().map(|declared| declared.name).collect::<Vec<_>>().join(", ");
-    Unknown { fields, log_sources, never }
+    Unknown { fields, log_sources: names_of(&fitting), never }
+}
+
+/// What people know the log sources by that a rule asks for, if none of their records has this field. Of a log source that
+/// no record has nothing is said.
+pub(super) fn lacking(wanted: &WantedLogSource, field: &str) -> Option<String> {
+    let fitting = fitting(wanted);
+    (!fitting.is_empty() && !fitting.iter().any(|declared| declared.answers(wanted, field))).then(|| names_of(&fitting))
+}
+
+/// The formats whose records a rule of this log source gets.
+fn fitting(wanted: &WantedLogSource) -> Vec<&'static Declared> {
+    DECLARED.iter().filter(|declared| declared.fits(wanted)).collect()
+}
+
+fn names_of(formats: &[&Declared]) -> String {
+    formats.iter().map(|declared| declared.name).collect::<Vec<_>>().join(", ")
 }
 
 /// What is wrong with a log source that no record has: a rule that asks for it never runs.
@@ -312,15 +88,6 @@ pub(super) fn unheard_of(wanted: &WantedLogSource) -> Option<String> {
     let named = [("product", &wanted.product), ("service", &wanted.service), ("category", &wanted.category)];
     let named = named.iter().filter_map(|(name, word)| Some(format!("{name} '{}'", word.as_deref()?)));
     Some(format!("this rule can never match, because no record is of {}", named.collect::<Vec<_>>().join(", ")))
-}
-
-/// Whether a rule may be about a log source whose records have any fields.
-fn is_open(wanted: &WantedLogSource) -> bool {
-    let open = [
-        log_source(application::PRODUCTS, application::SERVICES, &["application"]),
-        log_source(&["aws"], &[], &["inventory"]),
-    ];
-    open.iter().any(|open| wanted.fits(open))
 }
 
 /// The fields that a selection names.
@@ -406,8 +173,12 @@ impl Asked<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::{WantedLogSource, unheard_of};
+    use serde_json::Value;
+
+    use super::{DECLARED, WantedLogSource, unheard_of};
     use crate::detect::{Catalogue, RuleFile};
+    use crate::formats::{self, Parsed};
+    use crate::pipeline::Options;
 
     fn reason(log_source: &str, detection: &str) -> Option<String> {
         let text = format!("title: t\nid: t\nlogsource: {{{log_source}}}\ndetection: {detection}\n");
@@ -429,6 +200,9 @@ mod tests {
             ["", "", "webserver"],
             ["linux", "clamav", ""],
             ["", "alert", "ids"],
+            ["", "", "dns"],
+            ["", "dns", "network"],
+            ["apache", "error", ""],
         ] {
             assert_eq!(reason(known), None, "{known:?}");
         }
@@ -438,6 +212,8 @@ mod tests {
             ["aws", "cloudtrail", "management"],
             ["linux", "cloudtrail", ""],
             ["suricata", "alert", "webserver"],
+            ["zeek", "dns", ""],
+            ["", "connection", "network"],
         ] {
             let reason = reason(wrong).unwrap_or_else(|| panic!("{wrong:?}"));
             assert!(wrong.iter().all(|word| reason.contains(word)), "{reason}");
@@ -448,7 +224,11 @@ mod tests {
     fn a_rule_that_asks_for_what_is_not_there_is_told_whether_it_can_match() {
         for (log_source, detection) in [
             ("category: webserver", "{s: {cs-method: GET, cloudvigil.web_attack: x}, condition: s}"),
-            ("service: cloudtrail", "{s: {userIdentity.sessionContext.issuer: x}, condition: s}"),
+            ("service: cloudtrail", "{s: {userIdentity.sessionContext.sessionIssuer.arn: x}, condition: s}"),
+            ("service: cloudtrail", "{s: {requestParameters.anything.at.all: x}, condition: s}"),
+            ("product: aws, category: inventory", "{s: {anything: x}, condition: s}"),
+            ("category: dns", "{s: {query: x, record_type: A, answer: y, src_ip: z}, condition: s}"),
+            ("product: suricata", "{s: {vars.flowbits.is_proto_irc: true}, condition: s}"),
             ("product: linux, service: sshd", "{s: {event: accepted}, condition: s}"),
             ("product: windows", "{s: {CommandLine: x}, condition: s}"),
             ("category: application", "{s: {anything: x}, condition: s}"),
@@ -470,5 +250,113 @@ mod tests {
             assert!(reason.contains("'Image'") && reason.contains("access logs"), "{reason}");
             assert_eq!(reason.contains("can never match"), never, "{detection}: {reason}");
         }
+    }
+
+    #[test]
+    fn a_misspelt_part_of_a_path_is_told_and_what_aws_leaves_open_is_not() {
+        let cloudtrail = DECLARED.iter().find(|declared| declared.name == "CloudTrail").unwrap();
+        for known in [
+            "userIdentity",
+            "userIdentity.sessionContext",
+            "userIdentity.sessionContext.attributes.mfaAuthenticated",
+            "userIdentity.sessionContext.webIdFederationData.attributes.accounts.google.com:aud",
+            "userIdentity.inScopeOf.credentialsIssuedToVersion",
+            "resources.ARN",
+            "resources[0].ARN",
+            "resources[].accountId",
+            "responseElements.credentials.accessKeyId",
+            "tlsDetails.clientProvidedHostHeader",
+            "cloudvigil.own_resource",
+        ] {
+            assert!(cloudtrail.has(known), "{known}");
+        }
+        for unknown in [
+            "userIdentity.usrName",
+            "userIdentity.sessionContext.sessionIssuer.name",
+            "userIdentity.type.name",
+            "useridentity.type",
+            "resources.Arn",
+            "requestParameter.bucketName",
+            "tlsDetails.version",
+            "cloudvigil.own_resources",
+            "cloudvigil.web_attack",
+            "",
+        ] {
+            assert!(!cloudtrail.has(unknown), "{unknown}");
+        }
+    }
+
+    #[test]
+    fn a_name_of_the_taxonomy_is_known_where_records_answer_to_it() {
+        for (log_source, is_known) in
+            [("category: dns", true), ("category: network", true), ("product: suricata, category: ids", false)]
+        {
+            let reason = reason(log_source, "{s: {query: x}, condition: s}");
+            assert_eq!(reason.is_none(), is_known, "{log_source}: {reason:?}");
+        }
+        let reason = reason("category: dns", "{s: {QueryName: x}, condition: s}").unwrap();
+        assert!(reason.contains("never match") && reason.contains("'QueryName'"), "{reason}");
+    }
+
+    #[test]
+    fn derived_fields_are_known_by_the_log_source_that_has_them() {
+        for (log_source, field, is_known) in [
+            ("category: webserver", "cloudvigil.web_attack", true),
+            ("category: webserver", "cloudvigil.web_atack", false),
+            ("category: webserver", "cloudvigil.open_ports", false),
+            ("category: application", "cloudvigil.error_kind", true),
+            ("category: application", "cloudvigil.error", false),
+            ("product: aws, service: s3, category: inventory", "cloudvigil.policy_public", true),
+        ] {
+            let reason = reason(log_source, &format!("{{s: {{{field}: x}}, condition: s}}"));
+            assert_eq!(reason.is_none(), is_known, "{field} of {log_source}: {reason:?}");
+        }
+    }
+
+    /// The paths to all values in a record that are no objects.
+    fn paths(value: &Value, path: &str, found: &mut Vec<String>) {
+        match value {
+            Value::Object(members) => members.iter().for_each(|(name, value)| {
+                paths(value, &if path.is_empty() { name.clone() } else { format!("{path}.{name}") }, found);
+            }),
+            Value::Array(items) => items.iter().for_each(|item| paths(item, path, found)),
+            _ => found.push(path.to_owned()),
+        }
+    }
+
+    #[test]
+    fn every_field_of_the_fixtures_is_known() {
+        for (format, text) in [
+            ("eve", include_str!("../formats/fixtures/eve/basic.ndjson")),
+            ("access", include_str!("../formats/fixtures/access/basic.log")),
+            ("syslog", include_str!("../formats/fixtures/syslog/basic.log")),
+            ("vpcflow", include_str!("../formats/fixtures/vpcflow/basic.log")),
+        ] {
+            let mut parser = formats::by_name(format).unwrap().parser(&Options::default().context());
+            let mut read = 0;
+            for line in text.lines() {
+                let Parsed::Record(record) = parser.parse(line) else { continue };
+                let mut found = Vec::new();
+                paths(record.fields.tree(), "", &mut found);
+                let declared = DECLARED.iter().find(|one| one.log_sources.contains(&record.log_source)).unwrap();
+                read += found.len();
+                assert!(found.iter().all(|path| declared.has(path)), "{found:?}");
+            }
+            assert!(read > 0, "{format}");
+        }
+    }
+
+    #[test]
+    fn every_field_of_the_calls_in_the_rules_tests_is_known() {
+        let (catalogue, _) = Catalogue::load(Catalogue::built_in_files());
+        let cloudtrail = DECLARED.iter().find(|declared| declared.name == "CloudTrail").unwrap();
+        let of_calls = |record: &&Value| record.get("eventSource").is_some();
+        let mut found = Vec::new();
+        for run in catalogue.rules().iter().flat_map(|rule| rule.cases.runs()) {
+            run.records.iter().filter(of_calls).for_each(|record| paths(record, "", &mut found));
+        }
+        assert!(found.len() > 1000);
+        found.retain(|path| !cloudtrail.has(path));
+        assert_eq!(found, [""; 0]);
     }
 }

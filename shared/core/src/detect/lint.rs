@@ -1,17 +1,21 @@
 //! What a rule of the catalogue must have beyond being loadable.
 
+mod counted;
+
 use std::collections::HashMap;
+
+pub(super) use counted::never_matches;
 
 use serde_json::Value;
 
-use super::{Catalogue, Problem, Rule, fields};
+use super::{Catalogue, Problem, Rule, WantedLogSource, fields};
 use crate::attack::{self, Standing};
 
 /// Words for the levels of maturity, <https://sigmahq.io/docs/basics/rules.html>.
 const STATUSES: [&str; 5] = ["stable", "test", "experimental", "deprecated", "unsupported"];
 
 /// Names what each rule lacks: a valid id, a level, a description, a status, references, false positives, a runbook, tags
-/// of the current version of ATT&CK, a file named for its condition, two tests that must match and two that must not. Where
+/// of the current version of ATT&CK, a file named for its condition, fields that its log source has, two tests that must match and two that must not. Where
 /// it looks at calls to AWS, one of its tests must be of a call that failed; where these tamper, such a call must match.
 pub fn lint(catalogue: &Catalogue) -> Vec<Problem> {
     let mut problems = Vec::new();
@@ -21,7 +25,7 @@ pub fn lint(catalogue: &Catalogue) -> Vec<Problem> {
             let (file, line, rule) = (rule.file.clone(), rule.line, Some(rule.id.clone()));
             problems.push(Problem { file, line, rule, reason, is_harmless: true });
         };
-        for reason in lacks(rule) {
+        for reason in lacks(rule).into_iter().chain(counted::lacks(catalogue, rule)) {
             problem(reason);
         }
         if let Some(other) = titles.insert(&rule.title, &rule.file) {
@@ -38,7 +42,10 @@ fn lacks(rule: &Rule) -> Vec<String> {
             reasons.push(reason.to_owned());
         }
     };
-    require(is_uuid(&rule.id), "the id is no lower-case UUID");
+    // A rule without one goes by its logic.
+    let names_id = rule.id != rule.logic;
+    require(names_id, "there is no id that is text: put a UUID there");
+    require(!names_id || is_uuid(&rule.id), "the id is no lower-case UUID");
     require(!rule.title.is_empty() && rule.title.chars().count() <= 100, "the title must have 1 to 100 characters");
     require(!rule.guidance().description.trim().is_empty(), "there is no description");
     require(rule.status.as_deref().is_some_and(|status| STATUSES.contains(&status)), "there is no valid status");
@@ -70,6 +77,9 @@ fn lacks(rule: &Rule) -> Vec<String> {
         );
     }
     if let Some(detection) = &rule.detection {
+        if detection.log_source == WantedLogSource::default() {
+            reasons.push("there is no log source: the rule is asked of every record of every log".to_owned());
+        }
         reasons.extend(fields::unheard_of(&detection.log_source));
         reasons.extend(detection.unknown.reason());
     }
@@ -105,6 +115,9 @@ fn file_is_named_for_condition(file: &str) -> bool {
 /// <https://github.com/SigmaHQ/sigma-specification/blob/main/specification/sigma-appendix-tags.md> has them. One that
 /// ATT&CK has replaced may stay beside what took its place, for tools that know the version before.
 fn wrong_tag(tag: &str, all: &[String]) -> Option<String> {
+    if tag.bytes().any(|byte| byte.is_ascii_uppercase()) {
+        return Some(format!("the tag '{tag}' is not in lower case"));
+    }
     let unknown = || {
         Some(format!("the tag '{tag}' is neither an ATT&CK technique, tactic, group or software nor of a known family"))
     };
@@ -158,11 +171,37 @@ mod tests {
     }
 
     #[test]
+    fn a_rule_says_which_it_is_and_what_it_is_about() {
+        let told = |text: &str| -> Vec<String> {
+            let text = format!("title: t\n{text}\ndetection: {{s: {{a: x}}, condition: s}}\n");
+            let (catalogue, _) = Catalogue::load(vec![crate::detect::RuleFile::new("t.yml", text)]);
+            lint(&catalogue).into_iter().map(|problem| problem.reason).collect()
+        };
+        let (no_id, no_uuid, any) = ("there is no id", "the id is no lower-case UUID", "there is no log source");
+        let uuid = "id: 0f3f2d9e-6a0b-4c1e-9f0e-3c1f6f8f7a01";
+        for (text, expected) in [
+            (format!("{uuid}\nlogsource: {{category: application}}"), [false, false, false]),
+            (
+                format!("{}\nlogsource: {{category: application}}", uuid.to_uppercase().replace("ID:", "id:")),
+                [false, true, false],
+            ),
+            ("id: 7\nlogsource: {category: application}".to_owned(), [true, false, false]),
+            ("logsource: {}".to_owned(), [true, false, true]),
+            (uuid.to_owned(), [false, false, true]),
+        ] {
+            let told = told(&text);
+            let is_told = |start: &str| told.iter().any(|reason| reason.starts_with(start));
+            assert_eq!([no_id, no_uuid, any].map(is_told), expected, "{text}: {told:?}");
+        }
+    }
+
+    #[test]
     fn tags_are_told_apart() {
         for tag in ["attack.t1685.002", "attack.t1078", "attack.defense-impairment", "attack.g0020", "cve.2021-44228"] {
             assert_eq!(wrong(&[tag]), [""; 0], "{tag}");
         }
-        for tag in ["t1562", "attack.T1562", "mitre.t1562", "attack.", "attack.privilege_escalation", "attack.g20"] {
+        assert!(wrong(&["attack.T1190"])[0].contains("not in lower case"));
+        for tag in ["t1562", "mitre.t1562", "attack.", "attack.privilege_escalation", "attack.g20"] {
             assert!(wrong(&[tag])[0].contains("known family"), "{tag}");
         }
         for tag in ["attack.t15", "attack.t1685.02", "attack.t9999", "attack.t1190.001"] {

@@ -26,7 +26,7 @@ use super::placeholders::Placeholders;
 use super::words::Words;
 use super::{Cases, Catalogue, Rule};
 use crate::finding::Guidance;
-use crate::rule_files::MAX_FILE;
+use crate::rule_files::too_long;
 
 /// What conditions had behind a `|` in the first version of the specification.
 const COUNTING: [&str; 6] = ["| count(", "| min(", "| max(", "| avg(", "| sum(", "| near "];
@@ -192,10 +192,8 @@ impl<'p> Loader<'p> {
         {
             return rules.into_iter().for_each(|(rule, lowered)| self.prepared(file, own, rule, lowered));
         }
-        let length = file.text().len();
-        if length > MAX_FILE {
-            let reason = format!("its {length} bytes are more than the {MAX_FILE} of the longest rule file");
-            return self.problem(&file.name, None, None, reason);
+        if let Some((line, reason)) = too_long(file.text().as_bytes()) {
+            return self.problem(&file.name, Some(line), None, reason);
         }
         if !self.pipelines.has(&file.name) {
             self.read(file);

@@ -224,7 +224,7 @@ fn digits(number: &Number) -> String {
 }
 
 /// A value in which each object is a list of its values.
-fn listed(value: EventValue<'_>) -> EventValue<'_> {
+pub(super) fn listed(value: EventValue<'_>) -> EventValue<'_> {
     match value {
         EventValue::Map(members) => EventValue::Array(members.into_iter().map(|(_, value)| listed(value)).collect()),
         EventValue::Array(items)

@@ -55,10 +55,11 @@ static LOG_SOURCE: LogSource = LogSource {
     keys: &[WEB_ATTACK, SCANNER, SC_STATUS],
     rare: &[WEB_ATTACK, SCANNER],
     words: &[],
+    aliases: &[],
 };
 
 /// Those that a record may have.
-pub(super) const LOG_SOURCES: &[&LogSource] = &[&LOG_SOURCE];
+pub(crate) const LOG_SOURCES: &[&LogSource] = &[&LOG_SOURCE];
 
 /// The format `access`.
 pub struct Access;

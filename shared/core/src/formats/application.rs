@@ -49,12 +49,23 @@ const RECOGNISED_SHARE: usize = 3;
 
 /// What an application is made with does not show in its log, so rules for each of these are asked: all that the
 /// [taxonomy](https://sigmahq.io/sigma-specification/specification/sigma-appendix-taxonomy.html) has in its folder
-/// `application` for logs of errors.
-pub(crate) const PRODUCTS: &[&str] =
-    &["application", "django", "jvm", "nodejs", "python", "ruby_on_rails", "spring", "sql", "velocity"];
+/// `application` for logs of errors, and web servers, whose error logs begin their lines as loggers do.
+const PRODUCTS: &[&str] = &[
+    "application",
+    "apache",
+    "django",
+    "jvm",
+    "nginx",
+    "nodejs",
+    "python",
+    "ruby_on_rails",
+    "spring",
+    "sql",
+    "velocity",
+];
 
-/// The error logs of web servers, by the taxonomy's names, begin their lines as loggers do.
-pub(crate) const SERVICES: &[&str] = &["application", "apache", "nginx"];
+/// The taxonomy has the error logs of web servers as `product: apache, service: error`, and as `service: apache`.
+const SERVICES: &[&str] = &["application", "apache", "error", "nginx"];
 
 static LOG_SOURCE: LogSource = LogSource {
     products: PRODUCTS,
@@ -64,10 +75,11 @@ static LOG_SOURCE: LogSource = LogSource {
     keys: &[],
     rare: &[],
     words: &[LEVEL],
+    aliases: &[],
 };
 
 /// Those that a record may have.
-pub(super) const LOG_SOURCES: &[&LogSource] = &[&LOG_SOURCE];
+pub(crate) const LOG_SOURCES: &[&LogSource] = &[&LOG_SOURCE];
 
 /// The format `application`.
 pub struct Application;

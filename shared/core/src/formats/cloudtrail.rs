@@ -39,6 +39,7 @@ static LOG_SOURCE: LogSource = LogSource {
     keys: &[EVENT_NAME, EVENT_SOURCE, "userIdentity.type", "errorCode"],
     rare: &["errorCode"],
     words: &[],
+    aliases: &[],
 };
 
 /// The members that are read of every event: the keys first, in their order.
@@ -67,7 +68,7 @@ const DIGEST_START: usize = 8;
 const DIGEST_BUCKET: usize = 9;
 
 /// Those that a record may have.
-pub(super) const LOG_SOURCES: &[&LogSource] = &[&LOG_SOURCE];
+pub(crate) const LOG_SOURCES: &[&LogSource] = &[&LOG_SOURCE];
 
 /// The format `cloudtrail`.
 pub struct CloudTrail;

@@ -2,7 +2,8 @@
 //!
 //! Specification: <https://docs.suricata.io/en/latest/output/eve/eve-json-format.html>.
 //!
-//! Fields as they stand: `event_type`, `src_ip`, `dest_ip`, `alert.signature`, `alert.severity`, ...
+//! Fields as they stand: `event_type`, `src_ip`, `dest_ip`, `alert.signature`, `alert.severity`, ... DNS events answer to
+//! the names of Sigma's taxonomy, too.
 
 use std::borrow::Cow;
 
@@ -28,6 +29,7 @@ static ALERTS: LogSource = LogSource {
     keys: KEYS,
     rare: &[],
     words: &[],
+    aliases: &[],
 };
 static OTHERS: LogSource = LogSource {
     products: &["suricata"],
@@ -37,7 +39,44 @@ static OTHERS: LogSource = LogSource {
     keys: KEYS,
     rare: &[],
     words: &[],
+    aliases: &[],
 };
+
+static DNS: LogSource = LogSource {
+    products: &["suricata"],
+    services: &["eve", "dns"],
+    categories: &["network", "dns"],
+    group_by: &[EVENT_TYPE, SRC_IP],
+    keys: KEYS,
+    rare: &[],
+    words: &[],
+    aliases: DNS_NAMES,
+};
+
+/// Names of the category `dns`, as rules of the community have them, and of the service `dns` of the category `network`
+/// (<https://sigmahq.io/sigma-specification/specification/sigma-appendix-taxonomy.html>): where Suricata's three versions of
+/// DNS events have the same. See <https://docs.suricata.io/en/latest/upgrade/8.0-dns-logging-changes.html>.
+const DNS_NAMES: &[(&str, &[&str])] = &[
+    ("query", QUERY_NAME),
+    ("record_type", QUERY_TYPE),
+    ("answer", ANSWER),
+    ("source.ip", &[SRC_IP]),
+    ("source.port", &["src_port"]),
+    ("destination.ip", &[DEST_IP]),
+    ("destination.port", &["dest_port"]),
+    ("network.community_id", &["community_id"]),
+    ("dns.question.name", QUERY_NAME),
+    ("dns.question.type", QUERY_TYPE),
+    ("dns.answers.name", &["dns.answers.rrname"]),
+    ("dns.answers.type", &["dns.answers.rrtype"]),
+    ("dns.answers.data", ANSWER),
+    ("dns.header.flags", &["dns.flags"]),
+    ("dns.response.code", &["dns.rcode"]),
+];
+const QUERY_NAME: &[&str] = &["dns.rrname", "dns.queries.rrname"];
+const QUERY_TYPE: &[&str] = &["dns.rrtype", "dns.queries.rrtype"];
+/// Suricata lists answers one by one, by their types, or both.
+const ANSWER: &[&str] = &["dns.rdata", "dns.answers.rdata", "dns.grouped"];
 
 const KEYS: &[&str] = &["alert.category", "alert.severity", EVENT_TYPE];
 
@@ -54,7 +93,7 @@ const CATEGORY: usize = 2;
 const SEVERITY: usize = 3;
 
 /// Those that a record may have.
-pub(super) const LOG_SOURCES: &[&LogSource] = &[&ALERTS, &OTHERS];
+pub(crate) const LOG_SOURCES: &[&LogSource] = &[&ALERTS, &DNS, &OTHERS];
 
 /// The format `eve`.
 pub struct Eve;
@@ -127,7 +166,11 @@ impl EveParser {
             (heads.text(TYPE).map(Cow::Borrowed), heads.text(TIME).map(Cow::Borrowed))
         };
         let event_type = event_type.ok_or("no event_type")?;
-        let log_source = if event_type == ALERT { &ALERTS } else { &OTHERS };
+        let log_source = match &*event_type {
+            ALERT => &ALERTS,
+            "dns" => &DNS,
+            _ => &OTHERS,
+        };
         let keys = [heads.key(CATEGORY), heads.key(SEVERITY), Key::Text(&event_type)];
         let admitted = gate.admits(log_source, &keys, raw);
         Ok(admitted.then(|| (log_source, time.and_then(|time| stamp::iso_whole(&time, &self.timezone)))))
@@ -159,6 +202,9 @@ mod tests {
         let Parsed::Record(flow) = parser.parse(&lines[1]) else { panic!("not parsed") };
         assert_eq!((flow.time.unwrap().to_string().as_str(), flow.log_source), ("2026-03-01T10:00:01Z", &OTHERS));
         assert!(Eve.recognises(BASIC));
+        let dns =
+            r#"{"timestamp":"2026-03-01T10:00:01","event_type":"dns","dns":{"type":"query","rrname":"example.com"}}"#;
+        assert!(matches!(parser.parse(dns), Parsed::Record(record) if record.log_source == &DNS));
     }
 
     #[test]

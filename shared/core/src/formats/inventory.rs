@@ -38,6 +38,7 @@ macro_rules! log_source {
             keys: &[],
             rare: &[],
             words: &[],
+            aliases: &[],
         };
     };
 }
@@ -58,7 +59,7 @@ fn log_source(service: &str) -> &'static LogSource {
 }
 
 /// Those that a record may have.
-pub(super) const LOG_SOURCES: &[&LogSource] = &[&EC2, &S3, &TRAIL, &OTHERS];
+pub(crate) const LOG_SOURCES: &[&LogSource] = &[&EC2, &S3, &TRAIL, &OTHERS];
 
 /// The format `inventory`.
 pub struct Inventory;

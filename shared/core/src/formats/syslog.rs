@@ -57,7 +57,7 @@ const SUDO_USER: &str = "USER";
 const COMMAND: &str = "command";
 
 /// Every field that a record may have.
-const FIELDS: [&str; 15] = [
+pub(crate) const FIELDS: [&str; 15] = [
     HOST,
     APPNAME,
     PID,
@@ -91,6 +91,7 @@ static SSHD: LogSource = LogSource {
     keys: KEYS,
     rare: &[],
     words: WORDS,
+    aliases: &[],
 };
 static SUDO: LogSource = LogSource {
     products: LINUX,
@@ -100,6 +101,7 @@ static SUDO: LogSource = LogSource {
     keys: KEYS,
     rare: &[],
     words: WORDS,
+    aliases: &[],
 };
 static AUTH: LogSource = LogSource {
     products: LINUX,
@@ -109,6 +111,7 @@ static AUTH: LogSource = LogSource {
     keys: KEYS,
     rare: &[],
     words: WORDS,
+    aliases: &[],
 };
 static CRON: LogSource = LogSource {
     products: LINUX,
@@ -118,6 +121,7 @@ static CRON: LogSource = LogSource {
     keys: KEYS,
     rare: &[],
     words: WORDS,
+    aliases: &[],
 };
 static CLAMAV: LogSource = LogSource {
     products: LINUX,
@@ -127,6 +131,7 @@ static CLAMAV: LogSource = LogSource {
     keys: KEYS,
     rare: &[],
     words: WORDS,
+    aliases: &[],
 };
 static VSFTPD: LogSource = LogSource {
     products: LINUX,
@@ -136,6 +141,7 @@ static VSFTPD: LogSource = LogSource {
     keys: KEYS,
     rare: &[],
     words: WORDS,
+    aliases: &[],
 };
 static GUACAMOLE: LogSource = LogSource {
     products: LINUX,
@@ -145,6 +151,7 @@ static GUACAMOLE: LogSource = LogSource {
     keys: KEYS,
     rare: &[],
     words: WORDS,
+    aliases: &[],
 };
 static SYSLOG: LogSource = LogSource {
     products: LINUX,
@@ -154,10 +161,11 @@ static SYSLOG: LogSource = LogSource {
     keys: KEYS,
     rare: &[],
     words: WORDS,
+    aliases: &[],
 };
 
 /// Those that a record may have.
-pub(super) const LOG_SOURCES: &[&LogSource] = &[&SSHD, &SUDO, &AUTH, &CRON, &CLAMAV, &VSFTPD, &GUACAMOLE, &SYSLOG];
+pub(crate) const LOG_SOURCES: &[&LogSource] = &[&SSHD, &SUDO, &AUTH, &CRON, &CLAMAV, &VSFTPD, &GUACAMOLE, &SYSLOG];
 
 /// The format `syslog`.
 pub struct Syslog;

@@ -70,10 +70,11 @@ static LOG_SOURCE: LogSource = LogSource {
     keys: &[ACTION],
     rare: &[],
     words: &[],
+    aliases: &[],
 };
 
 /// Those that a record may have.
-pub(super) const LOG_SOURCES: &[&LogSource] = &[&LOG_SOURCE];
+pub(crate) const LOG_SOURCES: &[&LogSource] = &[&LOG_SOURCE];
 
 /// The format `vpcflow`.
 pub struct VpcFlow;

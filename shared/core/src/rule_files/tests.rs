@@ -65,14 +65,23 @@ fn one_that_cannot_be_read_hides_no_other() {
         ("binary.yml", Ok(vec![0xff])),
         ("good.yml", Ok(b"title: x".to_vec())),
         ("huge.yml", Ok(vec![b'#'; MAX_FILE + 1])),
+        ("lines.yml", Ok(b"title: x\n".repeat(MAX_FILE))),
+        ("late.yml", Ok(b"title: x\nauthor: \xff\n".to_vec())),
         ("secret.yml", Err(Failure::Denied)),
     ]);
     let read = read(&objects, "rules");
     assert_eq!(read.files.iter().map(|file| file.name.as_str()).collect::<Vec<_>>(), ["rules/good.yml"]);
     let problems: Vec<_> = read.problems.iter().map(ToString::to_string).collect();
+    let long = "it has more than 1048576 bytes, the most that is read";
     assert_eq!(
         problems,
-        ["rules/binary.yml: it is not UTF-8", "rules/huge.yml: it has more than 1048576 bytes, the most that is read"]
+        [
+            "rules/binary.yml:1: it is not UTF-8".to_owned(),
+            format!("rules/huge.yml:1: {long}"),
+            "rules/late.yml:2: it is not UTF-8".to_owned(),
+            // Nine bytes a line.
+            format!("rules/lines.yml:{}: {long}", 1 + MAX_FILE / 9),
+        ]
     );
     assert_eq!(read.errors.iter().map(|error| error.failure).collect::<Vec<_>>(), [Failure::Denied]);
 }

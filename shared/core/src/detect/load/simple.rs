@@ -101,6 +101,7 @@ pub(super) fn lower(
     }
     dialect::spell_out(&mut rule.detection);
     names_something(&rule.detection)?;
+    let as_written = rule.logsource.clone();
     loader.pipelines.apply(file, &mut rule)?;
     loader.filters.apply(&mut rule);
     placeholders::fill(&mut rule.detection, loader.placeholders)?;
@@ -109,10 +110,12 @@ pub(super) fn lower(
     let lowered = Lowered::of(&translated)?;
     let group_by = match rule.custom_attributes.get("group-by") {
         None => None,
-        Some(value) => Some(
-            yaml_serde::from_value::<Vec<String>>(value.clone())
-                .map_err(|_| "`group-by` must be a list of field names".to_owned())?,
-        ),
+        Some(value) => {
+            let names = yaml_serde::from_value::<Vec<String>>(value.clone())
+                .map_err(|_| "`group-by` must be a list of field names".to_owned())?;
+            let names = names.iter().map(|name| loader.pipelines.field(file, &as_written, name));
+            Some(names.collect::<Result<_, _>>()?)
+        }
     };
     let wanted = wanted(&rule.logsource);
     let events = match wanted.service.as_deref() {

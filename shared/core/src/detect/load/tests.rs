@@ -381,9 +381,9 @@ fn a_chain_that_multiplies_its_rules_is_refused() {
 
 #[test]
 fn a_file_that_is_too_long_is_not_read() {
-    let long = format!("{GOOD}# {}", "x".repeat(MAX_FILE));
+    let long = format!("{GOOD}# {}", "x".repeat(crate::rule_files::MAX_FILE));
     let problem = problem(&long);
-    assert!(problem.contains("1048576"), "{problem}");
+    assert!(problem.starts_with("bad.yml:7: ") && problem.contains("1048576"), "{problem}");
 }
 
 #[test]
