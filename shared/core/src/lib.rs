@@ -22,5 +22,6 @@ pub mod ports;
 pub mod record;
 pub mod rule_files;
 pub mod silence;
+mod spread;
 pub mod suppression;
 mod wildcards;

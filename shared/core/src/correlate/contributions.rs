@@ -340,7 +340,7 @@ impl Contributions {
     }
 
     /// The partitions and what goes into each.
-    pub(super) fn into_partitions(self) -> impl Iterator<Item = (Partition, StoredContributions)> {
+    pub(crate) fn into_partitions(self) -> impl Iterator<Item = (Partition, StoredContributions)> {
         let places = self.partitions.into_iter().filter(|place| place.stored.entries.len() > 0);
         places.map(|place| (place.partition, place.stored))
     }

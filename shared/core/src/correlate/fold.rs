@@ -77,12 +77,12 @@ fn latest(plan: &Node, bucket: Bucket) -> Micros {
     start.map_or(Micros::MAX, |start| start.saturating_add(bucket_length(plan.timespan())).saturating_add(plan.reach()))
 }
 
-/// The last of the entries that the finding of a partition shows whatever else is contributed: as many as it shows at all are
-/// kept, and lie in windows that are hot. Only earlier ones can take their place. `None`: that is not known.
+/// The entries that the finding of a partition shows if no earlier ones are contributed, as long as a record has one time: as
+/// many as it shows at all, which lie in windows that are hot. `None`: that is not known.
 ///
 /// A window of the bucket before that reaches an entry reaches all earlier ones of this bucket, too: its finding shows no
 /// later ones either.
-pub(super) fn last_shown(plan: &Node, partition: &Partition, stored: &StoredContributions) -> Option<Order> {
+pub(super) fn shown(plan: &Node, partition: &Partition, stored: &StoredContributions) -> Option<Vec<Order>> {
     if !plan.is_monotone() {
         return None;
     }
@@ -94,7 +94,8 @@ pub(super) fn last_shown(plan: &Node, partition: &Partition, stored: &StoredCont
     put_in_order(&mut shown, |(time, key)| (*key, Reverse(*time)));
     shown.dedup_by_key(|(_, key)| *key);
     put_in_order(&mut shown, |order| *order);
-    shown.get(Evidence::MAX_ENTRIES - 1).copied()
+    shown.truncate(Evidence::MAX_ENTRIES);
+    (shown.len() == Evidence::MAX_ENTRIES).then_some(shown)
 }
 
 impl<'s> Found<'s> {

@@ -6,6 +6,7 @@ use std::hash::{BuildHasher, Hasher};
 use foldhash::quality::RandomState;
 
 use super::{Bucket, Group};
+use crate::spread::spread;
 
 /// A name and its value.
 type Named<'r> = (&'r str, Option<Cow<'r, str>>);
@@ -52,17 +53,17 @@ impl<'r> BorrowedGroup<'r> {
         }
     }
 
-    /// A number that groups of the same values have under a rule, and mostly no others that come with them: of an address, the
+    /// A number below 256 that groups of the same values have under a rule, and mostly no others that come with them: of an address, the
     /// end is what differs. Whoever chooses values chooses it.
     #[inline]
     pub(super) fn hint(&self, rule: usize) -> usize {
         let ends = self.values().iter().map(|(_, value)| {
             let value = value.as_deref().unwrap_or_default().as_bytes();
-            let end = value.last_chunk().map_or(0, |end| u32::from_le_bytes(*end) as usize);
-            end ^ value.len()
+            let short = || value.iter().fold(0, |all, byte| all << 8 | u64::from(*byte));
+            let end = value.last_chunk().map_or_else(short, |end| u64::from_le_bytes(*end));
+            end ^ value.len() as u64
         });
-        let ends = ends.fold(rule, |all, end| all.rotate_left(5) ^ end);
-        ends.wrapping_mul(0x9e37_79b1) >> 16
+        spread(ends.fold(rule as u64, |all, end| all.rotate_left(5) ^ end), u8::BITS)
     }
 
     /// See [`hash`].
@@ -138,6 +139,22 @@ fn ends<const N: usize>(text: &[u8]) -> [[u8; N]; 2] {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn groups_that_differ_in_the_end_mostly_have_different_hints() {
+        for of in [
+            |number: u32| format!("203.0.113.{number}"),
+            |number: u32| format!("10.{number}.0.1"),
+            |number: u32| format!("user{number:03}"),
+            |number: u32| format!("{number}"),
+        ] {
+            let hints: std::collections::BTreeSet<usize> =
+                (0..200).map(|number| BorrowedGroup::One(("name", Some(Cow::Owned(of(number))))).hint(7)).collect();
+            // By chance it would be 139 of 256.
+            assert!(hints.len() > 100, "{} from {}", hints.len(), of(0));
+            assert!(hints.last() < Some(&256));
+        }
+    }
 
     #[test]
     fn texts_are_the_same_exactly_if_each_of_their_bytes_is() {

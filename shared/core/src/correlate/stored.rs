@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::contribution::RecordKey;
 use super::contributions::Partition;
-use super::fold::last_shown;
+use super::fold::shown;
 use super::kept::{KeptEvidence, Order, Teller, Told};
 use super::packed::Packed;
 use super::plan::Node;
@@ -82,9 +82,11 @@ impl StoredContributions {
     pub(super) fn look_for_what_is_shown(&mut self, rule: &Rule, partition: &Partition) {
         if self.evidence.len() >= FIRST_EVIDENCE && self.entries.len() >= 2 * self.looked_at {
             self.looked_at = self.entries.len();
-            if let Some(last) = last_shown(&rule.plan, partition, self) {
-                self.evidence.retain(|kept| kept.order() <= last);
-                self.last_shown = Some(last);
+            if let Some(shown) = shown(&rule.plan, partition, self) {
+                self.last_shown = shown.last().copied();
+                self.evidence.retain(|kept| Some(kept.order()) <= self.last_shown);
+                // Thinning out leaves the first.
+                self.evidence.sort_by_key(|kept| !shown.contains(&kept.order()));
             }
         }
         if self.evidence.len() == MAX_EVIDENCE {
@@ -142,7 +144,7 @@ impl StoredContributions {
     }
 
     /// The bodies of the items that hold this: each well under the state's limit.
-    pub(super) fn into_items(mut self) -> impl Iterator<Item = Self> {
+    pub(crate) fn into_items(mut self) -> impl Iterator<Item = Self> {
         while self.evidence_size() > MAX_EVIDENCE_BYTES {
             let before = self.evidence.len();
             self.thin_out();

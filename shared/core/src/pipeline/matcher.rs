@@ -97,7 +97,7 @@ impl<'c> Selector<'c> {
         }
     }
 
-    /// See [`Gate::admits_word`]; of a word that it was not asked about before.
+    /// See [`Gate::admits_word`]; of a word whose answer is not remembered.
     #[inline(never)]
     fn admits_new(&mut self, source: &'static LogSource, word: &'static Key<'static>, text: &str) -> bool {
         let keys = std::slice::from_ref(word);

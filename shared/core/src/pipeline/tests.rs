@@ -319,6 +319,38 @@ fn a_correlation_shows_the_first_and_keeps_little_more_wherever_they_come_from()
     }
 }
 
+/// What a correlation shows is kept whatever else was kept before it was known: single requests, and long ones, of which not
+/// all fit into an item.
+#[test]
+fn a_correlation_shows_ten_wherever_single_requests_come_and_however_long_they_are() {
+    let stamp = |second: u32| format!("01/Mar/2026:10:{:02}:{:02}", second / 60, second % 60);
+    let burst = || 2700..3590;
+    let single = |count: u32| (0..count).map(move |number| number * 80);
+    let before: Vec<u32> = single(30).chain(burst()).collect();
+    let around: Vec<u32> = single(10).chain(burst()).chain((0..100).map(|number| 1 + number * 24)).collect();
+    for (threshold, seconds, more) in [
+        (5, &before, String::new()),
+        (5, &before, "\\x22".repeat(600)),
+        (20, &around, String::new()),
+        (20, &around, "\\x22".repeat(600)),
+    ] {
+        let rules = RULES.replace("gte: 2", &format!("gte: {threshold}"));
+        let (catalogue, _) = Catalogue::load(vec![RuleFile::new("rules.yml", rules)]);
+        let request = REQUEST.replace(" HTTP", &format!("{more} HTTP"));
+        let text: String =
+            seconds.iter().map(|second| request.replace("01/Mar/2026:10:00:00", &stamp(*second)) + "\n").collect();
+        let report = analysed_with(&catalogue, &read_as("access"), [text.as_bytes()]);
+        let of_burst = |partition: &Partition| catalogue.rule(partition.rule).id == "requests";
+        let (partition, stored) =
+            report.contributions.into_partitions().find(|(partition, _)| of_burst(partition)).unwrap();
+        let bodies: Vec<_> = stored.into_items().collect();
+        let finding = crate::correlate::finding_in(&catalogue, &partition, &bodies.iter().collect::<Vec<_>>()).unwrap();
+        let shown: Vec<i64> = finding.evidence.iter().filter_map(|one| Some(one.time?.as_second() % 3600)).collect();
+        assert_eq!(finding.count, 890);
+        assert_eq!(shown, (2700..2710).collect::<Vec<_>>(), "{} bytes, at least {threshold}", request.len());
+    }
+}
+
 #[test]
 fn a_simple_rule_shows_the_first_by_time_in_whatever_order_they_come() {
     let stamp = |second: u32| format!("01/Mar/2026:10:{:02}:{:02}", second / 60, second % 60);

@@ -3,6 +3,7 @@
 use super::Found;
 use crate::formats::Key;
 use crate::record::LogSource;
+use crate::spread::spread;
 
 /// How many places answers have, a power of two. A log has tens of kinds of messages.
 const PLACES: usize = 128;
@@ -45,7 +46,6 @@ impl Answers {
 
 #[inline]
 fn place(source: &'static LogSource, word: &'static Key<'static>) -> usize {
-    const SPREADS: usize = 0x9e37_79b9_7f4a_7c15;
-    let addresses = std::ptr::from_ref(source).addr() ^ std::ptr::from_ref(word).addr().rotate_left(32);
-    addresses.wrapping_mul(SPREADS) >> (usize::BITS - PLACES.ilog2())
+    let (source, word) = (std::ptr::from_ref(source).addr() as u64, std::ptr::from_ref(word).addr() as u64);
+    spread(source ^ word.rotate_left(32), PLACES.ilog2())
 }

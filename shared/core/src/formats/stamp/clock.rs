@@ -18,7 +18,8 @@ pub(in crate::formats) struct Clock {
     /// A date, and when its day starts, in seconds and as if in UTC. Where the year was not written, all of the day is in
     /// the same one.
     day: Option<(Date, i64)>,
-    /// When the day of that text starts, in seconds, if it ends with a time of day: hours, minutes and seconds.
+    /// When the day of that text starts, in seconds, if it is a stamp that ends with a time of day: hours, minutes and
+    /// seconds.
     midnight: Option<i64>,
 }
 
@@ -47,6 +48,7 @@ impl Clock {
     /// The same of a text that has to be read whole, if it is not the last one.
     fn other(&mut self, text: &[u8], read: impl FnOnce(&[u8]) -> Option<Stamp>) -> Option<Timestamp> {
         if self.last.0 != text {
+            self.midnight = None;
             self.last.1 = read(text).and_then(|stamp| self.of(&stamp, text.len()));
             self.last.0.clear();
             self.last.0.extend_from_slice(text);
@@ -67,7 +69,6 @@ impl Clock {
     /// The time of a stamp in a text of this length.
     fn of(&mut self, stamp: &Stamp, length: usize) -> Option<Timestamp> {
         let Stamp { written, year, offset, len } = stamp;
-        self.midnight = None;
         let offset = match offset {
             Zone::Unnamed => self.offset,
             Zone::Seconds(seconds) => Some(*seconds),
@@ -149,6 +150,8 @@ mod tests {
             "0000-01-01T",
             "2026-02-29T",
             "2026-03-29T",
+            // No stamp at all.
+            "then at",
         ];
         for (limit, zone) in limits.iter().flat_map(|limit| zones.iter().map(move |zone| (limit, zone))) {
             let limit = limit.parse().unwrap();
@@ -164,7 +167,7 @@ mod tests {
                 let named = if date.ends_with('T') { named } else { "" };
                 let text = format!("{date}{space}{hour:02}:{minute:02}:{second:02}{fraction}{named}");
                 let read = |text: &[u8]| iso(text).or_else(|| bsd(text));
-                let plain = read(text.as_bytes()).unwrap().time(zone, limit);
+                let plain = read(text.as_bytes()).and_then(|stamp| stamp.time(zone, limit));
                 assert_eq!(clock.time(text.as_bytes(), read), plain, "{text} until {limit} in {zone:?}");
             }
         }

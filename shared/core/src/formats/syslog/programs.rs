@@ -3,6 +3,7 @@
 use super::super::bytes::last_of;
 use super::{AUTH, CLAMAV, CRON, GUACAMOLE, SSHD, SUDO, SYSLOG, VSFTPD};
 use crate::record::LogSource;
+use crate::spread::spread;
 
 /// What is known of a program.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -26,23 +27,18 @@ impl Program {
     /// The program of a name, perhaps with its path.
     fn of(name: &[u8]) -> Self {
         let name = last_of(name, b'/').map_or(name, |end| &name[end + 1..]);
-        let log_source = match name {
-            b"sshd" | b"sshd-session" | b"sshd-auth" => Some(&SSHD),
-            b"sudo" => Some(&SUDO),
-            b"cron" | b"CRON" | b"crond" | b"anacron" | b"crontab" => Some(&CRON),
-            b"su" | b"login" | b"passwd" | b"useradd" | b"userdel" | b"usermod" | b"groupadd" | b"groupdel"
-            | b"groupmod" | b"gpasswd" | b"chpasswd" | b"chage" | b"chfn" | b"chsh" | b"newusers"
-            | b"systemd-logind" | b"polkitd" | b"pkexec" | b"doas" | b"dropbear" | b"gdm-password" => Some(&AUTH),
-            b"clamd" | b"freshclam" | b"clamav" | b"clamscan" => Some(&CLAMAV),
-            b"vsftpd" => Some(&VSFTPD),
-            b"guacd" | b"guacamole" => Some(&GUACAMOLE),
-            _ => None,
-        };
-        let speech = match name {
-            b"sudo" => Speech::Sudo,
-            b"su" => Speech::Su,
-            b"sshd" | b"sshd-session" | b"sshd-auth" => Speech::Sshd,
-            _ => Speech::Other,
+        let (log_source, speech) = match name {
+            b"sshd" | b"sshd-session" | b"sshd-auth" => (Some(&SSHD), Speech::Sshd),
+            b"sudo" => (Some(&SUDO), Speech::Sudo),
+            b"su" => (Some(&AUTH), Speech::Su),
+            b"cron" | b"CRON" | b"crond" | b"anacron" | b"crontab" => (Some(&CRON), Speech::Other),
+            b"login" | b"passwd" | b"useradd" | b"userdel" | b"usermod" | b"groupadd" | b"groupdel" | b"groupmod"
+            | b"gpasswd" | b"chpasswd" | b"chage" | b"chfn" | b"chsh" | b"newusers" | b"systemd-logind"
+            | b"polkitd" | b"pkexec" | b"doas" | b"dropbear" | b"gdm-password" => (Some(&AUTH), Speech::Other),
+            b"clamd" | b"freshclam" | b"clamav" | b"clamscan" => (Some(&CLAMAV), Speech::Other),
+            b"vsftpd" => (Some(&VSFTPD), Speech::Other),
+            b"guacd" | b"guacamole" => (Some(&GUACAMOLE), Speech::Other),
+            _ => (None, Speech::Other),
         };
         Self { log_source, speech }
     }
@@ -108,9 +104,7 @@ impl Name {
     /// Its place among the programs that are remembered: mostly another one than those of other names.
     #[inline]
     fn place(self) -> usize {
-        const SPREADS: u64 = 0x9e37_79b9_7f4a_7c15;
-        let spread = (self.start ^ self.end.rotate_left(32) ^ self.length as u64).wrapping_mul(SPREADS);
-        (spread >> 56) as usize % REMEMBERED
+        spread(self.start ^ self.end.rotate_left(32) ^ self.length as u64, REMEMBERED.ilog2())
     }
 }
 
