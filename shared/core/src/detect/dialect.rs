@@ -6,13 +6,18 @@
 //! - `null` among several values matches no absent field: it becomes an alternative of its own.
 //! - `'|all'` over keywords is taken for a comparison, or asks for all of them in one value: each keyword becomes a
 //!   selection.
-//! - A keyword that is a number is found nowhere: it becomes a text.
+//! - A keyword that is a number is found nowhere, and one with a coding is compared with whole values: it
+//!   becomes a text that is looked for anywhere.
+//! - `windash` and the codings are worked in one order, and Base64 keeps letters that depend on what follows: the values
+//!   are written so before ([`written`]).
 //! - `1 of` takes one `*` in a name; a pattern with more is spelt out.
 //! - `exists` does not hold of a field that is null, and to `fieldref` null is equal to null; what `contains` or `re` looks
 //!   for in an object it does not find. These ask for the field by names of their own, see [`super::tree`]. Within a list's
 //!   members they are left as they are.
 //!
-//! `shared/core/tests/sigma_semantics.rs` shows each.
+//! `shared/core/tests/sigma_semantics` shows each.
+
+mod written;
 
 use std::collections::BTreeSet;
 
@@ -25,12 +30,13 @@ use super::event::DERIVED;
 use super::tree::{COMPARED, PRESENCE, WITHIN};
 use crate::wildcards;
 
-/// Puts a rule's selections into words that rsigma takes as they are meant.
-pub(super) fn translate(detections: &mut Detections) {
+/// Puts a rule's selections into words that rsigma takes as they are meant. An error: what is said has no meaning.
+pub(super) fn translate(detections: &mut Detections) -> Result<(), String> {
     for detection in detections.named.values_mut() {
         translate_names(detection);
-        translate_detection(detection, Of::Record);
+        translate_detection(detection, Of::Record)?;
     }
+    Ok(())
 }
 
 /// Spells out each selector whose pattern has more than one `*`. One that selects nothing stays as it is.
@@ -105,34 +111,34 @@ fn asked(prefix: &str, field: &FieldSpec) -> FieldSpec {
     FieldSpec { name, ..field.clone() }
 }
 
-fn translate_detection(detection: &mut Detection, of: Of) {
+fn translate_detection(detection: &mut Detection, of: Of) -> Result<(), String> {
     match detection {
         Detection::AllOf(items) => {
-            let parts: Vec<Detection> = items.iter().map(|item| translated(item, of)).collect();
+            let parts: Vec<Detection> = items.iter().map(|item| translated(item, of)).collect::<Result<_, _>>()?;
             let same = parts.iter().zip(items.iter()).all(|(part, item)| *part == alone(item.clone()));
             if !same {
                 *detection = joined(parts);
             }
         }
         Detection::AnyOf(parts) | Detection::And(parts) => {
-            for part in parts {
-                translate_detection(part, of);
-            }
+            parts.iter_mut().try_for_each(|part| translate_detection(part, of))?;
         }
-        Detection::ArrayMatch { body, .. } => translate_detection(body, Of::Member),
+        Detection::ArrayMatch { body, .. } => translate_detection(body, Of::Member)?,
         Detection::Conditional { named, .. } => {
-            for part in named.values_mut() {
-                translate_detection(part, of);
-            }
+            named.values_mut().try_for_each(|part| translate_detection(part, of))?;
         }
-        Detection::Keywords(values) => values.iter_mut().for_each(to_text),
+        Detection::Keywords(values) => {
+            let item = DetectionItem { field: FieldSpec::new(None, Vec::new()), values: std::mem::take(values) };
+            *detection = keywords(&plain(&item)?)?;
+        }
     }
+    Ok(())
 }
 
-/// Makes a keyword that is a number the text of it.
-fn to_text(keyword: &mut SigmaValue) {
-    if matches!(keyword, SigmaValue::Integer(_) | SigmaValue::Float(_) | SigmaValue::Bool(_)) {
-        *keyword = SigmaValue::String(SigmaString::from_raw(&keyword.to_string()));
+/// Makes a value that is a number or a truth value the text of it.
+fn to_text(value: &mut SigmaValue) {
+    if matches!(value, SigmaValue::Integer(_) | SigmaValue::Float(_) | SigmaValue::Bool(_)) {
+        *value = SigmaValue::String(SigmaString::from_raw(&value.to_string()));
     }
 }
 
@@ -159,38 +165,97 @@ fn joined(parts: Vec<Detection>) -> Detection {
     }
 }
 
-fn translated(item: &DetectionItem, of: Of) -> Detection {
+fn translated(item: &DetectionItem, of: Of) -> Result<Detection, String> {
+    let item = &plain(item)?;
+    if item.field.name.is_none() && of == Of::Record {
+        return keywords(item);
+    }
     let has = |modifier| item.field.has_modifier(modifier);
-    let items: Vec<DetectionItem> = match item.field.name {
-        None if has(Modifier::All) => {
-            let mut field = item.field.clone();
-            field.modifiers.retain(|modifier| *modifier != Modifier::All);
-            let each = |value: &SigmaValue| {
-                let mut value = value.clone();
-                to_text(&mut value);
-                if field.modifiers.is_empty() {
-                    return Detection::Keywords(vec![value]);
-                }
-                alone(DetectionItem { field: field.clone(), values: vec![value] })
-            };
-            // Not flat: items of no field at once would be one.
-            return Detection::And(item.values.iter().map(each).collect());
-        }
-        Some(_) if is_about_text(&item.field.modifiers) => by_form(item, of),
-        Some(_) if (has(Modifier::Contains) || has(Modifier::Re)) && !has(Modifier::FieldRef) && of == Of::Record => {
-            vec![DetectionItem { field: asked(WITHIN, &item.field), ..item.clone() }]
-        }
-        _ => vec![item.clone()],
-    };
-    if items.len() == 1 {
-        return joined(items.into_iter().map(alone).collect());
+    if let Some(groups) = written(item)? {
+        let field = unwritten(&item.field);
+        return each_or_any(item, groups, |values| translated(&DetectionItem { field: field.clone(), values }, of));
     }
-    // None of several is each of them not.
-    if has(Modifier::All) || has(Modifier::Neq) {
-        joined(items.into_iter().map(alone).collect())
+    let items: Vec<DetectionItem> = if is_about_text(&item.field.modifiers) {
+        by_form(item, of)
+    } else if (has(Modifier::Contains) || has(Modifier::Re)) && !has(Modifier::FieldRef) && of == Of::Record {
+        vec![DetectionItem { field: asked(WITHIN, &item.field), ..item.clone() }]
     } else {
-        Detection::AnyOf(items.into_iter().map(alone).collect())
+        vec![item.clone()]
+    };
+    let parts: Vec<Detection> = items.into_iter().map(alone).collect();
+    // None of several is each of them not, and not all of them is one of them not.
+    Ok(if has(Modifier::All) != has(Modifier::Neq) || parts.len() == 1 {
+        joined(parts)
+    } else {
+        Detection::AnyOf(parts)
+    })
+}
+
+/// For each value the texts as which it is looked for, if a modifier writes values otherwise. What is no comparison of
+/// texts is for rsigma to refuse.
+fn written(item: &DetectionItem) -> Result<Option<Vec<Vec<SigmaValue>>>, String> {
+    let (writing, others): (Vec<Modifier>, Vec<Modifier>) =
+        item.field.modifiers.iter().partition(|modifier| written::writes(**modifier));
+    if writing.is_empty() || !is_about_text(&others) {
+        return Ok(None);
     }
+    item.values.iter().map(|value| written::variants(value, &writing)).collect::<Result<_, _>>().map(Some)
+}
+
+/// A field's modifiers but those that write values otherwise, and but `all`, which is said of groups of texts.
+fn unwritten(field: &FieldSpec) -> FieldSpec {
+    let stays = |modifier: &Modifier| !written::writes(*modifier) && *modifier != Modifier::All;
+    FieldSpec { modifiers: field.modifiers.iter().copied().filter(stays).collect(), ..field.clone() }
+}
+
+/// What an item says of groups of texts, of each of which any stands for the group.
+fn each_or_any(
+    item: &DetectionItem,
+    groups: Vec<Vec<SigmaValue>>,
+    detection: impl Fn(Vec<SigmaValue>) -> Result<Detection, String>,
+) -> Result<Detection, String> {
+    if !item.field.has_modifier(Modifier::All) {
+        return detection(groups.concat());
+    }
+    let parts: Vec<Detection> = groups.into_iter().map(detection).collect::<Result<_, _>>()?;
+    Ok(if item.field.has_modifier(Modifier::Neq) { Detection::AnyOf(parts) } else { Detection::And(parts) })
+}
+
+/// What is looked for in all of a record: anywhere in a value, where nothing else is said.
+fn keywords(item: &DetectionItem) -> Result<Detection, String> {
+    use Modifier::{All, Cased, Contains, EndsWith, StartsWith};
+    let has = |modifier| item.field.has_modifier(modifier);
+    let groups = match written(item)? {
+        Some(groups) => groups,
+        None if !has(All) => vec![item.values.clone()],
+        None => item.values.iter().cloned().map(|value| vec![value]).collect(),
+    };
+    let mut field = unwritten(&item.field);
+    let is_anywhere = is_about_text(&field.modifiers) && !has(Cased) && !has(StartsWith) && !has(EndsWith);
+    if is_anywhere && !has(Contains) {
+        field.modifiers.insert(0, Contains);
+    }
+    // Not flat: items of no field at once would be one.
+    each_or_any(item, groups, |values| {
+        let item = DetectionItem { field: field.clone(), values };
+        let items = if is_about_text(&field.modifiers) { by_form(&item, Of::Record) } else { vec![item] };
+        let part = |item: DetectionItem| match item.field.modifiers.as_slice() {
+            [Contains] => Detection::Keywords(item.values),
+            _ => alone(item),
+        };
+        let mut parts: Vec<Detection> = items.into_iter().map(part).collect();
+        Ok(if parts.len() == 1 { parts.remove(0) } else { Detection::AnyOf(parts) })
+    })
+}
+
+/// An item with its values as rsigma takes them for what they are.
+fn plain(item: &DetectionItem) -> Result<DetectionItem, String> {
+    let mut item = item.clone();
+    let (is_keyword, modifiers) = (item.field.name.is_none(), &mut item.field.modifiers);
+    if is_keyword || modifiers.iter().any(|modifier| written::writes(*modifier)) {
+        item.values.iter_mut().for_each(to_text);
+    }
+    Ok(item)
 }
 
 /// Whether values are compared as texts that may have wildcards.

@@ -80,7 +80,9 @@ impl Pipelines {
         let mut filter = filter.clone();
         dialect::spell_out(&mut filter.detection);
         let rule = mapped(&self.of(file), filter.detection, filter.logsource.clone().unwrap_or_default())?;
-        rsigma_eval::compile_rule(&rule).map_err(|error| error.to_string())?;
+        let mut translated = rule.clone();
+        dialect::translate(&mut translated.detection)?;
+        rsigma_eval::compile_rule(&translated).map_err(|error| error.to_string())?;
         filter.detection = rule.detection;
         filter.logsource = filter.logsource.map(|_| rule.logsource);
         Ok(filter)

@@ -42,6 +42,7 @@ fn item(fields: &'static [&'static str], values: &'static [&'static str]) -> imp
         "|gte",
         "|lt",
         "|startswith|cased",
+        "|base64offset|contains",
     ];
     (select(fields), select(modifiers), vec(select(values), 1..4)).prop_map(|(field, modifiers, values)| {
         let values = match modifiers {
