@@ -6,7 +6,7 @@
 //! - `null` among several values matches no absent field: it becomes an alternative of its own.
 //! - `'|all'` over keywords is taken for a comparison, or asks for all of them in one value: each keyword becomes a
 //!   selection.
-//! - A keyword that is a number is found nowhere, and one with a coding is compared with whole values: it
+//! - A keyword that is a number is found nowhere, and one with `cased` or a coding is compared with whole values: it
 //!   becomes a text that is looked for anywhere.
 //! - `windash` and the codings are worked in one order, and Base64 keeps letters that depend on what follows: the values
 //!   are written so before ([`written`]).
@@ -223,15 +223,27 @@ fn each_or_any(
 
 /// What is looked for in all of a record: anywhere in a value, where nothing else is said.
 fn keywords(item: &DetectionItem) -> Result<Detection, String> {
-    use Modifier::{All, Cased, Contains, EndsWith, StartsWith};
+    use Modifier::{All, Contains, DotAll, EndsWith, Expand, IgnoreCase, Multiline, Neq, Re, StartsWith};
     let has = |modifier| item.field.has_modifier(modifier);
+    // rsigma takes any modifier, and most match nothing.
+    let is_known = |modifier: Modifier| match modifier {
+        Re | DotAll | IgnoreCase | Multiline | Expand => true,
+        modifier => (is_about_text(&[modifier]) && modifier != Neq) || written::writes(modifier),
+    };
+    if let Some(modifier) = item.field.modifiers.iter().find(|modifier| !is_known(**modifier)) {
+        let name = format!("{modifier:?}").to_lowercase();
+        return Err(format!("keywords are texts, of which |{name} says nothing"));
+    }
+    if item.values.contains(&SigmaValue::Null) {
+        return Err("nothing is found by the keyword: null".to_owned());
+    }
     let groups = match written(item)? {
         Some(groups) => groups,
         None if !has(All) => vec![item.values.clone()],
         None => item.values.iter().cloned().map(|value| vec![value]).collect(),
     };
     let mut field = unwritten(&item.field);
-    let is_anywhere = is_about_text(&field.modifiers) && !has(Cased) && !has(StartsWith) && !has(EndsWith);
+    let is_anywhere = is_about_text(&field.modifiers) && !has(StartsWith) && !has(EndsWith);
     if is_anywhere && !has(Contains) {
         field.modifiers.insert(0, Contains);
     }

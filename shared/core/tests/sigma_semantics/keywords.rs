@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{catalogue, check, f, is_match, meaning};
+use super::{catalogue, check, f, is_match, meaning, refused};
 
 #[test]
 fn keywords_are_looked_for_in_every_value_of_a_record() {
@@ -23,7 +23,12 @@ fn keywords_are_looked_for_in_every_value_of_a_record() {
             vec![f("ab"), json!({"a": "b", "b": "c"})],
         ),
         meaning("s: {'|all': ['a?c', word]}", vec![json!({"a": "xa\ncx", "b": "a word"})], vec![f("abc"), f("word")]),
+        // A keyword is looked for anywhere, unless it is said where.
+        meaning("s: {'|cased': [Word]}", vec![f("a Word b"), f("Word")], vec![f("a word b")]),
+        meaning("s: {'|cased': ['W*d', 22]}", vec![f("a Word b"), f(1223)], vec![f("a word b")]),
+        meaning("s: {'|cased|all': [One, Two]}", vec![json!({"a": "xOnex", "b": "Two"})], vec![f("One"), f("one Two")]),
         meaning("s: {'|startswith': ['a*c', 2]}", vec![f("abcd"), f(22)], vec![f("xabc"), f("12")]),
+        meaning("s: {'|endswith|cased': Word}", vec![f("a Word")], vec![f("a word"), f("Words")]),
         meaning("s: {'|re': 'a.c'}", vec![f("xabcx")], vec![f("xABCx")]),
         meaning("s: ['*']", vec![f("x"), f(1)], vec![]),
         // A number stands in the entry as its digits do, and so does a truth value.
@@ -32,6 +37,17 @@ fn keywords_are_looked_for_in_every_value_of_a_record() {
         meaning("s: ['true']", vec![f(true)], vec![f(false)]),
         meaning("s: ['x']\nn: ['y']\ncondition: s and not n", vec![f("x")], vec![f("xy")]),
     ]);
+}
+
+#[test]
+fn keywords_are_texts() {
+    for (modifier, value) in
+        [("neq", "word"), ("exists", "true"), ("cidr", "10.0.0.0/8"), ("gt", "5"), ("fieldref", "f")]
+    {
+        let reason = refused(&format!("s: {{'|{modifier}': {value}}}"));
+        assert!(reason.contains(&format!("|{modifier} says nothing")), "{reason}");
+    }
+    assert!(refused("s: [word, null]").contains("keyword: null"));
 }
 
 #[test]
@@ -46,6 +62,8 @@ fn keywords_are_looked_for_in_the_text_of_a_plain_line() {
         ("  s: {'|all': ['Failed', 'Accepted']}\n  condition: s", false),
         ("  s: ['Failed*from*ssh2']\n  condition: s", true),
         ("  s: ['Accepted']\n  condition: s", false),
+        ("  s: {'|cased': 'Failed password'}\n  condition: s", true),
+        ("  s: {'|cased': 'failed password'}\n  condition: s", false),
         ("  s: {'|windash': 'sshd[17]: '}\n  condition: s", true),
     ] {
         let catalogue = catalogue(detection, "product: linux, service: sshd");
