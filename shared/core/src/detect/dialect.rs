@@ -10,6 +10,7 @@
 //!   becomes a text that is looked for anywhere.
 //! - `windash` and the codings are worked in one order, and Base64 keeps letters that depend on what follows: the values
 //!   are written so before ([`written`]).
+//! - `neq` is never true of an absent field: it asks for the field by a name of its own, and gets null.
 //! - `1 of` takes one `*` in a name; a pattern with more is spelt out.
 //! - `exists` does not hold of a field that is null, and to `fieldref` null is equal to null; what `contains` or `re` looks
 //!   for in an object it does not find. These ask for the field by names of their own, see [`super::tree`]. Within a list's
@@ -27,7 +28,7 @@ use rsigma_parser::{
 };
 
 use super::event::DERIVED;
-use super::tree::{COMPARED, PRESENCE, WITHIN};
+use super::tree::{COMPARED, NEGATED, PRESENCE, WITHIN};
 use crate::wildcards;
 
 /// Puts a rule's selections into words that rsigma takes as they are meant. An error: what is said has no meaning.
@@ -175,13 +176,18 @@ fn translated(item: &DetectionItem, of: Of) -> Result<Detection, String> {
         let field = unwritten(&item.field);
         return each_or_any(item, groups, |values| translated(&DetectionItem { field: field.clone(), values }, of));
     }
-    let items: Vec<DetectionItem> = if is_about_text(&item.field.modifiers) {
+    let mut items: Vec<DetectionItem> = if is_about_text(&item.field.modifiers) {
         by_form(item, of)
     } else if (has(Modifier::Contains) || has(Modifier::Re)) && !has(Modifier::FieldRef) && of == Of::Record {
         vec![DetectionItem { field: asked(WITHIN, &item.field), ..item.clone() }]
     } else {
         vec![item.clone()]
     };
+    if has(Modifier::Neq) && of == Of::Record {
+        for item in &mut items {
+            item.field.name = item.field.name.as_ref().map(|name| format!("{NEGATED}{name}"));
+        }
+    }
     let parts: Vec<Detection> = items.into_iter().map(alone).collect();
     // None of several is each of them not, and not all of them is one of them not.
     Ok(if has(Modifier::All) != has(Modifier::Neq) || parts.len() == 1 {

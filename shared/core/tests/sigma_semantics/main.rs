@@ -220,6 +220,43 @@ fn numbers_are_compared() {
 }
 
 #[test]
+fn what_must_not_be_equal_may_be_absent() {
+    let none = || json!({"h": 1});
+    check(vec![
+        meaning("s: {f|neq: value}", vec![none(), f(Value::Null), f("other")], vec![f("VALUE")]),
+        meaning("s: {f|neq: 5}", vec![none(), f(Value::Null), f("x")], vec![f(5)]),
+        meaning("s: {f|neq: [a, 'b*']}", vec![none(), f("c")], vec![f("A"), f("bc")]),
+        meaning("s: {f|contains|neq: b}", vec![none(), f("c")], vec![f("abc"), f(json!({"g": ["xbx"]}))]),
+        meaning("s: {f|contains|all|neq: [a, b]}", vec![none(), f("a"), f("b")], vec![f("ab")]),
+        meaning("s: {f|re|neq: '^a'}", vec![none(), f("b")], vec![f("ab")]),
+        meaning("s: {f|gt|neq: 5}", vec![none(), f(5)], vec![f(6)]),
+        meaning("s: {a.b|neq: x}", vec![none(), json!({"a": {}}), json!({"a": "x"})], vec![json!({"a": {"b": "X"}})]),
+        // Absent is null, and null is what this must not be.
+        meaning("s: {f|neq: null}", vec![f("x"), f("")], vec![none(), f(Value::Null)]),
+        meaning("s: {f|neq: [null, x]}", vec![f("y")], vec![none(), f("x")]),
+        meaning("s: {f|fieldref|neq: g}", vec![none(), f("a"), json!({"g": "a"})], vec![json!({"f": "a", "g": "a"})]),
+        meaning("s: {f|fieldref|startswith|neq: g}", vec![none(), f("a")], vec![json!({"f": "ab", "g": "a"})]),
+        meaning(
+            "s: {h: 1, f|neq: a}\nn: {f|neq: b}\ncondition: s and not n",
+            vec![json!({"h": 1, "f": "b"})],
+            vec![none()],
+        ),
+        // The name of a call is one of the fields that are looked at first.
+        meaning(
+            "s: {eventName|neq: StopLogging}",
+            vec![none(), json!({"eventName": "x"})],
+            vec![json!({"eventName": "StopLogging"})],
+        ),
+    ]);
+    let line = b"Mar  1 10:00:00 web01 sshd[17]: Server listening on 0.0.0.0 port 22.";
+    for (field, expected) in [("user", true), ("cloudvigil.x", true), ("appname", false)] {
+        let catalogue =
+            catalogue(&format!("  s: {{{field}|neq: sshd}}\n  condition: s"), "product: linux, service: sshd");
+        assert_eq!(is_match(&catalogue, "syslog", line), expected, "{field}");
+    }
+}
+
+#[test]
 fn parts_of_times_are_numbers() {
     let at = |time: &str| f(time);
     check(vec![

@@ -79,7 +79,7 @@ fn base64_is_of_each_of_several_values() {
         ),
         meaning(
             "s: {f|base64offset|contains|neq: ['http://', 'ftp://']}",
-            vec![in_text("other")],
+            vec![in_text("other"), json!({"g": 1})],
             vec![in_text("xhttp://x"), in_text("ftp://")],
         ),
         meaning(
