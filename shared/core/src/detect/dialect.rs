@@ -11,6 +11,7 @@
 //! - `windash` and the codings are worked in one order, and Base64 keeps letters that depend on what follows: the values
 //!   are written so before ([`written`]).
 //! - `neq` is never true of an absent field: it asks for the field by a name of its own, and gets null.
+//! - `cidr` refuses an address without a mask: it gets one.
 //! - `1 of` takes one `*` in a name; a pattern with more is spelt out.
 //! - `exists` does not hold of a field that is null, and to `fieldref` null is equal to null; what `contains` or `re` looks
 //!   for in an object it does not find. These ask for the field by names of their own, see [`super::tree`]. Within a list's
@@ -21,7 +22,9 @@
 mod written;
 
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 
+use ipnet::{IpNet, Ipv4Net};
 use rsigma_parser::{
     ConditionExpr, Detection, DetectionItem, Detections, FieldSpec, Modifier, Quantifier, SelectorPattern, SigmaString,
     SigmaValue, SpecialChar, StringPart,
@@ -270,10 +273,28 @@ fn keywords(item: &DetectionItem) -> Result<Detection, String> {
 fn plain(item: &DetectionItem) -> Result<DetectionItem, String> {
     let mut item = item.clone();
     let (is_keyword, modifiers) = (item.field.name.is_none(), &mut item.field.modifiers);
-    if is_keyword || modifiers.iter().any(|modifier| written::writes(*modifier)) {
+    let has = |modifier| modifiers.contains(&modifier);
+    if has(Modifier::Cidr) {
+        item.values = item.values.iter().map(network).collect();
+    } else if is_keyword || modifiers.iter().any(|modifier| written::writes(*modifier)) {
         item.values.iter_mut().for_each(to_text);
     }
     Ok(item)
+}
+
+/// An address as the network that holds nothing else, and a mask of dots as the length that it is. What is none stays, to
+/// be refused.
+fn network(value: &SigmaValue) -> SigmaValue {
+    let SigmaValue::String(text) = value else { return value.clone() };
+    let with_mask = || {
+        let (address, mask) = text.original.split_once('/')?;
+        Ipv4Net::with_netmask(address.parse().ok()?, mask.parse().ok()?).ok().map(IpNet::from)
+    };
+    let alone = text.original.parse().ok().map(|address: IpAddr| IpNet::from(address));
+    match alone.or_else(with_mask) {
+        Some(network) => SigmaValue::String(SigmaString::from_raw(&network.to_string())),
+        None => value.clone(),
+    }
 }
 
 /// Whether values are compared as texts that may have wildcards.

@@ -159,7 +159,20 @@ fn networks_hold_addresses() {
         meaning("s: {f|cidr: 10.0.0.0/8}", vec![f("10.1.2.3")], vec![f("11.1.2.3"), f("10.1.2"), f("x")]),
         meaning("s: {f|cidr: 2001:db8::/32}", vec![f("2001:DB8::1")], vec![f("2001:db9::1"), f("10.0.0.1")]),
         meaning("s: {f|cidr: [10.0.0.0/8, 192.168.0.0/16]}", vec![f("192.168.1.1")], vec![f("172.16.0.1")]),
+        // An address is the network of it alone, and a mask may be written as one.
+        meaning("s: {f|cidr: 10.0.0.1}", vec![f("10.0.0.1")], vec![f("10.0.0.2"), f("10.0.0.10"), f("x")]),
+        meaning(
+            "s: {f|cidr: ['2001:db8::1', 10.0.0.1]}",
+            vec![f("2001:DB8:0::1"), f("10.0.0.1")],
+            vec![f("2001:db8::2")],
+        ),
+        meaning("s: {f|cidr: 10.0.0.0/255.255.0.0}", vec![f("10.0.9.1")], vec![f("10.1.0.1")]),
+        meaning("s: {f|cidr|neq: 10.0.0.1}", vec![f("10.0.0.2")], vec![f("10.0.0.1")]),
     ]);
+    for wrong in ["10.0.0", "10.0.0.256", "10.0.0.0/33", "10.0.0.0/255.0.255.0", "10.0.0.*", "host", "''", "5"] {
+        let reason = refused(&format!("s: {{f|cidr: {wrong}}}"));
+        assert!(reason.contains("CIDR"), "{wrong}: {reason}");
+    }
 }
 
 #[test]
