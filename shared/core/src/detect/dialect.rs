@@ -12,6 +12,9 @@
 //!   are written so before ([`written`]).
 //! - `neq` is never true of an absent field: it asks for the field by a name of its own, and gets null.
 //! - `cidr` refuses an address without a mask: it gets one.
+//! - `true` is also `yes` and `1`, and large numbers are equal to their neighbours: these become texts. No value at all
+//!   matches nothing: it becomes `null`, which pySigma makes of it.
+//! - `exists` takes any value for true and forgets `neq`: it is told true or false.
 //! - `1 of` takes one `*` in a name; a pattern with more is spelt out.
 //! - `exists` does not hold of a field that is null, and to `fieldref` null is equal to null; what `contains` or `re` looks
 //!   for in an object it does not find. These ask for the field by names of their own, see [`super::tree`]. Within a list's
@@ -274,10 +277,28 @@ fn plain(item: &DetectionItem) -> Result<DetectionItem, String> {
     let mut item = item.clone();
     let (is_keyword, modifiers) = (item.field.name.is_none(), &mut item.field.modifiers);
     let has = |modifier| modifiers.contains(&modifier);
-    if has(Modifier::Cidr) {
+    if has(Modifier::Exists) {
+        let [SigmaValue::Bool(there)] = item.values.as_slice() else {
+            return Err("the modifier |exists takes true or false".to_owned());
+        };
+        item.values = vec![SigmaValue::Bool(*there != has(Modifier::Neq))];
+        modifiers.retain(|modifier| *modifier != Modifier::Neq);
+    } else if item.values.is_empty() && !is_keyword {
+        item.values = vec![SigmaValue::Null];
+        modifiers.retain(|modifier| *modifier == Modifier::Neq);
+    } else if has(Modifier::Cidr) {
         item.values = item.values.iter().map(network).collect();
     } else if is_keyword || modifiers.iter().any(|modifier| written::writes(*modifier)) {
         item.values.iter_mut().for_each(to_text);
+    } else if is_about_text(modifiers) {
+        let is_told_as_text = |value: &&mut SigmaValue| match value {
+            // rsigma takes `yes` and `1` for true.
+            SigmaValue::Bool(_) => true,
+            // It compares numbers as floats, which have no more digits than this one.
+            SigmaValue::Integer(number) => number.unsigned_abs() > 1 << f64::MANTISSA_DIGITS,
+            _ => false,
+        };
+        item.values.iter_mut().filter(is_told_as_text).for_each(to_text);
     }
     Ok(item)
 }

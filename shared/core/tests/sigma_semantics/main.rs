@@ -100,6 +100,10 @@ fn numbers_and_booleans_are_values() {
         meaning("s: {f: -1.5}", vec![f(-1.5)], vec![f(1.5)]),
         meaning("s: {f: true}", vec![f(true), f("true")], vec![f(false), f("x")]),
         meaning("s: {f: 'false'}", vec![f(false), f("False")], vec![f(true), json!({})]),
+        meaning("s: {f: true}", vec![], vec![f("yes"), f("1"), f(1)]),
+        meaning("s: {f: [false, 0]}", vec![f("FALSE"), f(0), f("0")], vec![f("no"), f("")]),
+        // One more than a float can tell from its neighbour.
+        meaning("s: {f: 9007199254740993}", vec![f(9_007_199_254_740_993_i64)], vec![f(9_007_199_254_740_992_i64)]),
     ]);
 }
 
@@ -108,6 +112,7 @@ fn null_is_an_absent_field() {
     check(vec![
         meaning("s: {f: null}", vec![json!({}), f(Value::Null)], vec![f(""), f(0), f("null")]),
         meaning("s: {f: [null, x]}", vec![json!({}), f("x")], vec![f("y")]),
+        meaning("s: {f: []}", vec![json!({}), f(Value::Null)], vec![f("x")]),
         meaning("s: {f: x}\nn: {g: null}\ncondition: s and not n", vec![json!({"f": "x", "g": 1})], vec![f("x")]),
     ]);
 }
@@ -191,6 +196,7 @@ fn fields_may_have_to_exist_or_be_like_others() {
             vec![f(Value::Null), json!({"g": 1})],
             vec![json!({"h": 1})],
         ),
+        meaning("s: {f|exists: false}\nt: {g|exists: true}\ncondition: s and t", vec![json!({"g": 1})], vec![f(1)]),
         meaning("s: {f|fieldref: g}", vec![json!({"f": "a", "g": "A"})], vec![json!({"f": "a", "g": "b"}), f("a")]),
         meaning(
             "s: {f|fieldref|contains: g}",
@@ -216,6 +222,13 @@ fn fields_may_have_to_exist_or_be_like_others() {
             vec![json!({"f": {"a": null}, "g": {"b": {"c": null}}}), json!({"f": {"a": "x"}, "g": {"b": null}})],
         ),
     ]);
+}
+
+#[test]
+fn that_a_field_exists_is_true_or_false() {
+    for wrong in ["'False'", "0", "[true, false]", "null", "maybe"] {
+        assert!(refused(&format!("s: {{f|exists: {wrong}}}")).contains("true or false"), "{wrong}");
+    }
 }
 
 #[test]
@@ -247,6 +260,8 @@ fn what_must_not_be_equal_may_be_absent() {
         // Absent is null, and null is what this must not be.
         meaning("s: {f|neq: null}", vec![f("x"), f("")], vec![none(), f(Value::Null)]),
         meaning("s: {f|neq: [null, x]}", vec![f("y")], vec![none(), f("x")]),
+        meaning("s: {f|neq: []}", vec![f("y")], vec![none()]),
+        meaning("s: {f|exists|neq: true}", vec![none()], vec![f("x"), f(Value::Null)]),
         meaning("s: {f|fieldref|neq: g}", vec![none(), f("a"), json!({"g": "a"})], vec![json!({"f": "a", "g": "a"})]),
         meaning("s: {f|fieldref|startswith|neq: g}", vec![none(), f("a")], vec![json!({"f": "ab", "g": "a"})]),
         meaning(

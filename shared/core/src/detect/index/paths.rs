@@ -282,6 +282,10 @@ fn literals(matcher: &CompiledMatcher) -> Paths {
 fn literal(text: &str) -> Option<String> {
     let parts = text
         .split(|letter: char| !letter.is_ascii() || letter.is_ascii_control() || matches!(letter, '"' | '\\' | '/'));
-    let usable = parts.filter(|part| part.len() >= MIN_LITERAL && part.bytes().any(|byte| byte.is_ascii_alphabetic()));
+    // Nearly every object has a truth value.
+    let is_rare = |part: &&str| !part.eq_ignore_ascii_case("true") && !part.eq_ignore_ascii_case("false");
+    let usable = parts
+        .filter(|part| part.len() >= MIN_LITERAL && part.bytes().any(|byte| byte.is_ascii_alphabetic()))
+        .filter(is_rare);
     usable.max_by_key(|part| part.len()).map(str::to_ascii_lowercase)
 }
