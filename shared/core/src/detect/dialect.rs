@@ -15,7 +15,8 @@
 //! - `true` is also `yes` and `1`, and large numbers are equal to their neighbours: these become texts. No value at all
 //!   matches nothing: it becomes `null`, which pySigma makes of it.
 //! - `exists` takes any value for true and forgets `neq`: it is told true or false.
-//! - `1 of` takes one `*` in a name; a pattern with more is spelt out.
+//! - `1 of` takes one `*` in a name, and selections that begin with `_` and are nobody's but their condition's: a pattern
+//!   with more, or with such a selection, is spelt out.
 //! - `exists` does not hold of a field that is null, and to `fieldref` null is equal to null; what `contains` or `re` looks
 //!   for in an object it does not find. These ask for the field by names of their own, see [`super::tree`]. Within a list's
 //!   members they are left as they are.
@@ -46,7 +47,8 @@ pub(super) fn translate(detections: &mut Detections) -> Result<(), String> {
     Ok(())
 }
 
-/// Spells out each selector whose pattern has more than one `*`. One that selects nothing stays as it is.
+/// Spells out each selector whose pattern has more than one `*`, or fits a selection that begins with `_` as it does not.
+/// One that selects nothing stays as it is.
 pub(super) fn spell_out(detections: &mut Detections) {
     let names: BTreeSet<&String> = detections.named.keys().collect();
     detections.conditions = detections.conditions.iter().map(|condition| spelt_out(condition, &names)).collect();
@@ -61,11 +63,13 @@ fn spelt_out(condition: &ConditionExpr, names: &BTreeSet<&String>) -> ConditionE
         ConditionExpr::Identifier(_) => condition.clone(),
         ConditionExpr::Selector { quantifier, pattern } => {
             let SelectorPattern::Pattern(pattern) = pattern else { return condition.clone() };
-            if pattern.matches('*').count() < 2 {
+            let is_hidden = |name: &str| name.starts_with('_') && !pattern.starts_with('_');
+            let fitting = names.iter().filter(|name| wildcards::fits(pattern, name));
+            let (hidden, selected): (Vec<&&String>, Vec<&&String>) = fitting.partition(|name| is_hidden(name));
+            if pattern.matches('*').count() < 2 && hidden.is_empty() {
                 return condition.clone();
             }
-            let selected = names.iter().filter(|name| wildcards::fits(pattern, name));
-            let parts: Vec<_> = selected.map(|name| ConditionExpr::Identifier((*name).clone())).collect();
+            let parts: Vec<_> = selected.into_iter().map(|name| ConditionExpr::Identifier((**name).clone())).collect();
             match quantifier {
                 _ if parts.is_empty() => condition.clone(),
                 Quantifier::Any | Quantifier::Count(1) => ConditionExpr::Or(parts),

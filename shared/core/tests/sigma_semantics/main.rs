@@ -425,6 +425,10 @@ fn conditions_join_selections() {
         meaning("a_1: {f: x}\na_2: {g: y}\nb: {h: 1}\ncondition: all of a_*", vec![both()], vec![x(), y(), none()]),
         meaning("a: {f: x}\nb: {g: y}\ncondition: all of them", vec![both()], vec![x(), y()]),
         meaning("a: {f: x}\n_b: {g: y}\ncondition: 1 of them", vec![x()], vec![y()]),
+        // What begins with `_` is selected by what begins so, too.
+        meaning("a_x: {f: x}\n_b_x: {g: y}\ncondition: 1 of *_x", vec![x()], vec![y()]),
+        meaning("a: {f: x}\n_b: {g: y}\ncondition: all of *", vec![x()], vec![y()]),
+        meaning("a: {f: x}\n_b: {g: y}\ncondition: 1 of _*", vec![y()], vec![x()]),
         meaning("a: {f: x}\nb: {g: y}\nc: {h: 1}\ncondition: 2 of them", vec![both()], vec![x(), none()]),
         meaning("a: {f: x}\nn_1: {g: y}\nn_2: {h: 1}\ncondition: a and not 1 of n_*", vec![x()], vec![both(), none()]),
         meaning("a: {f: x}\nb: {g: y}\ncondition: [a, b]", vec![x(), y()], vec![none()]),
