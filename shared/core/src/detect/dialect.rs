@@ -47,6 +47,55 @@ pub(super) fn translate(detections: &mut Detections) -> Result<(), String> {
     Ok(())
 }
 
+/// Writes where a value stands in a text as wildcards of the value, and keywords as items, as pySigma has them when
+/// processing pipelines see them. Values in code stay as they are.
+pub(super) fn write_out(detections: &mut Detections) {
+    detections.named.values_mut().for_each(write_out_detection);
+}
+
+fn write_out_detection(detection: &mut Detection) {
+    match detection {
+        Detection::AllOf(items) => items.iter_mut().for_each(write_out_item),
+        Detection::AnyOf(parts) | Detection::And(parts) => parts.iter_mut().for_each(write_out_detection),
+        Detection::ArrayMatch { body, .. } => write_out_detection(body),
+        Detection::Conditional { named, .. } => named.values_mut().for_each(write_out_detection),
+        Detection::Keywords(values) => {
+            let item = DetectionItem { field: FieldSpec::new(None, Vec::new()), values: std::mem::take(values) };
+            *detection = alone(item);
+        }
+    }
+}
+
+fn write_out_item(item: &mut DetectionItem) {
+    use Modifier::{Contains, EndsWith, Expand, StartsWith};
+    let modifiers = &mut item.field.modifiers;
+    let has = |modifier| modifiers.contains(&modifier);
+    let is_about_text = modifiers.iter().all(|modifier| is_about_text(&[*modifier]) || *modifier == Expand);
+    let is_numeric = |value: &SigmaValue| !matches!(value, SigmaValue::String(_));
+    let (starts, ends) = (has(Contains) || has(EndsWith), has(Contains) || has(StartsWith));
+    // A keyword that begins with something is not one that is looked for anywhere.
+    if !is_about_text || !(starts || ends) || item.field.name.is_none() || item.values.iter().any(is_numeric) {
+        return;
+    }
+    for value in &mut item.values {
+        if let SigmaValue::String(text) = value {
+            *text = SigmaString::new(&around(text, starts, ends));
+        }
+    }
+    modifiers.retain(|modifier| !matches!(modifier, Contains | EndsWith | StartsWith));
+}
+
+/// A text as it is written with `*` before or behind it.
+fn around(text: &SigmaString, starts: bool, ends: bool) -> String {
+    let wildcard = Some(&StringPart::Special(SpecialChar::WildcardMulti));
+    let before = if starts && text.parts.first() != wildcard { "*" } else { "" };
+    let behind = if ends && text.parts.last() != wildcard { "*" } else { "" };
+    // What stands behind a backslash would belong to it.
+    let open = text.original.len() - text.original.trim_end_matches('\\').len();
+    let own = if !behind.is_empty() && open % 2 == 1 { "\\" } else { "" };
+    format!("{before}{}{own}{behind}", text.original)
+}
+
 /// Spells out each selector whose pattern has more than one `*`, or fits a selection that begins with `_` as it does not.
 /// One that selects nothing stays as it is.
 pub(super) fn spell_out(detections: &mut Detections) {
