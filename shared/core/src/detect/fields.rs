@@ -162,13 +162,25 @@ impl Asked<'_> {
     }
 
     fn never_matches(&self, item: &DetectionItem) -> bool {
-        let absent = item.field.name.as_ref().is_some_and(|name| self.unknown.contains(name));
-        // These hold of a field that is absent.
-        let may_be_absent = item.field.has_modifier(Modifier::Neq)
-            || item.field.has_modifier(Modifier::Exists)
-            || item.values.iter().any(|value| matches!(value, SigmaValue::Null));
-        absent && !may_be_absent
+        let is_unknown = |name: &String| self.unknown.contains(name);
+        item.field.name.as_ref().is_some_and(is_unknown) && !holds_of_absent(item)
     }
+}
+
+/// Whether an item holds of a field that is absent.
+fn holds_of_absent(item: &DetectionItem) -> bool {
+    let has = |modifier| item.field.has_modifier(modifier);
+    let is_negated = has(Modifier::Neq);
+    if has(Modifier::Exists) {
+        return item.values.contains(&SigmaValue::Bool(is_negated));
+    }
+    let is_null = |value: &SigmaValue| matches!(value, SigmaValue::Null);
+    let holds = if has(Modifier::All) || item.values.is_empty() {
+        item.values.iter().all(is_null)
+    } else {
+        item.values.iter().any(is_null)
+    };
+    holds != is_negated
 }
 
 #[cfg(test)]
@@ -244,6 +256,10 @@ mod tests {
             ("{s: {Image: x}, t: {c-ip: x}, condition: 1 of them}", false),
             ("{s: {Image: x}, t: {c-ip: x}, condition: t and not s}", false),
             ("{s: {Image: null}, condition: s}", false),
+            ("{s: {Image|neq: x}, condition: s}", false),
+            ("{s: {Image|neq: [x, null]}, condition: s}", true),
+            ("{s: {Image|exists: false}, condition: s}", false),
+            ("{s: {Image|exists: true}, condition: s}", true),
             ("{s: {c-ip|fieldref: Image}, condition: s}", false),
         ] {
             let reason = reason("category: webserver", detection).unwrap();

@@ -118,7 +118,7 @@ impl Filter {
 }
 
 /// Joins a filter's detection to a rule's; its selections are taken over under names that begin with `prefix`.
-fn join(rule: &mut Detections, filter: &Detections, prefix: &str) {
+pub(super) fn join(rule: &mut Detections, filter: &Detections, prefix: &str) {
     let own = |condition: &ConditionExpr| resolved(condition, rule, "");
     let mut conditions: Vec<ConditionExpr> = rule.conditions.iter().map(own).collect();
     let added: Vec<_> = filter.conditions.iter().map(|condition| resolved(condition, filter, prefix)).collect();

@@ -341,6 +341,11 @@ pub(super) fn plain(reason: &str) -> String {
     plain
 }
 
+/// The line of a file that a reason speaks of, where that can be known.
+pub(super) fn line_of(text: &str, reason: &str) -> Option<usize> {
+    documents::split(text).first()?.line_of(reason)
+}
+
 /// The words for people of the rule with this id in a file.
 pub(super) fn guidance(text: &str, id: &str) -> Option<Guidance> {
     let is_it = |other: &Option<String>| other.as_deref() == Some(id);

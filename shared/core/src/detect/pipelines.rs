@@ -3,14 +3,20 @@
 //! A pipeline is a YAML file among the rules that has `transformations`. It holds for the rules, correlations and filters
 //! of its folder and of the folders in it; several hold by their `priority`, the lowest first. See
 //! <https://sigmahq-pysigma.readthedocs.io/en/latest/Processing_Pipelines.html>.
+//!
+//! rsigma passes over keys that it does not know, and does some of what it knows otherwise than pySigma. So a pipeline is
+//! read here ([`form`]), and what cannot be done as pySigma does it is refused: no pipeline is applied in part.
+
+mod apply;
+mod conditions;
+mod form;
 
 use std::collections::HashSet;
 
-use rsigma_eval::pipeline::{apply_pipelines, parse_pipeline};
 use rsigma_parser::{Detection, Detections, FilterRule, LogSource, SigmaRule, parse_sigma_yaml};
 use yaml_serde::Value;
 
-use super::load::plain;
+use super::load::{line_of, plain};
 use super::{Problem, RuleFile, dialect, fields};
 
 /// All pipelines among the rule files.
@@ -19,7 +25,7 @@ pub(super) struct Pipelines {
     /// The files that are pipelines, sound or not.
     files: HashSet<String>,
     /// By priority, then file: the folder that each holds for.
-    by_folder: Vec<(String, rsigma_eval::Pipeline)>,
+    by_folder: Vec<(String, apply::Pipeline)>,
     /// The built-in rules' files, which no pipeline of a user's holds for.
     built_in: HashSet<String>,
 }
@@ -31,11 +37,13 @@ impl Pipelines {
         let mut problems = Vec::new();
         for file in files.iter().filter(|file| !file.is_built_in() && is_pipeline(file.text())) {
             pipelines.files.insert(file.name.clone());
-            match parse(file.text()) {
+            match form::parse(file.text()) {
                 Ok(pipeline) => pipelines.by_folder.push((folder(&file.name).to_owned(), pipeline)),
                 Err(reason) => {
+                    let line = line_of(file.text(), &reason);
                     let reason = format!("this processing pipeline is not applied: {}", plain(&reason));
-                    problems.push(Problem { file: file.name.clone(), reason, is_harmless: true, ..Problem::default() });
+                    let file = file.name.clone();
+                    problems.push(Problem { file, line, reason, is_harmless: true, ..Problem::default() });
                 }
             }
         }
@@ -54,7 +62,7 @@ impl Pipelines {
 
     /// Applies to a rule the pipelines that hold for its file.
     pub(super) fn apply(&self, file: &str, rule: &mut SigmaRule) -> Result<(), String> {
-        apply_pipelines(&self.of(file), rule).map_err(|error| error.to_string())
+        apply::apply(&self.of(file), rule)
     }
 
     /// What a field is called in records of this log source, where a correlation of this file names it so.
@@ -64,13 +72,7 @@ impl Pipelines {
             return Ok(name.to_owned());
         }
         // Pipelines know rules: the name goes through them as a rule's field.
-        let mut detection = empty()?.detection;
-        if let Some(Detection::AllOf(items)) = detection.named.get_mut(SELECTION) {
-            for item in items {
-                item.field.name = Some(name.to_owned());
-            }
-        }
-        let rule = mapped(&pipelines, detection, log_source.clone())?;
+        let rule = mapped(&pipelines, empty(name)?.detection, log_source.clone())?;
         let names = rule.detection.named.get(SELECTION).map(fields::of).unwrap_or_default();
         Ok(names.into_iter().next().unwrap_or_else(|| name.to_owned()))
     }
@@ -80,14 +82,16 @@ impl Pipelines {
         let mut filter = filter.clone();
         dialect::spell_out(&mut filter.detection);
         let rule = mapped(&self.of(file), filter.detection, filter.logsource.clone().unwrap_or_default())?;
-        rsigma_eval::compile_rule(&rule).map_err(|error| error.to_string())?;
+        let mut translated = rule.clone();
+        dialect::translate(&mut translated.detection)?;
+        rsigma_eval::compile_rule(&translated).map_err(|error| error.to_string())?;
         filter.detection = rule.detection;
         filter.logsource = filter.logsource.map(|_| rule.logsource);
         Ok(filter)
     }
 
     /// The pipelines that hold for a file.
-    fn of(&self, file: &str) -> Vec<rsigma_eval::Pipeline> {
+    fn of(&self, file: &str) -> Vec<&apply::Pipeline> {
         if self.built_in.contains(file) {
             return Vec::new();
         }
@@ -95,28 +99,30 @@ impl Pipelines {
         let holds = |own: &str| {
             own.is_empty() || place.strip_prefix(own).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
         };
-        self.by_folder.iter().filter(|(own, _)| holds(own)).map(|(_, pipeline)| pipeline.clone()).collect()
+        self.by_folder.iter().filter(|(own, _)| holds(own)).map(|(_, pipeline)| pipeline).collect()
     }
 }
 
 /// The one selection of [`empty`].
 const SELECTION: &str = "selection";
 
-/// A rule that says nothing yet.
-fn empty() -> Result<SigmaRule, String> {
+/// A rule that says nothing but of this field.
+fn empty(field: &str) -> Result<SigmaRule, String> {
     let text = "title: empty\nlogsource: {}\ndetection: {selection: {field: value}, condition: selection}\n";
     let collection = parse_sigma_yaml(text).map_err(|error| error.to_string())?;
-    collection.rules.into_iter().next().ok_or_else(|| "no rule can be made of it".to_owned())
+    let mut rule = collection.rules.into_iter().next().ok_or("no rule can be made of it")?;
+    if let Some(Detection::AllOf(items)) = rule.detection.named.get_mut(SELECTION) {
+        for item in items {
+            item.field.name = Some(field.to_owned());
+        }
+    }
+    Ok(rule)
 }
 
 /// A rule of this detection and log source, after these pipelines.
-fn mapped(
-    pipelines: &[rsigma_eval::Pipeline],
-    detection: Detections,
-    logsource: LogSource,
-) -> Result<SigmaRule, String> {
-    let mut rule = SigmaRule { detection, logsource, ..empty()? };
-    apply_pipelines(pipelines, &mut rule).map_err(|error| error.to_string())?;
+fn mapped(pipelines: &[&apply::Pipeline], detection: Detections, logsource: LogSource) -> Result<SigmaRule, String> {
+    let mut rule = SigmaRule { detection, logsource, ..empty("field")? };
+    apply::apply(pipelines, &mut rule)?;
     Ok(rule)
 }
 
@@ -129,12 +135,4 @@ fn is_pipeline(text: &str) -> bool {
     // Rules are many and pipelines few: only what may be one is parsed for it.
     let may_be = text.lines().any(|line| line.trim_start_matches(['{', '"', '\'', ' ']).starts_with("transformations"));
     may_be && yaml_serde::from_str::<Value>(text).is_ok_and(|value| value.get("transformations").is_some())
-}
-
-fn parse(text: &str) -> Result<rsigma_eval::Pipeline, String> {
-    let pipeline = parse_pipeline(text).map_err(|error| error.to_string())?;
-    if pipeline.is_dynamic() {
-        return Err("it refers to sources outside of it".to_owned());
-    }
-    Ok(pipeline)
 }

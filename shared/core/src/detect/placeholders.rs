@@ -13,6 +13,37 @@ pub type Placeholders = BTreeMap<String, Vec<String>>;
 /// The most values that one value may become.
 const MAX_VALUES: usize = 10_000;
 
+/// Puts `*` in place of every placeholder of a rule.
+pub(super) fn fill_with_anything(detections: &mut Detections) -> Result<(), String> {
+    let mut names = BTreeSet::new();
+    for detection in detections.named.values() {
+        collect(detection, &mut names);
+    }
+    fill(detections, &names.into_iter().map(|name| (name, vec!["*".to_owned()])).collect())
+}
+
+/// All that could be a placeholder's name.
+fn collect(detection: &Detection, names: &mut BTreeSet<String>) {
+    match detection {
+        Detection::AllOf(items) => {
+            let expanded = items.iter().filter(|item| item.field.has_modifier(Modifier::Expand));
+            for value in expanded.flat_map(|item| &item.values) {
+                if let SigmaValue::String(text) = value {
+                    names.extend(text.original.split('%').filter(|name| is_name(name)).map(str::to_owned));
+                }
+            }
+        }
+        Detection::AnyOf(parts) | Detection::And(parts) => parts.iter().for_each(|part| collect(part, names)),
+        Detection::ArrayMatch { body, .. } => collect(body, names),
+        Detection::Conditional { named, .. } => named.values().for_each(|part| collect(part, names)),
+        Detection::Keywords(_) => {}
+    }
+}
+
+fn is_name(name: &str) -> bool {
+    !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.'))
+}
+
 /// Fills in the placeholders of a rule. The error tells of each selection that could not be filled in.
 pub(super) fn fill(detections: &mut Detections, placeholders: &Placeholders) -> Result<(), String> {
     let fill = |detection: &mut Detection| fill_detection(detection, placeholders).err();
@@ -75,10 +106,6 @@ fn filled(text: &str, placeholders: &Placeholders) -> Result<Vec<String>, String
             rest = after;
             continue;
         }
-        let is_name = |name: &str| {
-            !name.is_empty()
-                && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.'))
-        };
         let Some((name, after)) = after.split_once('%').filter(|(name, _)| is_name(name)) else {
             for text in &mut texts {
                 text.push_str(before);

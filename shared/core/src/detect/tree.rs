@@ -8,6 +8,8 @@
 //! - A field that is null is there, by
 //!   [`exists`](https://sigmahq.io/sigma-specification/specification/sigma-appendix-modifiers.html). To rsigma it is not.
 //! - Where a field is compared with another (`fieldref`), null is no value that could be equal to one.
+//! - Where a field must not be something (`neq`), it may be absent, as pySigma's `not field=value` has it. rsigma does not
+//!   ask a matcher about a field that is absent.
 //!
 //! What a rule wants of a field is told by names of its own, which [`super::dialect`] puts into the rule.
 
@@ -27,11 +29,16 @@ pub(super) const WITHIN: &str = "\0within:";
 /// Before a field's name: its value, if it is not null.
 pub(super) const COMPARED: &str = "\0compared:";
 
+/// Before one of these, or a field's name: its value, and null where it is absent. What must not be equal to something
+/// may well be absent.
+pub(super) const NEGATED: &str = "\0negated:";
+
 /// A field's name without what is put before it.
 pub(super) fn name_of(path: &str) -> &str {
     if !path.starts_with('\0') {
         return path;
     }
+    let path = path.strip_prefix(NEGATED).unwrap_or(path);
     [PRESENCE, WITHIN, COMPARED].into_iter().find_map(|prefix| path.strip_prefix(prefix)).unwrap_or(path)
 }
 
@@ -113,6 +120,9 @@ pub(super) fn scalar(value: Scalar<'_>) -> EventValue<'_> {
 pub(super) fn asked<'v>(path: &str, value: impl FnOnce(&str) -> Option<EventValue<'v>>) -> Option<EventValue<'v>> {
     if !path.starts_with('\0') {
         return value(path);
+    }
+    if let Some(path) = path.strip_prefix(NEGATED) {
+        return Some(asked(path, value).unwrap_or(EventValue::Null));
     }
     if let Some(name) = path.strip_prefix(PRESENCE) {
         return value(name).map(|_| EventValue::Bool(true));

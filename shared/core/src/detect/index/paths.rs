@@ -91,8 +91,8 @@ pub(super) fn derived_fields(rule: &CompiledRule, names: &mut BTreeSet<String>) 
     fn of_detection(detection: &CompiledDetection, names: &mut BTreeSet<String>) {
         match detection {
             CompiledDetection::AllOf(items) => {
-                let fields = items.iter().filter_map(|item| item.field.as_ref());
-                names.extend(fields.filter(|field| field.starts_with(DERIVED)).cloned());
+                let fields = items.iter().filter_map(|item| item.field.as_deref().map(name_of));
+                names.extend(fields.filter(|field| field.starts_with(DERIVED)).map(str::to_owned));
                 for item in items {
                     of_matcher(&item.matcher, names);
                 }
@@ -212,8 +212,8 @@ impl Reader<'_> {
         if let Some(there) = item.exists {
             return key.filter(|_| there).map(|key| vec![Path::Key(key, About::Present)]);
         }
-        // Of the fields that are absent, only null itself matches.
-        if matches!(item.matcher, CompiledMatcher::Null) {
+        // Of the fields that are absent, only null itself matches, and what asks for no value at all.
+        if matches!(item.matcher, CompiledMatcher::Null | CompiledMatcher::Not(_)) {
             return None;
         }
         let of_key = key.map(|key| {
@@ -282,6 +282,10 @@ fn literals(matcher: &CompiledMatcher) -> Paths {
 fn literal(text: &str) -> Option<String> {
     let parts = text
         .split(|letter: char| !letter.is_ascii() || letter.is_ascii_control() || matches!(letter, '"' | '\\' | '/'));
-    let usable = parts.filter(|part| part.len() >= MIN_LITERAL && part.bytes().any(|byte| byte.is_ascii_alphabetic()));
+    // Nearly every object has a truth value.
+    let is_rare = |part: &&str| !part.eq_ignore_ascii_case("true") && !part.eq_ignore_ascii_case("false");
+    let usable = parts
+        .filter(|part| part.len() >= MIN_LITERAL && part.bytes().any(|byte| byte.is_ascii_alphabetic()))
+        .filter(is_rare);
     usable.max_by_key(|part| part.len()).map(str::to_ascii_lowercase)
 }

@@ -42,6 +42,9 @@ fn item(fields: &'static [&'static str], values: &'static [&'static str]) -> imp
         "|gte",
         "|lt",
         "|startswith|cased",
+        "|neq",
+        "|contains|neq",
+        "|base64offset|contains",
     ];
     (select(fields), select(modifiers), vec(select(values), 1..4)).prop_map(|(field, modifiers, values)| {
         let values = match modifiers {

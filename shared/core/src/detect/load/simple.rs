@@ -106,7 +106,7 @@ pub(super) fn lower(
     loader.filters.apply(&mut rule);
     placeholders::fill(&mut rule.detection, loader.placeholders)?;
     let mut translated = rule.clone();
-    dialect::translate(&mut translated.detection);
+    dialect::translate(&mut translated.detection)?;
     let lowered = Lowered::of(&translated)?;
     let group_by = match rule.custom_attributes.get("group-by") {
         None => None,

@@ -2,6 +2,7 @@ use super::*;
 use crate::correlate::plan::{Ask, Bound, Expression, Measure, Node};
 
 mod additions;
+mod pipelines;
 
 const GOOD: &str = "
 title: A good rule

@@ -5,7 +5,7 @@ use crate::formats;
 use crate::pipeline::{Entry, Options, Pipeline};
 
 /// The ids of the rules that match a CloudTrail record, in order.
-fn matching(catalogue: &Catalogue, record: &serde_json::Value) -> Vec<String> {
+pub(super) fn matching(catalogue: &Catalogue, record: &serde_json::Value) -> Vec<String> {
     let bytes = record.to_string().into_bytes();
     let entry = Entry { key: None, time: None, bytes: &bytes };
     let pipeline = Pipeline::new(catalogue, Options { matches: true, ..Options::default() });
