@@ -36,7 +36,10 @@ fn held(catalogue: &Catalogue, (objects, schedule): &(Vec<Vec<String>>, Vec<Work
         held.take(catalogue, report(catalogue, *object, &objects[*object]).contributions);
     }
     let partitions = held.partitions(catalogue);
-    partitions.iter().filter_map(|partition| held.finding(catalogue, partition, &|_| false)).map(compared).collect()
+    let found = partitions
+        .iter()
+        .filter_map(|partition| Some(held.found(catalogue, partition, None)?.finding(catalogue, partition)));
+    found.map(compared).collect()
 }
 
 /// What a state holds at the end; findings are settled after each `batch` objects of a worker.
