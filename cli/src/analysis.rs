@@ -286,10 +286,21 @@ impl<'a> Run<'a> {
                 let found = |partition: &Cow<'a, Partition>| {
                     let holds_back = may_hold_back.then_some(&holds_back as &dyn Fn(&Finding) -> bool);
                     let found = held.found(self.catalogue, partition, holds_back)?;
-                    Some(Told::Found(partition.clone(), found))
+                    let partition: &'a Partition = match partition {
+                        Cow::Borrowed(partition) => partition,
+                        Cow::Owned(partition) => Box::leak(Box::new(partition.clone())),
+                    };
+                    Some(Told::Found(partition, found))
                 };
                 let found = |block: &[_]| block.iter().filter_map(found).collect::<Vec<_>>();
-                parallel::blocks(self.jobs, &held.partitions(self.catalogue), PARTITIONS, found).flatten().collect()
+                let partitions = held.partitions(self.catalogue);
+                let blocks: Vec<Vec<Told<'a>>> = parallel::blocks(self.jobs, &partitions, PARTITIONS, found).collect();
+                drop(partitions);
+                let mut found = Vec::with_capacity(blocks.iter().map(Vec::len).sum());
+                for block in blocks {
+                    found.extend(block);
+                }
+                found
             }
             Contributed::State(state, touched) => {
                 let settler = settler(self.catalogue, state, &sink, self.clock);

@@ -16,7 +16,7 @@ pub struct Findings<'a> {
 /// A finding that will be told.
 pub enum Told<'a> {
     /// Of a partition that is held in memory.
-    Found(Cow<'a, Partition>, Found<'a>),
+    Found(&'a Partition, Found<'a>),
     /// Out of the state.
     Message(Box<Message>),
 }
@@ -41,7 +41,7 @@ impl<'a> Findings<'a> {
     /// Those of at least a level. Without `has_words` what is found comes without the rules' words.
     pub fn new(catalogue: &'a Catalogue, mut found: Vec<Told<'a>>, min_level: Level, has_words: bool) -> Self {
         found.retain(|one| one.level() >= min_level);
-        found.sort_by_cached_key(Told::order);
+        found.sort_unstable_by_key(Told::order);
         Self { catalogue, has_words, found }
     }
 

@@ -1,11 +1,11 @@
 //! `cloudvigil notify`.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
 use cloudvigil_core::config::{DEFAULT_OUTBOX, MailConfig};
+use cloudvigil_core::correlate::Group;
 use cloudvigil_core::finding::{self, Finding, Guidance, Level, Message};
 use cloudvigil_core::ports::{Clock, Mailer, SystemClock};
 use cloudvigil_local::{Outbox, Smtp};
@@ -82,7 +82,7 @@ fn message(now: Timestamp) -> Message {
         count: 1,
         first_time: Some(now),
         last_time: Some(now),
-        group: BTreeMap::new(),
+        group: Group::default(),
         account: None,
         region: None,
         actor: None,

@@ -36,12 +36,11 @@ pub(crate) use kept::{MAX_VALUE, Teller, Told};
 pub use settle::{Closing, Marks, SETTLED, SettleError, Settler, is_held_back, settled};
 pub use stored::StoredContributions;
 
-use std::collections::BTreeMap;
-
+use litemap::LiteMap;
 use plan::Micros;
 
-/// What the occurrences of a finding have in common: field name to value.
-pub type Group = BTreeMap<String, Option<String>>;
+/// What the occurrences of a finding have in common: field name to value. Mostly there is one, and there are many groups.
+pub type Group = LiteMap<String, Option<String>>;
 
 /// The start of a bucket in microseconds since 1970; `None`: the occurrences have no time.
 pub type Bucket = Option<Micros>;

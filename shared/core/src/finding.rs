@@ -2,13 +2,13 @@
 
 mod json;
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::correlate::Group;
 pub use json::write_json;
 
 /// The version of [`Message`]'s shape. A version reads its predecessor's.
@@ -146,7 +146,7 @@ pub struct Finding {
     /// The last occurrence.
     pub last_time: Option<Timestamp>,
     /// What the occurrences have in common: field name to value.
-    pub group: BTreeMap<String, Option<String>>,
+    pub group: Group,
     /// The AWS account, and so on: what the evidence agrees on.
     pub account: Option<String>,
     /// The AWS region.
@@ -213,15 +213,16 @@ pub struct Message {
 }
 
 /// The order in which a run tells of findings: by first time, then id, those without a time last.
-pub type Order = (bool, Option<Timestamp>, String);
+pub type Order = (bool, Option<Timestamp>, [u8; 16]);
 
 impl Finding {
     /// Its place in the [order](Order) of a run's findings.
     pub fn order(&self) -> Order {
-        order(self.first_time, self.id.clone())
+        let id = u128::from_str_radix(&self.id, 16).unwrap_or_default();
+        order(self.first_time, id.to_be_bytes())
     }
 }
 
-pub(crate) fn order(first_time: Option<Timestamp>, id: String) -> Order {
+pub(crate) fn order(first_time: Option<Timestamp>, id: [u8; 16]) -> Order {
     (first_time.is_none(), first_time, id)
 }

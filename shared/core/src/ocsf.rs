@@ -6,6 +6,7 @@
 
 use serde::Serialize;
 
+use crate::correlate::Group;
 use crate::detect::{Catalogue, Rule};
 use crate::finding::{Finding, Level, Message};
 
@@ -223,7 +224,7 @@ struct Remediation<'a> {
 #[derive(Debug, Serialize)]
 struct Unmapped<'a> {
     revision: u64,
-    group: &'a std::collections::BTreeMap<String, Option<String>>,
+    group: &'a Group,
     dedup_key: &'a str,
 }
 
@@ -351,7 +352,7 @@ mod tests {
             count: 2,
             first_time: time,
             last_time: "2026-03-01T10:05:00Z".parse().ok(),
-            group: [("eventID".to_owned(), Some("e".to_owned()))].into(),
+            group: [("eventID".to_owned(), Some("e".to_owned()))].into_iter().collect(),
             account: Some("123456789012".to_owned()),
             region: Some("eu-west-1".to_owned()),
             actor: Some("arn:aws:iam::123456789012:user/alice".to_owned()),

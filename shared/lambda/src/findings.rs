@@ -128,7 +128,9 @@ fn cut_values(message: &mut Message, most_resources: usize, limit: usize) {
     let Finding { title, rule, account, region, actor, source_address, resources, group, evidence, .. } =
         &mut message.finding;
     resources.truncate(most_resources);
-    for value in [account, region, actor, source_address].into_iter().chain(group.values_mut()).flatten() {
+    for value in
+        [account, region, actor, source_address].into_iter().chain(group.iter_mut().map(|(_, value)| value)).flatten()
+    {
         cut(value, limit);
     }
     let sources = evidence.iter_mut().flat_map(|entry| std::iter::once(&mut entry.source).chain(&mut entry.also_in));
@@ -195,7 +197,7 @@ mod tests {
                 count: 10,
                 first_time: None,
                 last_time: None,
-                group: [("src_ip".to_owned(), Some("203.0.113.9".to_owned()))].into(),
+                group: [("src_ip".to_owned(), Some("203.0.113.9".to_owned()))].into_iter().collect(),
                 account: None,
                 region: None,
                 actor: None,

@@ -61,8 +61,8 @@ impl FindingSink for Collected {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
 
+    use cloudvigil_core::correlate::Group;
     use cloudvigil_core::finding::{Finding, Guidance, Level, SCHEMA};
     use jiff::Timestamp;
 
@@ -79,7 +79,7 @@ mod tests {
             count,
             first_time,
             last_time: first_time,
-            group: BTreeMap::new(),
+            group: Group::default(),
             account: None,
             region: None,
             actor: None,

@@ -233,7 +233,7 @@ pub fn message(id: &str) -> Message {
             count: 1,
             first_time: Some(time),
             last_time: Some(time),
-            group: [("eventID".to_owned(), Some(event.to_owned()))].into(),
+            group: [("eventID".to_owned(), Some(event.to_owned()))].into_iter().collect(),
             account: Some("123456789012".to_owned()),
             region: Some("eu-central-1".to_owned()),
             actor: Some("arn:aws:iam::123456789012:user/alice".to_owned()),

@@ -266,7 +266,7 @@ mod tests {
         let mut message = message("a1");
         message.finding.region = Some("eu-central-1".to_owned());
         let event = "2ee1fc2e-56a2-4bd4-9e1f-9c57a6e41a44";
-        message.finding.group = [("eventID".to_owned(), Some(event.to_owned()))].into();
+        message.finding.group = [("eventID".to_owned(), Some(event.to_owned()))].into_iter().collect();
         let link = console(&message).unwrap();
         assert!(link.starts_with("https://eu-central-1.console.aws.amazon.com/cloudtrailv2/"), "{link}");
         assert!(link.ends_with(event));
@@ -276,7 +276,7 @@ mod tests {
         }
         message.finding.region = Some("us-gov-west-1".to_owned());
         assert!(console(&message).unwrap().contains(".console.amazonaws-us-gov.com/"));
-        message.finding.group = [("eventID".to_owned(), Some("x".repeat(36)))].into();
+        message.finding.group = [("eventID".to_owned(), Some("x".repeat(36)))].into_iter().collect();
         assert_eq!(console(&message), None);
     }
 

@@ -51,7 +51,7 @@ impl Partition {
 pub(crate) const MAX_PARTITIONS: usize = 16_384;
 /// How much evidence one object keeps for those of critical rules, and for all others: beyond it, each keeps a
 /// few entries. A log of an attack by thousands is held in some tens of megabytes.
-const MAX_KEPT: usize = 18 * 1024;
+const MAX_KEPT: usize = 17 * 1024;
 
 /// How many of the last partitions are remembered.
 const RECENT: usize = 256;
@@ -352,8 +352,44 @@ impl Contributions {
 
     /// Those to one partition.
     pub(super) fn of_one(partition: Partition, stored: StoredContributions) -> Self {
-        let place = Place { stored, ..Place::new(partition, false) };
-        Self { partitions: vec![place], ..Self::default() }
+        let mut one = Self::default();
+        one.push(partition, stored);
+        one
+    }
+
+    fn push(&mut self, partition: Partition, stored: StoredContributions) {
+        let hash = partition.hash(&self.hashing);
+        self.partitions.push(Place { stored, ..Place::new(partition, false) });
+        self.remember(self.partitions.len() - 1, hash);
+    }
+
+    /// What goes to a partition.
+    pub(super) fn of(&self, partition: &Partition) -> Option<&StoredContributions> {
+        let place = self.place_of(partition)?;
+        Some(&self.partitions[place].stored)
+    }
+
+    fn place_of(&self, partition: &Partition) -> Option<usize> {
+        let is_it = |place: &usize| self.partitions[*place].partition == *partition;
+        self.places.find(partition.hash(&self.hashing), is_it).copied()
+    }
+
+    /// Takes up what another object contributes, or this one again, for which there is room in any case.
+    pub(super) fn absorb(&mut self, catalogue: &Catalogue, mut other: Self) {
+        // In a large file there are tens of thousands, each with room for as much again.
+        other.partitions.iter_mut().for_each(|place| place.stored.entries.shrink());
+        if self.is_empty() {
+            *self = other;
+            return;
+        }
+        for (partition, stored) in other.into_partitions() {
+            if let Some(place) = self.place_of(&partition) {
+                let is_simple = matches!(catalogue.rule(partition.rule).plan, Node::Leaf(_));
+                self.partitions[place].stored.absorb(stored, is_simple);
+            } else {
+                self.push(partition, stored);
+            }
+        }
     }
 
     /// Leaves out what would be told of a rule, by its number.
@@ -376,11 +412,8 @@ impl Contributions {
     /// The finding that these contributions alone make of a partition.
     pub fn finding(&self, catalogue: &Catalogue, partition: &Partition) -> Option<Finding> {
         let next = next_bucket(catalogue, partition);
-        let stored: Vec<_> = [Some(partition), next.as_ref()]
-            .into_iter()
-            .flatten()
-            .filter_map(|wanted| Some(self.iter().find(|(partition, _)| *partition == wanted)?.1))
-            .collect();
+        let stored: Vec<_> =
+            [Some(partition), next.as_ref()].into_iter().flatten().filter_map(|wanted| self.of(wanted)).collect();
         finding_in(catalogue, partition, &stored)
     }
 }

@@ -41,8 +41,10 @@ pub struct Found<'s> {
     count: u64,
     first: Option<Timestamp>,
     last: Option<Timestamp>,
-    /// What is said of all calls behind the title.
-    said: Vec<&'static str>,
+    /// Whether all calls failed.
+    failed: bool,
+    /// Whether roles that deploy made all calls.
+    deployment: bool,
     shown: Vec<ReadIn<'s>>,
 }
 
@@ -121,7 +123,6 @@ impl<'s> Found<'s> {
         // The worst of them decides, so that the order in which they come does not matter.
         let level = judged.then(|| occurred().map(|record| record.level(rule.level)).max()).flatten();
         let of_all = |said_of: fn(&Contribution) -> bool| judged && occurred().all(said_of);
-        let said = [("failed", of_all(|record| record.failed)), ("deployment", of_all(|record| record.deploying))];
         let time = |micros: Micros| Timestamp::from_microsecond(micros).ok();
         Self {
             ids: Ids::of(&rule.id, &partition.group, partition.bucket),
@@ -129,7 +130,8 @@ impl<'s> Found<'s> {
             count,
             first: time(first),
             last: time(last),
-            said: said.into_iter().filter(|(_, of_all)| *of_all).map(|(word, _)| word).collect(),
+            failed: of_all(|record| record.failed),
+            deployment: of_all(|record| record.deploying),
             shown: chosen(stored, hot),
         }
     }
@@ -141,7 +143,7 @@ impl<'s> Found<'s> {
 
     /// Its place among findings.
     pub fn order(&self) -> finding::Order {
-        finding::order(self.first, hex(&self.ids.id))
+        finding::order(self.first, self.ids.id)
     }
 
     /// The record that each entry of the evidence is of.
@@ -168,12 +170,13 @@ impl<'s> Found<'s> {
             let first = values.next()?;
             values.all(|value| value == first).then(|| first.to_owned())
         });
-        let said = self.said.join(", ");
+        let said = [("failed", self.failed), ("deployment", self.deployment)];
+        let said: Vec<&str> = said.into_iter().filter(|(_, of_all)| *of_all).map(|(word, _)| word).collect();
         Finding {
             id: hex(&self.ids.id),
             revision: 1,
             rule: rule.id.clone(),
-            title: if said.is_empty() { rule.title.clone() } else { format!("{} ({said})", rule.title) },
+            title: if said.is_empty() { rule.title.clone() } else { format!("{} ({})", rule.title, said.join(", ")) },
             level: self.level,
             count: self.count,
             first_time: self.first,

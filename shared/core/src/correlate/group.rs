@@ -81,9 +81,7 @@ impl<'r> BorrowedGroup<'r> {
             same_value && is_same(name, known)
         };
         match self {
-            Self::One(own) => {
-                group.len() == 1 && group.first_key_value().is_some_and(|(known, value)| same(own, known, value))
-            }
+            Self::One(own) => group.len() == 1 && group.first().is_some_and(|(known, value)| same(own, known, value)),
             Self::Many(values) => {
                 let mut both = values.iter().zip(group);
                 values.len() == group.len() && both.all(|(own, (known, value))| same(own, known, value))
@@ -93,7 +91,11 @@ impl<'r> BorrowedGroup<'r> {
 
     /// The same, independent of where its names and values lie.
     pub(crate) fn to_group(&self) -> Group {
-        self.values().iter().map(|(name, value)| ((*name).to_owned(), value.as_deref().map(str::to_owned))).collect()
+        let mut group = Group::with_capacity(self.values().len());
+        group.extend(
+            self.values().iter().map(|(name, value)| ((*name).to_owned(), value.as_deref().map(str::to_owned))),
+        );
+        group
     }
 }
 

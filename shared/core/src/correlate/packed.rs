@@ -92,9 +92,6 @@ impl Packed {
             | flag(FAILED, new.failed)
             | flag(OWN, new.own)
             | flag(DEPLOYING, new.deploying);
-        if self.bytes.is_empty() {
-            self.bytes.reserve(FIRST_ROOM);
-        }
         let mut new_bytes = Writer { bytes: [0; LONGEST], end: 0 };
         new_bytes.byte(flags);
         if let Some(time) = new.time {
@@ -119,13 +116,23 @@ impl Packed {
             new_bytes.long_number(zigzag_long(value));
         }
         let end = self.bytes.len() + new_bytes.end;
+        let is_long = new_bytes.end > MOSTLY;
+        if self.bytes.capacity() - self.bytes.len() < if is_long { LONGEST } else { MOSTLY } {
+            // For half as much again, not for as much: tens of thousands of lists are held at once.
+            self.bytes.reserve_exact(LONGEST + self.bytes.len() / 2);
+        }
         match new_bytes.bytes.first_chunk::<MOSTLY>() {
             // Copying a known number of bytes is a step.
-            Some(first) if new_bytes.end <= MOSTLY => self.bytes.extend_from_slice(first),
+            Some(first) if !is_long => self.bytes.extend_from_slice(first),
             _ => self.bytes.extend_from_slice(&new_bytes.bytes),
         }
         self.bytes.truncate(end);
         self.count += 1;
+    }
+
+    /// Gives back the room that is not needed: nothing more will come.
+    pub fn shrink(&mut self) {
+        self.bytes.shrink_to_fit();
     }
 
     /// Adds all of another list.
@@ -302,9 +309,6 @@ const LONGEST: usize = 1 + 10 + 16 + 10 + 5 + 19;
 
 /// As many bytes suffice for most.
 const MOSTLY: usize = 16;
-
-/// How many bytes there is room for at first: where there is one contribution, there are mostly more.
-const FIRST_ROOM: usize = LONGEST;
 
 /// The bytes of one contribution.
 struct Writer {

@@ -24,7 +24,7 @@ fn finding() -> Finding {
         count: 1,
         first_time: None,
         last_time: None,
-        group: BTreeMap::from([("sourceIPAddress".to_owned(), text("198.51.100.7")), ("user".to_owned(), None)]),
+        group: [("sourceIPAddress".to_owned(), text("198.51.100.7")), ("user".to_owned(), None)].into_iter().collect(),
         account: text("123456789012"),
         region: text("eu-central-1"),
         actor: text("arn:aws:iam::123456789012:role/ci-7"),
