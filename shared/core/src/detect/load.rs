@@ -9,6 +9,7 @@ mod simple;
 use std::collections::BTreeMap;
 use std::fmt;
 
+pub(super) use documents::too_many_open;
 pub(super) use prepared::{Prepared, read as read_prepared};
 pub(super) use simple::names_something;
 

@@ -16,7 +16,7 @@ use std::collections::HashSet;
 use rsigma_parser::{Detection, Detections, FilterRule, LogSource, SigmaRule, parse_sigma_yaml};
 use yaml_serde::Value;
 
-use super::load::{line_of, plain};
+use super::load::{line_of, plain, too_many_open};
 use super::{Problem, RuleFile, dialect, fields};
 
 /// All pipelines among the rule files.
@@ -134,5 +134,7 @@ fn folder(file: &str) -> &str {
 fn is_pipeline(text: &str) -> bool {
     // Rules are many and pipelines few: only what may be one is parsed for it.
     let may_be = text.lines().any(|line| line.trim_start_matches(['{', '"', '\'', ' ']).starts_with("transformations"));
-    may_be && yaml_serde::from_str::<Value>(text).is_ok_and(|value| value.get("transformations").is_some())
+    may_be
+        && too_many_open(text).is_none()
+        && yaml_serde::from_str::<Value>(text).is_ok_and(|value| value.get("transformations").is_some())
 }

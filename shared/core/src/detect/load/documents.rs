@@ -11,9 +11,22 @@ const MAX_CONDITION: usize = 8 * 1024;
 const MAX_BRACKETS: usize = 64;
 const MAX_NOTS: usize = 8;
 
-/// How many brackets of YAML may be open at once, whether they stand in a text or not: to read nested ones takes the square of
-/// their number.
+/// How many brackets of YAML may be open at once: to read nested ones takes the square of their number. They are counted
+/// whether they stand in a text or not, so closing ones in texts hide nesting, and such a file is slow to read.
 const MAX_OPEN: usize = 4096;
+
+/// Where in a text more brackets are open at once than may be.
+pub(in crate::detect) fn too_many_open(text: &str) -> Option<usize> {
+    let mut open = 0_usize;
+    text.bytes().position(|byte| {
+        match byte {
+            b'[' | b'{' => open += 1,
+            b']' | b'}' => open = open.saturating_sub(1),
+            _ => {}
+        }
+        open > MAX_OPEN
+    })
+}
 
 /// What reasons call kinds of values, and the modifiers that take them.
 const KINDS: [(&str, &str); 4] =
@@ -105,15 +118,7 @@ impl Document {
 
     /// The line on which more brackets are open at once than may be.
     fn too_many_open(&self) -> Option<usize> {
-        let mut open = 0_usize;
-        let at = self.text.bytes().position(|byte| {
-            match byte {
-                b'[' | b'{' => open += 1,
-                b']' | b'}' => open = open.saturating_sub(1),
-                _ => {}
-            }
-            open > MAX_OPEN
-        })?;
+        let at = too_many_open(&self.text)?;
         Some(self.line + self.text[..at].matches('\n').count())
     }
 

@@ -197,6 +197,8 @@ fn brackets_by_the_ten_thousand_are_refused_before_they_are_read() {
         let problem = problem(&format!("title: deep\nid: deep\na: {nested}"));
         assert!(problem.starts_with("bad.yml:3: more than 4096 brackets"), "{problem}");
     }
+    let pipeline = problem(&format!("name: deep\ntransformations: {}", "[".repeat(100_000)));
+    assert!(pipeline.starts_with("bad.yml:2: more than 4096 brackets"), "{pipeline}");
     let (_, problems) = loaded(vec![file(
         "many.yml",
         simple("many", &format!("{{a: {{x: [{}b]}}, condition: a}}", "'[}', ".repeat(9000))),
