@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 use yaml_serde::Value;
 
 use super::apply::State;
-use super::form::read;
+use super::form::read_typed;
 
 /// What every transformation may have.
 #[derive(Default, Deserialize)]
@@ -81,7 +81,7 @@ impl ForItems {
 }
 
 #[derive(Debug, Clone, Deserialize)]
-#[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 enum RuleCondition {
     Logsource {
         category: Option<String>,
@@ -146,7 +146,7 @@ enum Attribute {
 }
 
 #[derive(Debug, Deserialize)]
-#[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 enum ItemCondition {
     MatchString {
         cond: Count,
@@ -167,7 +167,7 @@ enum Count {
 }
 
 #[derive(Debug, Deserialize)]
-#[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 enum FieldCondition {
     IncludeFields {
         fields: Vec<String>,
@@ -216,11 +216,11 @@ impl General {
 fn named<T: DeserializeOwned>(conditions: Value) -> Result<Vec<(String, T)>, String> {
     match conditions {
         Value::Null => Ok(Vec::new()),
-        Value::Sequence(list) => list.into_iter().map(|one| Ok((String::new(), read(one)?))).collect(),
+        Value::Sequence(list) => list.into_iter().map(|one| Ok((String::new(), read_typed(one)?))).collect(),
         Value::Mapping(map) => {
             let one = |(name, one): (Value, Value)| {
                 let name = name.as_str().ok_or("the name of a condition is no text")?.to_owned();
-                Ok((name, read(one)?))
+                Ok((name, read_typed(one)?))
             };
             map.into_iter().map(one).collect()
         }

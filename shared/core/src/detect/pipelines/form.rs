@@ -10,6 +10,7 @@ use rsigma_eval::pipeline::Transformation;
 use rsigma_parser::{Detection, DetectionItem, LogSource, Modifier, SigmaString, SigmaValue, parse_field_spec};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use yaml_serde::value::{Tag, TaggedValue};
 use yaml_serde::{Mapping, Value};
 
 use super::apply::{Change, Item, Pipeline};
@@ -35,20 +36,17 @@ struct Form {
     finalizers: Vec<Value>,
 }
 
-/// One value or several.
+/// One value or a list of several.
 #[derive(Deserialize)]
-#[serde(untagged)]
-enum Values {
-    One(Value),
-    Several(Vec<Value>),
-}
+#[serde(transparent)]
+struct Values(Value);
 
 impl Values {
     /// Their texts, of which there must be one.
     fn texts(self, key: &str) -> Result<Vec<String>, String> {
-        let values = match self {
-            Self::One(Value::Sequence(values)) | Self::Several(values) => values,
-            Self::One(value) => vec![value],
+        let values = match self.0 {
+            Value::Sequence(values) => values,
+            value => vec![value],
         };
         let text = |value| match value {
             Value::String(text) => Ok(text),
@@ -64,7 +62,7 @@ impl Values {
 
 /// What a transformation does, with the keys that it has for that.
 #[derive(Deserialize)]
-#[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 enum Kind {
     FieldNameMapping {
         mapping: BTreeMap<String, Values>,
@@ -205,11 +203,23 @@ pub(super) fn read<T: DeserializeOwned>(value: Value) -> Result<T, String> {
     yaml_serde::from_value(value).map_err(|error| error.to_string())
 }
 
+/// The same of one of several forms, of which `type` says which it is. (For serde to look for it takes a tenth of a megabyte
+/// of code.)
+pub(super) fn read_typed<T: DeserializeOwned>(value: Value) -> Result<T, String> {
+    let Value::Mapping(mut keys) = value else { return Err("it is no mapping".to_owned()) };
+    let Some(Value::String(name)) = keys.shift_remove("type") else { return Err("missing field `type`".to_owned()) };
+    // No tag of YAML is empty, and one may begin with this.
+    if name.is_empty() || name.starts_with('!') {
+        return Err(format!("there is no `type` '{name}'"));
+    }
+    read(Value::Tagged(Box::new(TaggedValue { tag: Tag::new(name), value: Value::Mapping(keys) })))
+}
+
 fn item(transformation: Mapping) -> Result<Item, String> {
     let is_general = |key: &Value| key.as_str().is_some_and(conditions::is_general);
     let (general, own): (Mapping, Mapping) = transformation.into_iter().partition(|(key, _)| is_general(key));
     let general: General = read(Value::Mapping(general))?;
-    let kind: Kind = read(Value::Mapping(own.clone()))?;
+    let kind: Kind = read_typed(Value::Mapping(own.clone()))?;
     let change = change(kind)?;
     let (id, rules, items) = general.conditions()?;
     let name = own.get("type").and_then(Value::as_str).unwrap_or_default();
