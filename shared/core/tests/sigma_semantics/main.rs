@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, reason = "what fails in a test's helper fails the test")]
 
 mod keywords;
+mod taxonomy;
 mod written;
 
 use cloudvigil_core::detect::{Catalogue, RuleFile};

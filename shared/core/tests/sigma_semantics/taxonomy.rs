@@ -2,27 +2,12 @@
 //!
 //! See <https://sigmahq.io/sigma-specification/specification/sigma-appendix-taxonomy.html>.
 
-#![allow(clippy::unwrap_used, reason = "what fails in a test's helper fails the test")]
-
 use cloudvigil_core::detect::{Catalogue, RuleFile};
 use cloudvigil_core::formats;
 use cloudvigil_core::pipeline::{Entry, Options, Pipeline};
 use serde_json::{Value, json};
 
-fn catalogue(detection: &str, log_source: &str) -> Catalogue {
-    let text = format!("title: t\nid: t\nlogsource: {{{log_source}}}\ndetection:\n{detection}\n");
-    let (catalogue, problems) = Catalogue::load(vec![RuleFile::new("t.yml", text.clone())]);
-    assert!(problems.is_empty(), "{text}\n{problems:?}");
-    catalogue
-}
-
-fn is_match(catalogue: &Catalogue, format: &str, record: &[u8]) -> bool {
-    let pipeline = Pipeline::new(catalogue, Options { matches: true, ..Options::default() });
-    let entry = Entry { key: None, time: None, bytes: record };
-    let report = pipeline.entries("test", formats::by_name(format), std::iter::once(entry));
-    assert_eq!(report.stats.parsed, 1, "{}", String::from_utf8_lossy(record));
-    !report.matches.is_empty()
-}
+use super::{catalogue, is_match};
 
 /// A question and its answer as Suricata's three versions of DNS events, and its grouped form, have them.
 fn dns_events() -> [Vec<Value>; 4] {
