@@ -295,24 +295,21 @@ impl Contributions {
         let set_aside = std::mem::take(&mut self.set_aside);
         let (mut free, mut without_place) = (Vec::new(), Vec::new());
         for (rank, (candidate, parts)) in ranked.iter().enumerate() {
+            if rank >= self.room.partitions {
+                self.count_as_given_up([(candidate.rule, candidate.contributions as u64)]);
+                if let Some(place) = candidate.place {
+                    self.empty(place);
+                    free.push(place);
+                }
+                continue;
+            }
             let mut entries = set_aside.entries(parts);
-            match candidate.place {
-                Some(place) if rank < self.room.partitions => {
-                    let stored = &mut self.partitions[place].stored;
-                    entries.append(&stored.entries);
-                    stored.entries = entries;
-                }
-                None if rank < self.room.partitions => {
-                    without_place.extend(parts.first().map(|part| (set_aside.partition(*part), entries)));
-                }
-                place => {
-                    self.count_as_given_up([(candidate.rule, entries.len() as u64)]);
-                    if let Some(place) = place {
-                        let (partition, stored) = self.empty(place);
-                        self.count_as_given_up([(partition.rule, stored.entries.len() as u64)]);
-                        free.push(place);
-                    }
-                }
+            if let Some(place) = candidate.place {
+                let stored = &mut self.partitions[place].stored;
+                entries.append(&stored.entries);
+                stored.entries = entries;
+            } else {
+                without_place.extend(parts.first().map(|part| (set_aside.partition(*part), entries)));
             }
         }
         // Nothing is set aside before all places are taken: as many have become free as are wanted.

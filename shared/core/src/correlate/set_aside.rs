@@ -60,8 +60,9 @@ pub(super) struct Candidate {
     pub rule: usize,
     /// Where it is, if it has a place.
     pub place: Option<usize>,
+    /// How much goes to it, set aside or in its place.
+    pub contributions: usize,
     is_hot: bool,
-    contributions: usize,
     /// When the first of it came: what has a place, after all that was set aside.
     came: u32,
     /// How many of its rule came before it that are findings like it, or are none.
