@@ -15,8 +15,9 @@ use crate::attack::{self, Standing};
 const STATUSES: [&str; 5] = ["stable", "test", "experimental", "deprecated", "unsupported"];
 
 /// Names what each rule lacks: a valid id, a level, a description, a status, references, false positives, a runbook, tags
-/// of the current version of ATT&CK, a file named for its condition, fields that its log source has, two tests that must match and two that must not. Where
-/// it looks at calls to AWS, one of its tests must be of a call that failed; where these tamper, such a call must match.
+/// of the current version of ATT&CK, a file named for its condition, fields that its log source has, two tests that must
+/// match and two that must not. Where it looks at calls to AWS, one of its tests must be of a call that failed; where these
+/// tamper, such a call must match.
 pub fn lint(catalogue: &Catalogue) -> Vec<Problem> {
     let mut problems = Vec::new();
     let mut titles: HashMap<&str, &str> = HashMap::new();
