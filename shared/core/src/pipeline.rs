@@ -4,7 +4,9 @@
 //! was counted is either parsed, unparsed or skipped, whatever happens on the way.
 
 mod analysis;
+mod judge;
 mod matcher;
+mod reading;
 mod screening;
 mod sections;
 mod stats;

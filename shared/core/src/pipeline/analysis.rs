@@ -1,13 +1,14 @@
 //! One object on its way through decoding, recognition, framing and parsing; [`super::matcher`] does the rest.
 
-use super::matcher::{Judged, Matcher};
+use super::matcher::{Collected, Matcher};
+use super::reading::Reading;
 use super::screening::Screening;
 use super::sections::Sections;
 use super::{Damage, Entry, Options, Report};
 use crate::decode::{DecodeError, Decoder};
 use crate::detect::Catalogue;
-use crate::formats::{self, Format, Framing, Parser, Unrecognised};
-use crate::framing::{Frame, FrameSink, Framer};
+use crate::formats::{self, Format, Framing, Unrecognised};
+use crate::framing::Frame;
 
 /// How much is looked at to recognise a format, in bytes.
 const HEAD: usize = 64 * 1024;
@@ -23,30 +24,34 @@ pub struct Analysis<'c> {
 struct Stage<'c> {
     /// Bytes by which the format is recognised.
     head: Vec<u8>,
-    reader: Reader,
+    reader: Reader<'c>,
     matcher: Matcher<'c>,
-    /// What is under way elsewhere, where others help.
-    sections: Option<Sections<'c>>,
+    /// Where others help.
+    screening: Option<&'c Screening>,
+    /// How many bytes have come, decompressed.
+    bytes: u64,
     too_large: bool,
 }
 
-enum Reader {
+enum Reader<'c> {
     Undecided,
     Unknown(Unrecognised),
-    Known { format: &'static dyn Format, framer: Framer, parser: Box<dyn Parser> },
+    Known(Reading),
+    /// Known, where others help.
+    InSections(Box<Sections<'c>>),
 }
 
 impl<'c> Analysis<'c> {
     pub(super) fn new(catalogue: &'c Catalogue, options: Options, source: &str, object: String) -> Self {
-        let matcher = Matcher::new(catalogue, options, source, object);
-        let stage = Stage { head: Vec::new(), reader: Reader::Undecided, matcher, sections: None, too_large: false };
+        let matcher = Matcher::new(catalogue, options, Collected::of_object(source, object));
+        let stage =
+            Stage { head: Vec::new(), reader: Reader::Undecided, matcher, screening: None, bytes: 0, too_large: false };
         Self { decoder: Decoder::default(), stage, damage: Vec::new() }
     }
 
     pub(super) fn screened_by(mut self, screening: Option<&'c Screening>) -> Self {
         // What is kept whole is kept by whoever reads it.
-        let screening = screening.filter(|_| self.stage.matcher.options.whole.is_none());
-        self.stage.sections = screening.map(Sections::new);
+        self.stage.screening = screening.filter(|_| self.stage.matcher.options.whole.is_none());
         self
     }
 
@@ -84,11 +89,11 @@ impl<'c> Analysis<'c> {
         stage.decide(format, &head);
         let matcher = &mut stage.matcher;
         for (number, entry) in (1..).zip(entries) {
-            matcher.stats.bytes += entry.bytes.len() as u64;
+            stage.bytes += entry.bytes.len() as u64;
             if entry.bytes.trim_ascii().is_empty() {
                 continue;
             }
-            if let Reader::Known { format, parser, .. } = &mut stage.reader {
+            if let Reader::Known(Reading { format, parser, .. }) = &mut stage.reader {
                 let frame = match format.framing() {
                     Framing::Lines => without_line_end(entry.bytes),
                     Framing::Json => entry.bytes,
@@ -96,8 +101,8 @@ impl<'c> Analysis<'c> {
                 let text = String::from_utf8_lossy(frame);
                 matcher.frame(*format, parser.as_mut(), number, Frame::Whole(&text), Some(entry));
             } else {
-                matcher.stats.records_in += 1;
-                matcher.stats.unparsed += 1;
+                matcher.collected.stats.records_in += 1;
+                matcher.collected.stats.unparsed += 1;
             }
         }
     }
@@ -114,22 +119,27 @@ impl<'c> Analysis<'c> {
         if matches!(stage.reader, Reader::Undecided) && !stage.head.trim_ascii().is_empty() {
             stage.recognise();
         }
-        stage.take_up();
-        let Stage { reader, mut matcher, too_large, .. } = stage;
+        let Stage { reader, mut matcher, bytes, too_large, .. } = stage;
         if too_large {
             damage.push(Damage::TooLarge(matcher.options.max_bytes.unwrap_or_default()));
         }
-        // What the end left over is a line without its end, or the start of one that was cut off: not to be matched then.
-        let is_cut = damage.iter().any(|damage| !matches!(damage, Damage::Decode(DecodeError::Trailing)));
-        match reader {
-            Reader::Known { format, framer, mut parser } => framer.finish(&mut |number: u64, frame: Frame<'_>| {
-                let frame = if is_cut { Frame::Broken } else { frame };
-                matcher.frame(format, parser.as_mut(), number, frame, None);
-            }),
-            Reader::Unknown(seems) => damage.push(Damage::UnknownFormat(seems)),
-            Reader::Undecided => {}
+        let reading = match reader {
+            Reader::Known(reading) => Some(reading),
+            Reader::InSections(sections) => Some(sections.end(&mut matcher)),
+            Reader::Unknown(seems) => {
+                damage.push(Damage::UnknownFormat(seems));
+                None
+            }
+            Reader::Undecided => None,
+        };
+        if let Some(reading) = reading {
+            // What the end left over is a line without its end, or the start of one that was cut off: not to be matched then.
+            let is_cut = damage.iter().any(|damage| !matches!(damage, Damage::Decode(DecodeError::Trailing)));
+            reading.finish(is_cut, &mut matcher);
         }
-        if matcher.stats.records_in == 0 && damage.is_empty() {
+        let stats = &mut matcher.collected.stats;
+        stats.bytes = bytes;
+        if stats.records_in == 0 && damage.is_empty() {
             damage.push(Damage::NoRecord);
         }
         matcher.report(damage)
@@ -138,16 +148,15 @@ impl<'c> Analysis<'c> {
 
 impl Stage<'_> {
     fn push(&mut self, bytes: &[u8]) {
-        let seen = self.matcher.stats.bytes;
-        let room = self.matcher.options.max_bytes.map_or(u64::MAX, |limit| limit.saturating_sub(seen));
+        let room = self.matcher.options.max_bytes.map_or(u64::MAX, |limit| limit.saturating_sub(self.bytes));
         let fits = usize::try_from(room).unwrap_or(usize::MAX).min(bytes.len());
         self.too_large |= fits < bytes.len();
         let bytes = &bytes[..fits];
-        self.matcher.stats.bytes += bytes.len() as u64;
+        self.bytes += bytes.len() as u64;
         let is_enough = |head: &[u8]| self.matcher.options.format.is_some() || head.len() >= HEAD;
         match &mut self.reader {
             Reader::Unknown(_) => {}
-            Reader::Known { .. } => self.feed(bytes),
+            Reader::Known(_) | Reader::InSections(_) => self.feed(bytes),
             // As it is: for a small object, a copy is no small part of the work.
             Reader::Undecided if self.head.is_empty() && is_enough(bytes) => {
                 self.decide_by(bytes);
@@ -179,60 +188,25 @@ impl Stage<'_> {
     /// `head`: what it was recognised by.
     fn decide(&mut self, format: Option<&'static dyn Format>, head: &[u8]) {
         let format = format.or(self.matcher.options.fallback);
-        self.matcher.stats.format = format.map(Format::name);
+        self.matcher.collected.stats.format = format.map(Format::name);
         self.reader = match format {
-            Some(format) => Reader::Known {
-                format,
-                framer: Framer::new(format.framing()),
-                parser: format.parser(&self.matcher.options.context()),
-            },
+            Some(format) => {
+                let reading = Reading::new(format, &self.matcher.options.context());
+                match self.screening {
+                    Some(screening) => Reader::InSections(Box::new(Sections::new(screening, reading))),
+                    None => Reader::Known(reading),
+                }
+            }
             None => Reader::Unknown(Unrecognised::of(head)),
         };
     }
 
     fn feed(&mut self, bytes: &[u8]) {
-        let Reader::Known { format, framer, parser } = &mut self.reader else { return };
-        let mut feed = Feed::new(*format, parser.as_mut(), &mut self.matcher);
-        match &mut self.sections {
-            Some(sections) => sections.push(bytes, framer, &mut feed),
-            None => framer.push(bytes, &mut feed),
+        match &mut self.reader {
+            Reader::Known(reading) => reading.push(bytes, &mut self.matcher),
+            Reader::InSections(sections) => sections.push(bytes, &mut self.matcher),
+            Reader::Undecided | Reader::Unknown(_) => {}
         }
-    }
-
-    /// Takes up what is under way elsewhere.
-    fn take_up(&mut self) {
-        let Reader::Known { format, framer, parser } = &mut self.reader else { return };
-        if let Some(sections) = &mut self.sections {
-            sections.end(framer, &mut Feed::new(*format, parser.as_mut(), &mut self.matcher));
-        }
-    }
-}
-
-/// Frames, on their way to the matcher.
-pub(super) struct Feed<'f, 'c> {
-    pub(super) format: &'static dyn Format,
-    pub(super) parser: &'f mut dyn Parser,
-    pub(super) matcher: &'f mut Matcher<'c>,
-}
-
-impl<'f, 'c> Feed<'f, 'c> {
-    fn new(format: &'static dyn Format, parser: &'f mut dyn Parser, matcher: &'f mut Matcher<'c>) -> Self {
-        Self { format, parser, matcher }
-    }
-
-    /// Takes up what came of a section, the frame before which has the number `before`: see [`Matcher::take_up`].
-    pub(super) fn take_up(&mut self, judged: Judged, section: &[u8], before: u64) {
-        self.matcher.take_up(judged, section, before, self.format, self.parser);
-    }
-}
-
-impl FrameSink for Feed<'_, '_> {
-    fn frame(&mut self, number: u64, frame: Frame<'_>) {
-        self.matcher.frame(self.format, self.parser, number, frame, None);
-    }
-
-    fn object(&mut self, number: u64, text: &str, may_be_envelope: bool) -> Option<usize> {
-        self.matcher.object(self.format, self.parser, number, text, may_be_envelope)
     }
 }
 

@@ -24,10 +24,18 @@ use crate::record::{LogSource, Record};
 use journal::Journal;
 pub(super) use journal::{Judged, Place};
 
-/// The records of one object, or of a section of it, met by the rules.
+/// Records, met by the rules.
 pub(super) struct Matcher<'c> {
     catalogue: &'c Catalogue,
     pub(super) options: Options,
+    pub(super) collected: Collected,
+    whole: Whole,
+    selector: Selector<'c>,
+}
+
+/// What came of the records of one object, or of a section of it, so far. Any matcher can go on with it.
+pub(super) struct Collected {
+    /// The object's name: see [`Report::object`].
     object: String,
     /// What the keys of records are counted from that have no id.
     positions: RecordKey,
@@ -36,9 +44,7 @@ pub(super) struct Matcher<'c> {
     pub(super) stats: SourceStats,
     refused: u64,
     matches: Vec<Match>,
-    whole: Whole,
     contributed: Contributed,
-    selector: Selector<'c>,
 }
 
 /// What the records contribute.
@@ -163,22 +169,30 @@ impl Gate for Selector<'_> {
     }
 }
 
-impl<'c> Matcher<'c> {
-    pub(super) fn new(catalogue: &'c Catalogue, options: Options, source: &str, object: String) -> Self {
-        let selector = Selector::new(catalogue, &options);
+impl Collected {
+    pub(super) fn of_object(source: &str, object: String) -> Self {
         Self {
-            catalogue,
-            options,
             positions: RecordKey::of(&["position", &object]),
             source: source.into(),
             object,
             stats: SourceStats { source: source.to_owned(), ..SourceStats::default() },
             refused: 0,
             matches: Vec::new(),
-            whole: Whole::default(),
             contributed: Contributed::Object(Contributions::default()),
-            selector,
         }
+    }
+
+    /// What the records of a section come to is noted, to be taken up by what came of the object: see
+    /// [`Collected::take_up`].
+    pub(super) fn of_section() -> Self {
+        Self { contributed: Contributed::Section(Journal::default()), ..Self::of_object("", String::new()) }
+    }
+}
+
+impl<'c> Matcher<'c> {
+    pub(super) fn new(catalogue: &'c Catalogue, options: Options, collected: Collected) -> Self {
+        let selector = Selector::new(catalogue, &options);
+        Self { catalogue, options, collected, whole: Whole::default(), selector }
     }
 
     /// The rules.
@@ -187,21 +201,21 @@ impl<'c> Matcher<'c> {
     }
 
     pub(super) fn report(mut self, damage: Vec<Damage>) -> Report {
-        if let Contributed::Object(contributions) = &mut self.contributed {
+        if let Contributed::Object(contributions) = &mut self.collected.contributed {
             contributions.take_back(self.catalogue);
         }
         self.tell_what_was_given_up();
-        self.stats.errors = damage.iter().map(ToString::to_string).collect();
-        // Less than the whole never takes the place of what the whole has contributed.
-        let object = if damage.is_empty() { self.object } else { format!("{}-damaged", self.object) };
+        let Collected { object, mut stats, refused, matches, contributed, .. } = self.collected;
+        stats.errors = damage.iter().map(ToString::to_string).collect();
         Report {
-            object,
-            stats: self.stats,
-            refused: self.refused,
+            // Less than the whole never takes the place of what the whole has contributed.
+            object: if damage.is_empty() { object } else { format!("{object}-damaged") },
+            stats,
+            refused,
             damage,
-            matches: self.matches,
+            matches,
             whole: self.whole.entries,
-            contributions: match self.contributed {
+            contributions: match contributed {
                 Contributed::Object(contributions) => contributions,
                 Contributed::Section(_) => Contributions::default(),
             },
@@ -210,7 +224,7 @@ impl<'c> Matcher<'c> {
 
     /// What the object contributed beyond its budget is a record like any other, so that a rule can say so.
     fn tell_what_was_given_up(&mut self) {
-        let Contributed::Object(contributions) = &mut self.contributed else { return };
+        let Contributed::Object(contributions) = &mut self.collected.contributed else { return };
         let given_up: Vec<_> = contributions.given_up().collect();
         if given_up.is_empty() {
             return;
@@ -220,7 +234,7 @@ impl<'c> Matcher<'c> {
         let line = inventory::line(&inventory::Seen {
             service: "cloudvigil",
             kind: "state_saturated",
-            resource: &self.stats.source,
+            resource: &self.collected.stats.source,
             since: self.options.modified,
             more: json!({
                 "given_up": given_up.iter().map(|(_, count)| count).sum::<u64>(),
@@ -269,12 +283,12 @@ impl<'c> Matcher<'c> {
 
     #[inline]
     fn parsed(&mut self, format: &dyn Format, parsed: Parsed<'_>, number: u64, entry: Option<Entry<'_>>) {
-        self.stats.records_in += 1;
+        self.collected.stats.records_in += 1;
         match parsed {
-            Parsed::Unwatched => self.stats.parsed += 1,
+            Parsed::Unwatched => self.collected.stats.parsed += 1,
             Parsed::Record(record) => self.watched(format, record, number, entry),
-            Parsed::Skipped => self.stats.skipped += 1,
-            Parsed::Unparsed(_) => self.stats.unparsed += 1,
+            Parsed::Skipped => self.collected.stats.skipped += 1,
+            Parsed::Unparsed(_) => self.collected.stats.unparsed += 1,
         }
     }
 
@@ -286,16 +300,16 @@ impl<'c> Matcher<'c> {
                 || self.options.until.is_some_and(|until| time >= until)
         };
         if record.time.is_some_and(outside) {
-            self.stats.skipped += 1;
+            self.collected.stats.skipped += 1;
         } else {
-            self.stats.parsed += 1;
+            self.collected.stats.parsed += 1;
             self.record(format, &mut record, number, entry.and_then(|entry| entry.key));
         }
     }
 
     fn record(&mut self, format: &dyn Format, record: &mut Record<'_>, number: u64, entry_key: Option<&str>) {
         let own = is_by(record, &self.options.own_roles);
-        self.refused += u64::from(own);
+        self.collected.refused += u64::from(own);
         let Selector { found, indexes, .. } = &mut self.selector;
         if own {
             let about_tampering = |rule: &usize| self.catalogue.rule(*rule).is_about_tampering();
@@ -316,7 +330,7 @@ impl<'c> Matcher<'c> {
         if self.options.matches {
             hits.sort_by(|one, other| self.catalogue.rule(*one).id.cmp(&self.catalogue.rule(*other).id));
             let time = record.time;
-            self.matches.extend(hits.iter().map(|rule| Match { record: number, rule: *rule, time }));
+            self.collected.matches.extend(hits.iter().map(|rule| Match { record: number, rule: *rule, time }));
         }
         if !hits.is_empty() {
             self.contribute(format, record, number, entry_key, &hits);
@@ -336,9 +350,9 @@ impl<'c> Matcher<'c> {
         let (key, is_position) = match (&record.id, entry_key) {
             (Some(id), _) => (RecordKey::of(&["id", id]), false),
             (None, Some(key)) => (RecordKey::of(&["entry", key]), false),
-            (None, None) => (self.positions.at(number), true),
+            (None, None) => (self.collected.positions.at(number), true),
         };
-        let source = &self.source;
+        let source = &self.collected.source;
         let teller =
             Teller::new(record.time, || Told::new(record.time, source, number, &record.raw, &format.facts(record)));
         let catalogue = self.catalogue;
@@ -346,7 +360,7 @@ impl<'c> Matcher<'c> {
         let tampers = || hits.iter().any(|hit| catalogue.rule(*hit).is_about_tampering());
         let own = is_about_own(record, &self.options.own_resources) && tampers();
         let deploying = is_by(record, &self.options.deploying_roles) && tampers();
-        let (contributed, place) = (&mut self.contributed, (number, record.time, is_position));
+        let (contributed, place) = (&mut self.collected.contributed, (number, record.time, is_position));
         let time = record.time.map(Timestamp::as_microsecond);
         let (weight, failed) = (record.occurrences, is_failed_call(record));
         let mut new = Contribution { time, key, leaf: 0, weight, failed, own, deploying, value: None };

@@ -1,73 +1,107 @@
-//! Sections of one large object, judged by threads that have nothing else to do.
+//! Sections of large objects, judged by threads that have nothing else to do.
 //!
-//! A section is framed, parsed and matched by whichever thread is free, which notes what its records contribute. That is
-//! taken up where the object is read, in the order of the sections: so what comes of an object is the same, whoever judged
-//! it.
+//! Whoever brings an object's bytes cuts them into sections. Their records are taken up in their order, so what comes of
+//! an object is the same whoever does what. A free thread goes on with the object where it is, if nobody else does: it
+//! reads the next section as if it had brought it itself. If somebody does, it judges a later section by itself, and notes
+//! what the records contribute, to be taken up when all before it has been.
 //!
-//! Where a section begins is a guess, and so is the header line that it is read by: whoever reads the object knows whether
-//! both were right as soon as the section before it has been taken up, and reads it itself if they were not.
+//! Where such a section begins is a guess, and so is the header line that it is read by: whoever has taken up the section
+//! before it knows whether both were right, and reads it once more if they were not.
 
-use std::collections::BTreeMap;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::any::Any;
+use std::collections::{BTreeMap, VecDeque};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
-use super::matcher::{Judged, Matcher, Place};
-use super::{Options, Pipeline};
-use crate::detect::Catalogue;
-use crate::formats::{Context, Format, Parser};
-use crate::framing::{Boundary, Frame, FrameSink, Framer};
+use super::Pipeline;
+use super::judge::{Judge, Known, Section, SectionJudged};
+use crate::formats::{Context, Format};
+use crate::framing::Boundary;
 
-/// Sections that wait for a thread, and what came of others, which waits for whoever reads their object.
+/// How many sections may be under way for each thread that helps, and for the one that reads.
+const AHEAD: usize = 4;
+/// How many sections wait before a thread is woken for them: waking one takes as long as reading a good part of one.
+const WOKEN_FOR: usize = 3;
+/// How long sections usually are, in bytes.
+const SECTION: usize = 128 * 1024;
+
+/// Objects that are read in sections.
 pub struct Screening {
     /// How long a section is, in bytes, if that is long enough for a frame.
     section: usize,
-    sections: Mutex<Sections>,
+    /// Whether sections are read where the object is, too, and not only judged by themselves.
+    in_order: bool,
+    state: Mutex<State>,
     changed: Condvar,
     threads: AtomicUsize,
 }
 
 #[derive(Default)]
-struct Sections {
-    by_number: BTreeMap<u64, Stage>,
-    /// How many there were.
-    count: u64,
-    /// Of how many it holds what came of them.
-    taken_up: u64,
+struct State {
+    /// Those that are read in sections, by number.
+    objects: BTreeMap<u64, Object>,
     /// How many objects there were.
-    objects: u64,
+    numbers: u64,
+    counts: Counts,
     closed: bool,
+}
+
+/// What became of sections.
+#[derive(Debug, Default, Clone, Copy)]
+pub(super) struct Counts {
+    /// Those that were put up.
+    pub put: u64,
+    /// Those that were judged by themselves.
+    pub judged: u64,
+    /// Those of them of which it held what came of them.
+    pub held: u64,
+}
+
+/// An object of which sections are under way.
+struct Object {
+    format: &'static dyn Format,
+    context: Context,
+    /// Where all sections begin.
+    start: Boundary,
+    /// The header line after the last section that was taken up.
+    header: Option<Arc<str>>,
+    misses: u32,
+    /// `None`: somebody goes on with it just now.
+    known: Option<Box<Known>>,
+    /// What has not been taken up, in its order.
+    sections: VecDeque<Stage>,
+    /// The number of the first of them.
+    first: u64,
+    /// The room of sections that were taken up, for others.
+    rooms: Vec<Vec<u8>>,
+    /// A panic of whoever went on with it.
+    panic: Option<Box<dyn Any + Send>>,
 }
 
 enum Stage {
     Waiting(Section),
     UnderWay,
-    Done(Option<SectionJudged>),
+    /// `None`: nothing came of it, by a defect.
+    Judged(Section, Option<Box<SectionJudged>>),
 }
 
-/// A part of an object that seems to begin and end between two frames.
-pub(super) struct Section {
-    /// The object's number, by [`Screening::object`].
-    pub object: u64,
-    pub format: &'static dyn Format,
-    pub context: Context,
-    pub bytes: Arc<Vec<u8>>,
-    /// Where it is taken to begin.
-    pub start: Boundary,
-    /// The header line that it is taken to be read by.
-    pub header: Option<Arc<str>>,
+/// What a thread can do.
+enum Work {
+    /// Go on with an object: with sections that were judged, or the next one, which was not.
+    GoOn(u64, Box<Known>, Vec<(Section, Option<Box<SectionJudged>>)>),
+    /// Judge a section of an object, by its number, by itself.
+    Judge(u64, u64, Section),
 }
 
-/// A section that was judged.
-pub(super) struct SectionJudged {
-    /// Where it ends; `None`: within a frame.
-    pub end: Option<Boundary>,
-    pub judged: Judged,
+/// What whoever puts a section up learns of the object.
+pub(super) struct Put {
+    /// Room for another section.
+    pub room: Vec<u8>,
+    /// How many sections were judged in vain.
+    pub misses: u32,
 }
-
-/// How long sections usually are, in bytes.
-const SECTION: usize = 256 * 1024;
 
 impl Default for Screening {
     fn default() -> Self {
@@ -80,10 +114,17 @@ impl Screening {
     pub fn with_sections_of(bytes: usize) -> Self {
         Self {
             section: bytes,
-            sections: Mutex::default(),
+            in_order: true,
+            state: Mutex::default(),
             changed: Condvar::default(),
             threads: AtomicUsize::default(),
         }
+    }
+
+    /// The same, but every section is judged by itself.
+    #[cfg(test)]
+    pub(super) fn judging_all(bytes: usize) -> Self {
+        Self { in_order: false, ..Self::with_sections_of(bytes) }
     }
 
     /// How long a section is, in bytes.
@@ -95,17 +136,10 @@ impl Screening {
     pub fn help(&self, pipeline: &Pipeline<'_>) {
         self.threads.fetch_add(1, Ordering::Relaxed);
         let mut judge = Judge::new(pipeline.catalogue, pipeline.options.clone());
-        let mut sections = self.lock();
-        while !sections.closed {
-            sections = self.work_or_wait(sections, &mut judge);
+        let mut state = self.lock();
+        while !state.closed {
+            state = self.work_or_wait(state, &mut judge);
         }
-    }
-
-    /// A number for an object.
-    pub(super) fn object(&self) -> u64 {
-        let mut sections = self.lock();
-        sections.objects += 1;
-        sections.objects
     }
 
     /// Sends the threads that help away: nothing more will come.
@@ -119,169 +153,194 @@ impl Screening {
         self.threads.load(Ordering::Relaxed)
     }
 
-    /// Puts a section up.
-    pub(super) fn put(&self, section: Section) -> u64 {
-        let mut sections = self.lock();
-        sections.count += 1;
-        let number = sections.count;
-        sections.by_number.insert(number, Stage::Waiting(section));
-        self.changed.notify_all();
-        number
+    /// A number for an object.
+    pub(super) fn number(&self) -> u64 {
+        let mut state = self.lock();
+        state.numbers += 1;
+        state.numbers
     }
 
-    /// Takes what came of a section. While nothing has, the caller judges sections, too. `None`: nothing will, by a
-    /// defect.
-    pub(super) fn take(&self, number: u64, judge: &mut Judge<'_>) -> Option<SectionJudged> {
-        let mut sections = self.lock();
+    /// Lends an object, whose sections begin so, until [`Self::take_back`] or [`Self::forget`].
+    pub(super) fn lend(&self, number: u64, known: Known, start: Boundary, context: Context) {
+        let object = Object {
+            format: known.reading.format,
+            context,
+            start,
+            header: known.reading.parser.header().cloned(),
+            misses: known.misses,
+            known: Some(Box::new(known)),
+            sections: VecDeque::new(),
+            first: 0,
+            rooms: Vec::new(),
+            panic: None,
+        };
+        self.lock().objects.insert(number, object);
+    }
+
+    /// Puts a section of an object up. While too many are under way, the caller helps.
+    pub(super) fn put(&self, number: u64, bytes: Vec<u8>, judge: &mut Judge<'_>) -> Put {
+        let mut state = self.lock();
+        state.counts.put += 1;
+        let object = state.object(number);
+        let (format, context, start) = (object.format, object.context.clone(), object.start);
+        let header = object.header.clone();
+        object.sections.push_back(Stage::Waiting(Section { object: number, format, context, bytes, start, header }));
+        if object.sections.len() >= WOKEN_FOR {
+            self.changed.notify_all();
+        }
+        let ahead = AHEAD * (self.threads() + 1);
+        while state.object(number).sections.len() > ahead {
+            state = self.work_or_wait(state, judge);
+        }
+        let object = state.object(number);
+        Put { room: object.rooms.pop().unwrap_or_default(), misses: object.misses }
+    }
+
+    /// Takes an object back, with all of its sections taken up. Until they are, the caller helps.
+    pub(super) fn take_back(&self, number: u64, judge: &mut Judge<'_>) -> Known {
+        let mut state = self.lock();
         loop {
-            match sections.by_number.remove(&number)? {
-                Stage::Done(judged) => return judged,
-                stage => drop(sections.by_number.insert(number, stage)),
+            let object = state.object(number);
+            if object.sections.is_empty()
+                && let Some(known) = object.known.take()
+            {
+                state.objects.remove(&number);
+                return *known;
             }
-            sections = self.work_or_wait(sections, judge);
+            state = self.work_or_wait(state, judge);
         }
     }
 
-    /// Whether a section was judged, or nobody will.
-    pub(super) fn is_done(&self, number: u64) -> bool {
-        matches!(self.lock().by_number.get(&number), None | Some(Stage::Done(_)))
-    }
-
-    /// Forgets a section.
+    /// Forgets an object and its sections.
     pub(super) fn forget(&self, number: u64) {
-        self.lock().by_number.remove(&number);
-    }
-
-    /// Notes that what came of a section holds.
-    pub(super) fn taken_up(&self) {
-        self.lock().taken_up += 1;
+        self.lock().objects.remove(&number);
     }
 
     #[cfg(test)]
-    pub(super) fn sections_put_and_taken_up(&self) -> (u64, u64) {
-        let sections = self.lock();
-        (sections.count, sections.taken_up)
+    pub(super) fn counts(&self) -> Counts {
+        self.lock().counts
     }
 
-    fn lock(&self) -> MutexGuard<'_, Sections> {
-        self.sections.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Judges a section that waits, or waits until something changes.
-    fn work_or_wait<'s>(
-        &'s self,
-        mut sections: MutexGuard<'s, Sections>,
-        judge: &mut Judge<'_>,
-    ) -> MutexGuard<'s, Sections> {
-        let Some((number, section)) = sections.take_waiting() else {
-            return self.changed.wait(sections).unwrap_or_else(PoisonError::into_inner);
+    /// Does what there is to do, or waits until something changes.
+    fn work_or_wait<'s>(&'s self, mut state: MutexGuard<'s, State>, judge: &mut Judge<'_>) -> MutexGuard<'s, State> {
+        let Some(work) = state.work(self.in_order) else {
+            return self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
         };
-        drop(sections);
-        // A defect shows again, and is told, where the object is read.
-        let judged = catch_unwind(AssertUnwindSafe(|| judge.section(section))).ok();
-        if judged.is_none() {
+        drop(state);
+        let state = match work {
+            Work::GoOn(number, known, sections) => self.go_on(number, known, sections, judge),
+            Work::Judge(number, which, section) => {
+                // A defect shows again, and is told, where the object is read.
+                let judged = catch_unwind(AssertUnwindSafe(|| Box::new(judge.judge(&section)))).ok();
+                if judged.is_none() {
+                    judge.start_anew();
+                }
+                let mut state = self.lock();
+                state.counts.judged += 1;
+                // Unless nobody wants it any more.
+                if let Some(object) = state.objects.get_mut(&number) {
+                    object.judged(which, section, judged);
+                }
+                state
+            }
+        };
+        self.changed.notify_all();
+        state
+    }
+
+    fn go_on(
+        &self,
+        number: u64,
+        mut known: Box<Known>,
+        sections: Vec<(Section, Option<Box<SectionJudged>>)>,
+        judge: &mut Judge<'_>,
+    ) -> MutexGuard<'_, State> {
+        let mut rooms = Vec::with_capacity(sections.len());
+        let mut held = 0;
+        let outcome = catch_unwind(AssertUnwindSafe(|| {
+            for (mut section, judged) in sections {
+                held += u64::from(judge.go_on(&mut known, &section, judged.map(|judged| *judged)));
+                section.bytes.clear();
+                rooms.push(section.bytes);
+            }
+        }));
+        if outcome.is_err() {
             judge.start_anew();
         }
-        let mut sections = self.lock();
-        // Unless nobody wants it any more.
-        if let Some(stage) = sections.by_number.get_mut(&number) {
-            *stage = Stage::Done(judged);
-        }
-        self.changed.notify_all();
-        sections
-    }
-}
-
-impl Sections {
-    fn take_waiting(&mut self) -> Option<(u64, Section)> {
-        let (number, stage) = self.by_number.iter_mut().find(|(_, stage)| matches!(stage, Stage::Waiting(_)))?;
-        match std::mem::replace(stage, Stage::UnderWay) {
-            Stage::Waiting(section) => Some((*number, section)),
-            Stage::UnderWay | Stage::Done(_) => None,
-        }
-    }
-}
-
-/// What a thread judges sections with.
-pub(super) struct Judge<'c> {
-    catalogue: &'c Catalogue,
-    options: Options,
-    matcher: Matcher<'c>,
-    /// The parser of the last section, and the object that it was of: what it has learned of one, it knows of the next.
-    parser: Option<(u64, Box<dyn Parser>)>,
-}
-
-impl<'c> Judge<'c> {
-    pub(super) fn new(catalogue: &'c Catalogue, options: Options) -> Self {
-        let matcher = Matcher::of_sections(catalogue, options.clone());
-        Self { catalogue, options, matcher, parser: None }
-    }
-
-    /// Forgets everything: it may be half done.
-    fn start_anew(&mut self) {
-        *self = Self::new(self.catalogue, self.options.clone());
-    }
-
-    fn section(&mut self, section: Section) -> SectionJudged {
-        let Section { object, format, context, bytes, start, header } = section;
-        let known = self.parser.take().filter(|(of, parser)| *of == object && parser.header() == header.as_ref());
-        let mut parser = known.map_or_else(|| new_parser(format, &context, header.as_deref()), |(_, parser)| parser);
-        let mut framer = Framer::at(start);
-        let (header, matcher) = (parser.header().cloned(), &mut self.matcher);
-        let mut sink = Noting { bytes: &bytes, format, parser: parser.as_mut(), matcher, header };
-        framer.push(&bytes, &mut sink);
-        self.parser = Some((object, parser));
-        SectionJudged { end: framer.boundary(), judged: self.matcher.judged(framer.number()) }
-    }
-}
-
-fn new_parser(format: &dyn Format, context: &Context, header: Option<&str>) -> Box<dyn Parser> {
-    let mut parser = format.parser(context);
-    if let Some(header) = header {
-        parser.parse(header);
-    }
-    parser
-}
-
-/// Frames on their way to a matcher that is told where those are that matter later.
-struct Noting<'s, 'c> {
-    bytes: &'s [u8],
-    format: &'static dyn Format,
-    parser: &'s mut dyn Parser,
-    matcher: &'s mut Matcher<'c>,
-    header: Option<Arc<str>>,
-}
-
-impl Noting<'_, '_> {
-    /// Whether the last frame set the header line that the next ones are read by.
-    fn has_another_header(&mut self) -> bool {
-        let before = std::mem::replace(&mut self.header, self.parser.header().cloned());
-        match (&before, &self.header) {
-            (Some(before), Some(now)) => !Arc::ptr_eq(before, now),
-            (None, None) => false,
-            _ => true,
-        }
-    }
-}
-
-impl FrameSink for Noting<'_, '_> {
-    fn frame(&mut self, number: u64, frame: Frame<'_>) {
-        let (skipped, bytes) = (self.matcher.stats.skipped, self.bytes);
-        self.matcher.frame(self.format, self.parser, number, frame, None);
-        if let Frame::Whole(text) = frame {
-            // One that is put aside may be a header line.
-            if self.matcher.stats.skipped != skipped && self.has_another_header() {
-                self.matcher.header_is_at(Place::of(text, bytes));
-            } else {
-                self.matcher.record_is_at(number, || Place::of(text, bytes));
+        let mut state = self.lock();
+        state.counts.held += held;
+        if let Some(object) = state.objects.get_mut(&number) {
+            object.rooms.append(&mut rooms);
+            match outcome {
+                Ok(()) => {
+                    object.header = known.reading.parser.header().cloned();
+                    object.misses = known.misses;
+                    object.known = Some(known);
+                }
+                Err(panic) => object.panic = Some(panic),
             }
         }
+        state
+    }
+}
+
+impl State {
+    /// An object that its reader has lent. A panic of whoever went on with it is the reader's.
+    fn object(&mut self, number: u64) -> &mut Object {
+        let Some(object) = self.objects.get_mut(&number) else { unreachable!("its reader alone takes it back") };
+        if let Some(panic) = object.panic.take() {
+            resume_unwind(panic);
+        }
+        object
     }
 
-    fn object(&mut self, number: u64, text: &str, may_be_envelope: bool) -> Option<usize> {
-        let length = self.matcher.object(self.format, self.parser, number, text, may_be_envelope)?;
-        let bytes = self.bytes;
-        self.matcher.record_is_at(number, || Place::of(&text[..length], bytes));
-        Some(length)
+    /// What there is to do, what must come first before the rest.
+    fn work(&mut self, in_order: bool) -> Option<Work> {
+        let going_on = self.objects.iter_mut().find_map(|(number, object)| object.go_on(*number, in_order));
+        going_on.or_else(|| self.objects.iter_mut().find_map(|(number, object)| object.judge(*number)))
+    }
+}
+
+impl Object {
+    fn go_on(&mut self, number: u64, in_order: bool) -> Option<Work> {
+        self.known.as_ref()?;
+        let mut next = Vec::new();
+        while let Some(Stage::Judged(..)) = self.sections.front()
+            && let Some(Stage::Judged(section, judged)) = self.sections.pop_front()
+        {
+            next.push((section, judged));
+        }
+        if next.is_empty()
+            && in_order
+            && let Some(Stage::Waiting(_)) = self.sections.front()
+            && let Some(Stage::Waiting(section)) = self.sections.pop_front()
+        {
+            next.push((section, None));
+        }
+        if next.is_empty() {
+            return None;
+        }
+        self.first += next.len() as u64;
+        Some(Work::GoOn(number, self.known.take()?, next))
+    }
+
+    fn judge(&mut self, number: u64) -> Option<Work> {
+        let (which, stage) =
+            (self.first..).zip(&mut self.sections).find(|(_, stage)| matches!(stage, Stage::Waiting(_)))?;
+        match std::mem::replace(stage, Stage::UnderWay) {
+            Stage::Waiting(section) => Some(Work::Judge(number, which, section)),
+            Stage::UnderWay | Stage::Judged(..) => None,
+        }
+    }
+
+    fn judged(&mut self, which: u64, section: Section, judged: Option<Box<SectionJudged>>) {
+        let place = which.checked_sub(self.first).and_then(|place| usize::try_from(place).ok());
+        if let Some(stage) = place.and_then(|place| self.sections.get_mut(place)) {
+            *stage = Stage::Judged(section, judged);
+        }
     }
 }

@@ -1,175 +1,150 @@
 //! One large object, cut into sections for threads that have nothing else to do; see [`super::screening`].
 
-use std::collections::VecDeque;
-use std::sync::Arc;
-
 use memchr::{memchr, memmem, memrchr};
 
-use super::analysis::Feed;
-use super::screening::{Judge, Screening, Section, SectionJudged};
-use crate::framing::{Boundary, Frame, FrameSink, Framer};
+use super::judge::{Judge, Known};
+use super::matcher::{Collected, Matcher};
+use super::reading::{Feed, Reading};
+use super::screening::{Put, Screening};
+use crate::formats::Framing;
+use crate::framing::{Frame, FrameSink};
 
 /// How many sections' length what waits to be cut may grow to.
 const MAX_WAITING: usize = 32;
-/// How many sections may be under way for each thread that helps, and for the one that reads.
-const AHEAD: usize = 4;
 /// How many sections may begin elsewhere than where they were taken to begin, before no more are made.
 const MAX_MISSES: u32 = 3;
 /// The longest start of a record by which others are found, in bytes.
 const MAX_OPENING: usize = 64;
 
-/// The sections of an object that are under way.
+/// An object that is read where its bytes come, or in sections, as soon as anybody is there to help.
 pub(super) struct Sections<'s> {
     screening: &'s Screening,
-    /// In their order.
-    under_way: VecDeque<UnderWay>,
-    /// What follows them.
-    waiting: Vec<u8>,
-    /// Where all of them begin; `None`: there are none, and what comes goes to the framer.
-    start: Option<Boundary>,
-    /// How the first JSON object began, up to its first key.
-    opening: Option<Vec<u8>>,
-    misses: u32,
     /// The object's number.
     object: u64,
-    /// What the thread that reads judges sections with, when it comes to that.
+    framing: Framing,
+    /// How it is read here; `None`: it is read in sections.
+    reading: Option<Reading>,
+    /// How many sections, or what would have been the first, begin elsewhere than where they were taken to begin.
+    misses: u32,
+    /// What follows the sections.
+    waiting: Vec<u8>,
+    /// For what will follow the next.
+    room: Vec<u8>,
+    /// How the first JSON object began, up to its first key.
+    opening: Option<Vec<u8>>,
+    /// What this thread helps with, when too many sections are under way.
     judge: Option<Judge<'s>>,
-    /// The room of sections that were taken up, for others.
-    rooms: Vec<Vec<u8>>,
-}
-
-struct UnderWay {
-    number: u64,
-    bytes: Arc<Vec<u8>>,
-    /// The header line that it is taken to be read by.
-    header: Option<Arc<str>>,
 }
 
 impl<'s> Sections<'s> {
-    pub(super) fn new(screening: &'s Screening) -> Self {
+    pub(super) fn new(screening: &'s Screening, reading: Reading) -> Self {
         Self {
             screening,
-            under_way: VecDeque::new(),
-            waiting: Vec::new(),
-            start: None,
-            opening: None,
+            object: screening.number(),
+            framing: reading.format.framing(),
+            reading: Some(reading),
             misses: 0,
-            object: screening.object(),
+            waiting: Vec::new(),
+            room: Vec::new(),
+            opening: None,
             judge: None,
-            rooms: Vec::new(),
         }
     }
 
     /// Takes the next bytes of the object.
-    pub(super) fn push(&mut self, bytes: &[u8], framer: &mut Framer, feed: &mut Feed<'_, 's>) {
-        if self.start.is_none() {
-            let threads = self.screening.threads();
-            let cut = if threads == 0 || self.misses >= MAX_MISSES { None } else { self.cut(bytes, framer) };
-            let (before, after) = bytes.split_at(cut.unwrap_or(bytes.len()));
-            if threads > 0 && self.opening.is_none() {
-                framer.push(before, &mut Watched { feed, opening: &mut self.opening });
-            } else {
-                framer.push(before, feed);
-            }
-            self.start = cut.and_then(|_| framer.boundary());
-            if self.start.is_none() {
-                self.misses += u32::from(cut.is_some());
-                return framer.push(after, feed);
-            }
-            self.waiting.extend_from_slice(after);
-            return;
+    pub(super) fn push(&mut self, bytes: &[u8], matcher: &mut Matcher<'s>) {
+        if let Some(reading) = self.reading.take() {
+            return self.read(reading, bytes, matcher);
         }
         self.waiting.extend_from_slice(bytes);
-        if self.waiting.len() >= self.screening.section() {
-            match self.cut(&self.waiting, framer).filter(|cut| *cut > 0) {
-                Some(cut) => self.put(cut, feed),
-                None if self.waiting.len() > MAX_WAITING * self.screening.section() => return self.end(framer, feed),
-                None => {}
+        if self.waiting.len() < self.screening.section() {
+            return;
+        }
+        match self.cut(&self.waiting).filter(|cut| *cut > 0) {
+            Some(cut) => self.put(cut, matcher),
+            None if self.waiting.len() > MAX_WAITING * self.screening.section() => {
+                self.reading = Some(self.take_back(matcher));
             }
-        }
-        let ahead = AHEAD * (self.screening.threads() + 1);
-        while let Some(first) = self.under_way.front()
-            && (self.under_way.len() > ahead || self.screening.is_done(first.number))
-        {
-            self.take_up(framer, feed);
-        }
-        if self.misses >= MAX_MISSES {
-            self.end(framer, feed);
+            None => {}
         }
     }
 
-    /// Takes up everything that is under way.
-    pub(super) fn end(&mut self, framer: &mut Framer, feed: &mut Feed<'_, 's>) {
-        while !self.under_way.is_empty() {
-            self.take_up(framer, feed);
+    /// The input has ended.
+    pub(super) fn end(mut self, matcher: &mut Matcher<'s>) -> Reading {
+        self.reading.take().unwrap_or_else(|| self.take_back(matcher))
+    }
+
+    /// Reads the next bytes, or lends the object within them.
+    fn read(&mut self, mut reading: Reading, bytes: &[u8], matcher: &mut Matcher<'s>) {
+        let is_helped = self.screening.threads() > 0;
+        let cut = if is_helped && self.misses < MAX_MISSES { self.cut(bytes) } else { None };
+        let (before, after) = bytes.split_at(cut.unwrap_or(bytes.len()));
+        if is_helped && self.opening.is_none() {
+            let Reading { format, framer, parser } = &mut reading;
+            let feed = Feed { format: *format, parser: parser.as_mut(), matcher };
+            framer.push(before, &mut Watched { feed, opening: &mut self.opening });
+        } else {
+            reading.push(before, matcher);
         }
-        let waiting = std::mem::take(&mut self.waiting);
-        framer.push(&waiting, feed);
-        self.start = None;
+        if let Some(start) = cut.and_then(|_| reading.framer.boundary()) {
+            let collected = std::mem::replace(&mut matcher.collected, Collected::of_section());
+            let known = Known { reading, collected, misses: self.misses };
+            self.screening.lend(self.object, known, start, matcher.options.context());
+            self.waiting.extend_from_slice(after);
+        } else {
+            self.misses += u32::from(cut.is_some());
+            reading.push(after, matcher);
+            self.reading = Some(reading);
+        }
     }
 
     /// The last place where a frame seems to begin.
-    fn cut(&self, bytes: &[u8], framer: &Framer) -> Option<usize> {
-        match framer {
-            Framer::Lines(_) => memrchr(b'\n', bytes).map(|end| end + 1),
-            Framer::Json(_) => memmem::rfind(bytes, self.opening.as_deref()?),
+    fn cut(&self, bytes: &[u8]) -> Option<usize> {
+        match self.framing {
+            Framing::Lines => memrchr(b'\n', bytes).map(|end| end + 1),
+            Framing::Json => memmem::rfind(bytes, self.opening.as_deref()?),
         }
     }
 
-    fn put(&mut self, cut: usize, feed: &Feed<'_, '_>) {
-        let Some(start) = self.start else { return };
-        let mut next = self.rooms.pop().unwrap_or_else(|| Vec::with_capacity(2 * self.screening.section()));
+    /// Puts up what waits, up to there.
+    fn put(&mut self, cut: usize, matcher: &mut Matcher<'s>) {
+        let mut next = std::mem::take(&mut self.room);
+        next.reserve(2 * self.screening.section());
         next.extend_from_slice(&self.waiting[cut..]);
         self.waiting.truncate(cut);
-        let bytes = Arc::new(std::mem::replace(&mut self.waiting, next));
-        let header = feed.parser.header().cloned();
-        let number = self.screening.put(Section {
-            object: self.object,
-            format: feed.format,
-            context: feed.matcher.options.context(),
-            bytes: Arc::clone(&bytes),
-            start,
-            header: header.clone(),
-        });
-        self.under_way.push_back(UnderWay { number, bytes, header });
+        let section = std::mem::replace(&mut self.waiting, next);
+        let Put { room, misses } = self.screening.put(self.object, section, judge(&mut self.judge, matcher));
+        self.room = room;
+        if misses >= MAX_MISSES {
+            self.reading = Some(self.take_back(matcher));
+        }
     }
 
-    /// Takes up the first section that is under way.
-    fn take_up(&mut self, framer: &mut Framer, feed: &mut Feed<'_, 's>) {
-        let Some(UnderWay { number, bytes, header }) = self.under_way.pop_front() else { return };
-        let judge =
-            self.judge.get_or_insert_with(|| Judge::new(feed.matcher.catalogue(), feed.matcher.options.clone()));
-        let judged = self.screening.take(number, judge);
-        let is_current = feed.parser.header() == header.as_ref();
-        let is_right = |judged: &SectionJudged| {
-            is_current && self.start.is_some() && framer.boundary() == self.start && judged.end == self.start
-        };
-        if let Some(SectionJudged { judged, .. }) = judged.filter(is_right) {
-            let numbers = judged.numbers;
-            feed.take_up(judged, &bytes, framer.number());
-            framer.pass(numbers);
-            self.screening.taken_up();
-        } else {
-            self.misses += u32::from(is_current);
-            framer.push(&bytes, feed);
-        }
-        if let Some(mut room) = Arc::into_inner(bytes) {
-            room.clear();
-            self.rooms.push(room);
-        }
+    /// Reads from here on, with everything that was put up behind it.
+    fn take_back(&mut self, matcher: &mut Matcher<'s>) -> Reading {
+        let known = self.screening.take_back(self.object, judge(&mut self.judge, matcher));
+        let Known { mut reading, collected, misses } = known;
+        matcher.collected = collected;
+        self.misses = misses;
+        reading.push(&std::mem::take(&mut self.waiting), matcher);
+        reading
     }
+}
+
+fn judge<'j, 's>(judge: &'j mut Option<Judge<'s>>, matcher: &Matcher<'s>) -> &'j mut Judge<'s> {
+    judge.get_or_insert_with(|| Judge::new(matcher.catalogue(), matcher.options.clone()))
 }
 
 impl Drop for Sections<'_> {
     fn drop(&mut self) {
-        // A panic leaves some behind.
-        self.under_way.iter().for_each(|section| self.screening.forget(section.number));
+        // A panic leaves it lent.
+        self.screening.forget(self.object);
     }
 }
 
 /// Frames, on their way to the matcher, of which the first object's beginning is noted.
 struct Watched<'w, 'f, 'c> {
-    feed: &'w mut Feed<'f, 'c>,
+    feed: Feed<'f, 'c>,
     opening: &'w mut Option<Vec<u8>>,
 }
 

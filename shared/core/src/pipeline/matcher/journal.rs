@@ -7,7 +7,7 @@ use std::ops::Range;
 
 use jiff::Timestamp;
 
-use super::{Matcher, Options};
+use super::Collected;
 use crate::correlate::{BorrowedGroup, Bucket, Contribution, Teller, Told};
 use crate::detect::Catalogue;
 use crate::formats::{Format, Parsed, Parser};
@@ -167,21 +167,22 @@ impl Journal {
     }
 }
 
-impl<'c> Matcher<'c> {
-    /// One that notes what records come to, section by section. It keeps no entries whole.
-    pub(in crate::pipeline) fn of_sections(catalogue: &'c Catalogue, options: Options) -> Self {
-        let mut matcher = Self::new(catalogue, options, "", String::new());
-        matcher.contributed = super::Contributed::Section(Journal::default());
-        matcher
+impl Collected {
+    /// How many places of the section have been noted.
+    #[inline]
+    pub(in crate::pipeline) fn noted(&self) -> usize {
+        match &self.contributed {
+            super::Contributed::Section(journal) => journal.notes.len(),
+            super::Contributed::Object(_) => 0,
+        }
     }
 
-    /// Notes where the record of this number is, if it contributes anything.
-    pub(in crate::pipeline) fn record_is_at(&mut self, number: u64, place: impl FnOnce() -> Place) {
+    /// Notes where the last record is that was noted.
+    pub(in crate::pipeline) fn record_is_at(&mut self, place: Place) {
         if let super::Contributed::Section(journal) = &mut self.contributed
             && let Some(Note::Record(noted)) = journal.notes.last_mut()
-            && noted.number == number
         {
-            noted.frame = Some(place());
+            noted.frame = Some(place);
         }
     }
 
@@ -212,6 +213,7 @@ impl<'c> Matcher<'c> {
     /// Takes up what the records of a section came to, the frame before which has the number `before`.
     pub(in crate::pipeline) fn take_up(
         &mut self,
+        catalogue: &Catalogue,
         judged: Judged,
         section: &[u8],
         before: u64,
@@ -262,7 +264,7 @@ impl<'c> Matcher<'c> {
                 }
                 (new.leaf, new.value) = (*leaf, *value);
                 if let Some((_, group)) = &group {
-                    contributions.add(self.catalogue, *rule, group, *bucket, &new, &teller);
+                    contributions.add(catalogue, *rule, group, *bucket, &new, &teller);
                 }
             }
             taken = noted.end;

@@ -4,6 +4,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::time::{Duration, Instant};
 
 use super::*;
+use crate::formats::{Framing, Gate, Parsed, Parser};
+use crate::pipeline::screening::Counts;
+use crate::record::{FactsOf, Record};
 
 /// What a generated object consists of, by format: ordinary records, ones that rules look for, and what disturbs.
 const PARTS: [(&str, &[&str], [&str; 3]); 5] = [
@@ -138,18 +141,19 @@ fn sections_judged_elsewhere_come_to_the_same() {
     for since in [None, "2026-03-01T10:00:01Z".parse().ok()] {
         let modified = "2026-03-02T00:00:00Z".parse().unwrap();
         let options = Options { matches: true, since, modified, ..Options::default() };
-        let screening = Screening::with_sections_of(400);
         let alone = Pipeline::new(&catalogue, options);
-        let by_several = alone.screened_by(&screening);
-        helped(&screening, &by_several, || objects_read_alike(&alone, &by_several));
-        let (put, taken_up) = screening.sections_put_and_taken_up();
-        assert!(put > 1_000 && taken_up * 2 > put, "{taken_up} of {put} sections");
+        for screening in [Screening::judging_all(400), Screening::with_sections_of(400)] {
+            let by_several = alone.screened_by(&screening);
+            helped(&screening, &by_several, || objects_read_alike(&alone, &by_several));
+            let Counts { put, judged, held } = screening.counts();
+            assert!(put > 1_000 && held * 2 > judged, "{held} of {judged} of {put} sections");
+        }
     }
 }
 
-/// A thousand objects of all kinds come to the same by both.
+/// Hundreds of objects of all kinds come to the same by both.
 fn objects_read_alike(one: &Pipeline<'_>, other: &Pipeline<'_>) {
-    let config = Config { cases: 1_000, failure_persistence: None, ..Config::default() };
+    let config = Config { cases: 500, failure_persistence: None, ..Config::default() };
     let mut runner = TestRunner::new_with_rng(config, TestRng::from_seed(RngAlgorithm::ChaCha, &[17; 32]));
     // The first parts are the most of a log, the last ones rare.
     let part = prop_oneof![60 => 0..3_usize, 2 => 3..8_usize];
@@ -178,6 +182,12 @@ fn objects_read_alike(one: &Pipeline<'_>, other: &Pipeline<'_>) {
     outcome.unwrap();
 }
 
+/// More than so many sections were put up, and what came of those that were judged by themselves held.
+fn all_held(screening: &Screening, least: u64) {
+    let Counts { put, judged, held } = screening.counts();
+    assert!(put > least && held == judged, "{held} of {judged} of {put} sections");
+}
+
 /// More evidence and more partitions than are kept: what gives way depends on everything that came before.
 #[test]
 fn what_is_beyond_the_budget_is_the_same_whoever_judged_it() {
@@ -190,19 +200,20 @@ fn what_is_beyond_the_budget_is_the_same_whoever_judged_it() {
         let _ = writeln!(log, "10.{a}.{b}.{c} - - [01/Mar/2026:10:00:00 +0000] \"{method} / HTTP/1.1\" {status} 1");
         log
     });
-    let screening = Screening::with_sections_of(20_000);
     let alone = Pipeline::new(&catalogue, read_as("access"));
-    let by_several = alone.screened_by(&screening);
     let read = |pipeline: &Pipeline<'_>| {
         let mut analysis = pipeline.analysis("test", "object".to_owned(), None);
         log.as_bytes().chunks(9_000).for_each(|piece| assert!(analysis.push(piece)));
         analysis.finish()
     };
-    let (one, other) = (read(&alone), helped(&screening, &by_several, || read(&by_several)));
+    let one = read(&alone);
     assert!(one.contributions.given_up().count() > 0);
-    assert!(reports_are_equal(&one, &other));
-    let (put, taken_up) = screening.sections_put_and_taken_up();
-    assert!(put > 100 && taken_up == put, "{taken_up} of {put} sections");
+    for screening in [Screening::judging_all(20_000), Screening::with_sections_of(20_000)] {
+        let by_several = alone.screened_by(&screening);
+        let other = helped(&screening, &by_several, || read(&by_several));
+        assert!(reports_are_equal(&one, &other));
+        all_held(&screening, 100);
+    }
 }
 
 /// Files of one flow log that were put together: each begins with the header that the one before had.
@@ -212,7 +223,7 @@ fn a_header_like_the_one_before_spoils_no_section() {
     let header = "version account-id srcaddr dstaddr action start log-status";
     let flow = "5 123456789012 192.0.2.1 10.0.0.5 REJECT 1772359200 OK\n";
     let text = format!("{header}\n{}", flow.repeat(50)).repeat(40);
-    let screening = Screening::with_sections_of(1_000);
+    let screening = Screening::judging_all(1_000);
     let pipeline = Pipeline::new(&catalogue, read_as("vpcflow"));
     let by_several = pipeline.screened_by(&screening);
     let report = helped(&screening, &by_several, || {
@@ -221,8 +232,7 @@ fn a_header_like_the_one_before_spoils_no_section() {
         analysis.finish()
     });
     assert_eq!(counts(&report), (2_040, 2_000, 0, 40));
-    let (put, taken_up) = screening.sections_put_and_taken_up();
-    assert!(put > 50 && taken_up == put, "{taken_up} of {put} sections");
+    all_held(&screening, 50);
 }
 
 /// A large stream, whole, damaged in every way, and longer than is allowed.
@@ -259,6 +269,60 @@ fn a_large_stream_comes_to_the_same_whoever_judged_it() {
             assert_eq!(one.damage.len(), usize::from(number != 0 && number != 4), "case {number}: {:?}", one.damage);
         }
     });
-    let (put, taken_up) = screening.sections_put_and_taken_up();
-    assert!(put > 20 && taken_up == put, "{taken_up} of {put} sections");
+    all_held(&screening, 20);
+}
+
+/// A defect of whatever goes on with an object elsewhere ends the object's own reader, and nothing else.
+#[test]
+fn a_panic_elsewhere_is_the_readers() {
+    let catalogue = catalogue();
+    let options = Options { format: Some(&Defective), ..Options::default() };
+    let pipeline = Pipeline::new(&catalogue, options);
+    for screening in [Screening::judging_all(1_000), Screening::with_sections_of(1_000)] {
+        let by_several = pipeline.screened_by(&screening);
+        helped(&screening, &by_several, || {
+            let read = |text: &str| {
+                let mut analysis = by_several.analysis("test", "object".to_owned(), None);
+                text.as_bytes().chunks(700).for_each(|piece| assert!(analysis.push(piece)));
+                analysis.finish()
+            };
+            let sound = "sound\n".repeat(5_000);
+            let defective = format!("{sound}defective\n{sound}");
+            let panic = catch_unwind(AssertUnwindSafe(|| read(&defective))).unwrap_err();
+            assert_eq!(panic.downcast_ref(), Some(&"a defect"));
+            assert_eq!(counts(&read(&sound)), (5_000, 0, 0, 5_000));
+        });
+    }
+}
+
+/// A format whose parser fails.
+struct Defective;
+
+impl Format for Defective {
+    fn name(&self) -> &'static str {
+        "defective"
+    }
+
+    fn framing(&self) -> Framing {
+        Framing::Lines
+    }
+
+    fn recognises(&self, _: &[u8]) -> bool {
+        false
+    }
+
+    fn parser(&self, _: &Context) -> Box<dyn Parser> {
+        Box::new(Self)
+    }
+
+    fn facts<'r>(&self, _: &'r Record<'_>) -> FactsOf<'r> {
+        FactsOf::default()
+    }
+}
+
+impl Parser for Defective {
+    fn parse_if<'a>(&'a mut self, frame: &'a str, _: &mut dyn Gate) -> Parsed<'a> {
+        assert!(frame != "defective", "a defect");
+        Parsed::Skipped
+    }
 }
