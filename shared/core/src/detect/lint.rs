@@ -15,9 +15,9 @@ use crate::attack::{self, Standing};
 const STATUSES: [&str; 5] = ["stable", "test", "experimental", "deprecated", "unsupported"];
 
 /// Names what each rule lacks: a valid id, a level, a description, a status, references, false positives, a runbook, tags
-/// of the current version of ATT&CK, a file named for its condition, fields that its log source has, two tests that must
-/// match and two that must not. Where it looks at calls to AWS, one of its tests must be of a call that failed; where these
-/// tamper, such a call must match.
+/// of the current version of ATT&CK, a file named for its condition, fields that its log source has, a condition that names
+/// each selection, two tests that must match and two that must not. Where it looks at calls to AWS, one of its tests must
+/// be of a call that failed; where these tamper, such a call must match.
 pub fn lint(catalogue: &Catalogue) -> Vec<Problem> {
     let mut problems = Vec::new();
     let mut titles: HashMap<&str, &str> = HashMap::new();
@@ -83,6 +83,8 @@ fn lacks(rule: &Rule) -> Vec<String> {
         }
         reasons.extend(fields::unheard_of(&detection.log_source));
         reasons.extend(detection.unknown.reason());
+        let unnamed = |name: &String| format!("the condition does not name the selection '{name}'");
+        reasons.extend(detection.unnamed.iter().map(unnamed));
     }
     reasons.extend(rule.tags.iter().filter_map(|tag| wrong_tag(tag, &rule.tags)));
     reasons
@@ -193,6 +195,27 @@ mod tests {
             let told = told(&text);
             let is_told = |start: &str| told.iter().any(|reason| reason.starts_with(start));
             assert_eq!([no_id, no_uuid, any].map(is_told), expected, "{text}: {told:?}");
+        }
+    }
+
+    #[test]
+    fn a_selection_that_no_condition_names_is_told() {
+        let told = |detection: &str| -> Vec<String> {
+            let text = format!("title: t\nlogsource: {{category: application}}\ndetection: {detection}\n");
+            let (catalogue, problems) = Catalogue::load(vec![crate::detect::RuleFile::new("t.yml", text)]);
+            assert!(problems.is_empty(), "{problems:?}");
+            let reasons = lint(&catalogue).into_iter().map(|problem| problem.reason);
+            reasons.filter_map(|reason| Some(reason.split_once("not name the selection ")?.1.to_owned())).collect()
+        };
+        for (conditions, expected) in [
+            ("s_a and not (s_b or _c)", [""; 0].as_slice()),
+            ("1 of s_* and _c", &[]),
+            ("all of them", &["'_c'"]),
+            ("s_b", &["'_c'", "'s_a'"]),
+            ("[s_a, 1 of _*]", &["'s_b'"]),
+        ] {
+            let detection = format!("{{s_a: {{a: x}}, s_b: {{b: x}}, _c: {{c: x}}, condition: {conditions}}}");
+            assert_eq!(told(&detection), expected, "{conditions}");
         }
     }
 

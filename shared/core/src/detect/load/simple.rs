@@ -27,6 +27,8 @@ pub(in crate::detect) struct Simple {
     logic: String,
     events: Vec<events::Wanted>,
     unknown: fields::Unknown,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    unnamed: Vec<String>,
 }
 
 /// Loads the simple rules.
@@ -101,6 +103,7 @@ pub(super) fn lower(
     }
     dialect::spell_out(&mut rule.detection);
     names_something(&rule.detection)?;
+    let unnamed = unnamed(&rule.detection);
     let as_written = rule.logsource.clone();
     loader.pipelines.apply(file, &mut rule)?;
     loader.filters.apply(&mut rule);
@@ -129,14 +132,18 @@ pub(super) fn lower(
     let (header, cases, fault) = header_of!(&rule, line);
     match fault {
         Some(fault) => Err(fault),
-        None => Ok((Simple { header, log_source: rule.logsource, group_by, logic, events, unknown }, lowered, cases)),
+        None => Ok((
+            Simple { header, log_source: rule.logsource, group_by, logic, events, unknown, unnamed },
+            lowered,
+            cases,
+        )),
     }
 }
 
 impl Simple {
     fn rule(self, file: &str, compiled: Compiled, cases: Cases) -> Rule {
-        let Self { header, log_source, group_by, logic, events, unknown } = self;
-        let detection = Detection { log_source: wanted(&log_source), compiled, events, unknown };
+        let Self { header, log_source, group_by, logic, events, unknown, unnamed } = self;
+        let detection = Detection { log_source: wanted(&log_source), compiled, events, unknown, unnamed };
         Rule { group_by, detection: Some(detection), ..header.rule(file, logic, cases) }
     }
 }
@@ -147,6 +154,22 @@ fn wanted(source: &LogSource) -> WantedLogSource {
         service: source.service.clone(),
         category: source.category.clone(),
     }
+}
+
+/// The selections that no condition names, in order.
+fn unnamed(detections: &Detections) -> Vec<String> {
+    fn is_named(condition: &ConditionExpr, name: &str) -> bool {
+        match condition {
+            ConditionExpr::And(parts) | ConditionExpr::Or(parts) => parts.iter().any(|part| is_named(part, name)),
+            ConditionExpr::Not(part) => is_named(part, name),
+            ConditionExpr::Identifier(named) => named == name,
+            ConditionExpr::Selector { pattern, .. } => pattern.matches_detection_name(name),
+        }
+    }
+    let is_unnamed = |name: &&String| !detections.conditions.iter().any(|condition| is_named(condition, name));
+    let mut names: Vec<String> = detections.named.keys().filter(is_unnamed).cloned().collect();
+    names.sort_unstable();
+    names
 }
 
 /// Every part of the conditions must stand for something: one that does not is false for ever, or true for ever.
