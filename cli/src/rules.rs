@@ -1,14 +1,13 @@
 //! What a command goes by: the rules, built-in, the user's or both, and the configuration.
 
-use std::cmp::Reverse;
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result, bail};
 use cloudvigil_aws::{Clients, S3Objects};
 use cloudvigil_core::config::Config;
-use cloudvigil_core::detect::{Catalogue, Problem, Rule, RuleFile};
+use cloudvigil_core::detect::{Catalogue, Problem, RuleFile, idle};
 use cloudvigil_core::pipeline::Options;
 use cloudvigil_core::ports::{Clock, ObjectId, ObjectStore};
 use cloudvigil_core::rule_files::{self, RuleFiles};
@@ -20,8 +19,6 @@ use crate::{analysis, terminal};
 
 /// The configuration, where none is named.
 const DEFAULT_CONFIGURATION: &str = "cloudvigil.toml";
-/// How many log sources are named of which there are no records.
-const SHOWN_LOG_SOURCES: usize = 5;
 /// What an address in S3 begins with.
 const S3: &str = "s3://";
 
@@ -84,11 +81,11 @@ fn load_beside(built_in: fn() -> Vec<RuleFile>, options: &RuleOptions) -> Result
         terminal::warning(&format!("{problem}{consequence}"));
     }
     for (path, names) in given {
-        let own: Vec<&Rule> = catalogue.rules().iter().filter(|rule| names.contains(&rule.file)).collect();
-        if own.is_empty() {
+        let mut own = catalogue.rules().iter().filter(|rule| names.contains(&rule.file)).peekable();
+        if own.peek().is_none() {
             bail!("--rules {}: no rule in it can be loaded", path.display());
         }
-        if let Some(idle) = idle(&own) {
+        if let Some(idle) = idle(own) {
             terminal::warning(&format!("--rules {}: {idle}", path.display()));
         }
     }
@@ -96,27 +93,6 @@ fn load_beside(built_in: fn() -> Vec<RuleFile>, options: &RuleOptions) -> Result
         bail!("there are no rules to run: name some with --rules, or leave --no-default-rules out");
     }
     Ok(Rules { catalogue, config, has_built_in })
-}
-
-/// How many of some rules never run, because no record is of what they ask for: all in one line, since a collection of the
-/// community's has thousands of them.
-fn idle(rules: &[&Rule]) -> Option<String> {
-    let mut by_log_source: BTreeMap<String, usize> = BTreeMap::new();
-    for log_source in rules.iter().filter_map(|rule| Some(&rule.detection.as_ref()?.log_source)) {
-        if !log_source.is_known() {
-            *by_log_source.entry(log_source.to_string()).or_default() += 1;
-        }
-    }
-    let all: usize = by_log_source.values().sum();
-    let mut most: Vec<(String, usize)> = by_log_source.into_iter().collect();
-    most.sort_by_key(|(_, count)| Reverse(*count));
-    let mut named: Vec<String> =
-        most.iter().take(SHOWN_LOG_SOURCES).map(|(name, count)| format!("{name} ({count})")).collect();
-    if most.len() > SHOWN_LOG_SOURCES {
-        named.push(format!("{} more", most.len() - SHOWN_LOG_SOURCES));
-    }
-    let (of, named) = (rules.len(), named.join(", "));
-    (all > 0).then(|| format!("{all} of {of} rules never run, because no record is of their log source: {named}"))
 }
 
 /// This configuration, or the one that lies here, or what holds without any.

@@ -28,7 +28,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 pub use cases::{Case, CaseFailure, Cases, Outcome, Run, run_case, run_cases};
 pub use events::{EventName, EventQuery};
 pub use index::{Answers, Found, Index};
-pub use lint::lint;
+pub use lint::{idle, lint};
 pub use load::{Problem, RuleFile};
 pub use placeholders::Placeholders;
 pub use values::ValueOf;

@@ -7,7 +7,7 @@ use std::sync::{Arc, OnceLock};
 use cloudvigil_aws::{Clients, S3Objects};
 use cloudvigil_core::config::is_role_arn;
 use cloudvigil_core::correlate::{Closing, Corroboration, Marks, Partition, SettleError, Settler};
-use cloudvigil_core::detect::{Catalogue, Problem, Rule};
+use cloudvigil_core::detect::{Catalogue, Problem, Rule, idle};
 use cloudvigil_core::enrich::OwnResources;
 use cloudvigil_core::finding::Finding;
 use cloudvigil_core::pipeline::{Damage, Options, Pipeline, Report};
@@ -129,10 +129,18 @@ impl Detector {
             let all = Catalogue::built_in_files_without_tests().into_iter().chain(files).collect();
             let (catalogue, unloaded) = Catalogue::load_with(all, &configuration.config().placeholders);
             self.problems = problems.iter().chain(&unloaded).map(Problem::to_string).collect();
-            for problem in &self.problems {
-                tracing::error!(problem, "a rule was not loaded; the others run");
+            for problem in problems.iter().chain(&unloaded) {
+                if problem.is_harmless {
+                    tracing::warn!(%problem, "something in a rule file has no effect, or another than was meant");
+                } else {
+                    tracing::error!(%problem, "a rule was not loaded; the others run");
+                }
             }
             tracing::info!(rules = catalogue.rules().len(), "rules loaded");
+            let own = catalogue.rules().iter().filter(|rule| self.own_files.contains(&rule.file));
+            if let Some(idle) = idle(own) {
+                tracing::warn!(idle, "some rules of the configuration's never run");
+            }
             self.catalogue = OnceLock::from(catalogue);
         }
         if document_changed {

@@ -1,10 +1,12 @@
 //! What a rule of the catalogue must have beyond being loadable.
 
 mod counted;
+mod idle;
 
 use std::collections::HashMap;
 
 pub(super) use counted::never_matches;
+pub use idle::idle;
 
 use serde_json::Value;
 
