@@ -262,7 +262,7 @@ fn count(catalogue: &Catalogue, corpus: &Corpus, times: u32) -> (Totals, u64) {
             }
             let report = analysis.finish();
             totals += &report.stats;
-            candidates += report.matches.chunk_by(|one, next| one.record == next.record).count() as u64;
+            candidates += report.matches.records().count() as u64;
         }
     }
     (totals, candidates)

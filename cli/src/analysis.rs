@@ -183,7 +183,6 @@ pub struct Run<'a> {
     sources: Vec<SourceStats>,
     /// What failed apart from any one source.
     errors: Vec<String>,
-    keeps_findings: bool,
     suppressions: Option<&'a Suppressions>,
     jobs: usize,
     has_words: bool,
@@ -199,13 +198,12 @@ enum Contributed<'a> {
 
 impl<'a> Run<'a> {
     /// A run that has read nothing yet; its findings are those of the state with what it reads, or, without a state, of
-    /// what it reads alone. Without `keeps_findings` it only counts.
+    /// what it reads alone.
     pub fn new(
         catalogue: &'a Catalogue,
         state: Option<&'a dyn StateStore>,
         clock: &'a dyn Clock,
         runtime: &'a Handle,
-        keeps_findings: bool,
     ) -> Self {
         Self {
             catalogue,
@@ -217,7 +215,6 @@ impl<'a> Run<'a> {
             runtime,
             sources: Vec::new(),
             errors: Vec::new(),
-            keeps_findings,
             suppressions: None,
             jobs: 1,
             has_words: true,
@@ -252,7 +249,7 @@ impl<'a> Run<'a> {
             report.stats.errors.iter_mut().for_each(|error| error.push_str("; --format NAME reads it as one"));
         }
         self.sources.push(report.stats);
-        if !self.keeps_findings || report.contributions.is_empty() {
+        if report.contributions.is_empty() {
             return;
         }
         match &mut self.contributed {

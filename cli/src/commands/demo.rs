@@ -73,7 +73,7 @@ pub fn run(arguments: &Demo) -> Result<Ending> {
         .map(|id| Source { name: id.source.clone(), input: Input::Object(store.clone(), id) })
         .collect();
     let jobs = parallel::processors();
-    let mut run = Run::new(&catalogue, None, clock.as_ref(), runtime.handle(), true).by(jobs);
+    let mut run = Run::new(&catalogue, None, clock.as_ref(), runtime.handle()).by(jobs);
     let pipeline = Pipeline::new(&catalogue, Options { modified: clock.now(), ..Options::default() });
     analysis::in_order(&sources, &pipeline, jobs, runtime.handle(), |outcome| {
         run.take(outcome);

@@ -40,7 +40,7 @@ pub fn run(arguments: &Inventory) -> Result<Ending> {
     };
 
     let inventory = runtime.block_on(collect(&clients, &regions, &account, &state, clock.as_ref()));
-    let mut run = Run::new(catalogue, Some(&state), clock.as_ref(), runtime.handle(), true)
+    let mut run = Run::new(catalogue, Some(&state), clock.as_ref(), runtime.handle())
         .suppressing(rules.suppressions(clock.as_ref()));
     for error in &inventory.state_errors {
         run.failed(error);

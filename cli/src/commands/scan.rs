@@ -51,16 +51,16 @@ pub fn run(arguments: &Scan) -> Result<Ending> {
     // Rules of one's own are tried on what was logged: how often would they have fired?
     let mut fired = (matches && !arguments.rules.rules.is_empty()).then(|| Fired::new(catalogue));
     // Matches alone need no findings.
-    let keeps_findings = !matches || fired.is_some() || report.fail_on.is_some() || arguments.state.is_some();
+    let contributions = !matches || fired.is_some() || report.fail_on.is_some() || arguments.state.is_some();
     let kept = state.as_ref().map(|state| state as &dyn StateStore);
     let jobs = arguments.jobs.map_or_else(parallel::processors, usize::from);
-    let mut run = Run::new(catalogue, kept, clock.as_ref(), runtime.handle(), keeps_findings)
+    let mut run = Run::new(catalogue, kept, clock.as_ref(), runtime.handle())
         .suppressing(rules.suppressions(clock.as_ref()))
         .by(jobs)
         .with_words(arguments.output == ScanOutput::Ocsf);
     let mut nobody_reads = false;
     let mut write_error = None;
-    let pipeline = Pipeline::new(catalogue, rules.options(options));
+    let pipeline = Pipeline::new(catalogue, Options { contributions, ..rules.options(options) });
     analysis::in_order(&all, &pipeline, jobs, runtime.handle(), |outcome| {
         if matches && let Ok(found) = &outcome {
             match to.write(|writer| output::json::matches(found, catalogue, report.min_level, writer)) {
@@ -119,7 +119,7 @@ impl<'c> Fired<'c> {
     }
 
     fn matched(&mut self, report: &Report) {
-        for found in &report.matches {
+        for found in report.matches.iter() {
             self.matches[found.rule] += 1;
         }
     }

@@ -55,8 +55,8 @@ pub fn run(arguments: &Trail) -> Result<Ending> {
     // Whole seconds: the history knows no others.
     let to = Timestamp::from_second(clock.now().as_second()).unwrap_or_default();
     let from = to - SignedDuration::from_hours(24 * i64::from(arguments.days));
-    let mut run = Run::new(catalogue, None, clock.as_ref(), runtime.handle(), true)
-        .suppressing(rules.suppressions(clock.as_ref()));
+    let mut run =
+        Run::new(catalogue, None, clock.as_ref(), runtime.handle()).suppressing(rules.suppressions(clock.as_ref()));
     if let Some(error) = &regions.error {
         run.failed(&format!("{error}; only {} was looked at", regions.names.join(", ")));
     }

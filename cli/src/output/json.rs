@@ -1,12 +1,13 @@
 //! One JSON value a line: findings, findings as OCSF, matches.
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::io::{self, Write};
 
-use cloudvigil_core::detect::Catalogue;
+use cloudvigil_core::detect::{Catalogue, Rule};
 use cloudvigil_core::finding::{Level, write_json};
 use cloudvigil_core::ocsf;
 use cloudvigil_core::pipeline::Report;
-use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::findings::{Findings, Told};
@@ -43,35 +44,52 @@ pub fn ocsf(findings: &Findings<'_>, catalogue: &Catalogue, writer: &mut dyn Wri
     })
 }
 
-/// The key order is the contract's.
+/// What a match's line says of the rule. The key order is the contract's.
 #[derive(Serialize)]
-struct MatchLine<'a> {
-    source: &'a str,
-    record: u64,
+struct RuleOfMatch<'a> {
     rule: &'a str,
     title: &'a str,
     level: Level,
-    time: Option<Timestamp>,
 }
 
-/// The matches of one source, which are sorted by record and rule already.
+/// The matches of one source, which are sorted by record and rule already. There may be millions of them, so what all of a
+/// rule have in common is written once.
 pub fn matches(report: &Report, catalogue: &Catalogue, min_level: Level, writer: &mut dyn Write) -> io::Result<()> {
-    for found in &report.matches {
-        let rule = catalogue.rule(found.rule);
-        if rule.level < min_level {
-            continue;
-        }
-        let line = MatchLine {
-            source: &report.stats.source,
-            record: found.record,
-            rule: &rule.id,
-            title: &rule.title,
-            level: rule.level,
-            time: found.time,
+    let mut source = Vec::new();
+    write_json(&report.stats.source, &mut source)?;
+    let mut rules: HashMap<usize, Option<Vec<u8>>> = HashMap::new();
+    let mut line = Vec::new();
+    for found in report.matches.iter() {
+        let of_rule = match rules.entry(found.rule) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(new) => new.insert(of_rule(catalogue.rule(found.rule), min_level)?),
         };
-        value(&line, writer)?;
+        let Some(of_rule) = of_rule else { continue };
+        line.clear();
+        line.extend_from_slice(br#"{"source":"#);
+        line.extend_from_slice(&source);
+        write!(line, r#","record":{},"#, found.record)?;
+        line.extend_from_slice(of_rule);
+        match found.time {
+            Some(time) => writeln!(line, r#","time":"{time}"}}"#)?,
+            None => line.extend_from_slice(b",\"time\":null}\n"),
+        }
+        writer.write_all(&line)?;
     }
     Ok(())
+}
+
+/// The members of a match's line that are about the rule; `None` for one of too low a level.
+fn of_rule(rule: &Rule, min_level: Level) -> io::Result<Option<Vec<u8>>> {
+    if rule.level < min_level {
+        return Ok(None);
+    }
+    let mut members = Vec::new();
+    write_json(&RuleOfMatch { rule: &rule.id, title: &rule.title, level: rule.level }, &mut members)?;
+    // Without the braces.
+    members.pop();
+    members.remove(0);
+    Ok(Some(members))
 }
 
 /// A value and a line's end.

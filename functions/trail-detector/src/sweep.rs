@@ -220,8 +220,7 @@ impl Sweep<'_> {
         let entries =
             events.iter().map(|event| Entry { key: Some(&event.id), time: None, bytes: event.event.as_bytes() });
         let report = pipeline.entries(&source, Some(&CloudTrail), entries);
-        let mut matched: Vec<u64> = report.matches.iter().map(|matched| matched.record).collect();
-        matched.dedup();
+        let matched: Vec<u64> = report.matches.records().collect();
         swept.matched += matched.len() as u64;
         conclude(report, self.context, counters).await?;
         let Some(expected) = &self.expected else { return Ok(()) };

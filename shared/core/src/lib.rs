@@ -24,4 +24,5 @@ pub mod rule_files;
 pub mod silence;
 mod spread;
 pub mod suppression;
+mod varint;
 mod wildcards;

@@ -6,12 +6,14 @@
 mod analysis;
 mod judge;
 mod matcher;
+mod matches;
 mod reading;
 mod screening;
 mod sections;
 mod stats;
 
 pub use analysis::Analysis;
+pub use matches::{Match, Matches};
 pub use screening::Screening;
 pub use stats::{SourceStats, Stats, Totals};
 
@@ -36,6 +38,8 @@ pub struct Options {
     pub fallback: Option<&'static dyn Format>,
     /// Keep each (record, rule) pair.
     pub matches: bool,
+    /// Keep what the records contribute to findings.
+    pub contributions: bool,
     /// Keep what the simple rules of which this holds match, by their ids, as it stood in the log: see [`Report::whole`].
     pub whole: Option<fn(&str) -> bool>,
     /// Put aside records before this.
@@ -70,6 +74,7 @@ impl Options {
             formats,
             fallback: None,
             matches: false,
+            contributions: true,
             whole: None,
             since: None,
             until: None,
@@ -119,17 +124,6 @@ pub enum Damage {
     NoRecord,
 }
 
-/// A record that a rule matched.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Match {
-    /// The record's number, from 1.
-    pub record: u64,
-    /// The rule's number in the catalogue.
-    pub rule: usize,
-    /// The record's time.
-    pub time: Option<Timestamp>,
-}
-
 /// How many bytes of entries a report keeps whole: evidence has no more than the beginning of each.
 pub const MAX_WHOLE: usize = 1 << 20;
 
@@ -145,7 +139,7 @@ pub struct Report {
     /// What was wrong with it. What was read before is in the report all the same.
     pub damage: Vec<Damage>,
     /// Each (record, rule) pair by record, if they were asked for.
-    pub matches: Vec<Match>,
+    pub matches: Matches,
     /// The entries that were asked for whole, each with the partition that its finding lies in: the first
     /// [`MAX_WHOLE`] bytes of them.
     pub whole: Vec<(Partition, String)>,

@@ -46,8 +46,8 @@ pub fn run(arguments: &TrailVerify) -> Result<Ending> {
 
     let options = rules.options(Options { modified: clock.now(), ..Options::default() });
     let pipeline = Pipeline::new(catalogue, options);
-    let mut run = Run::new(catalogue, None, clock.as_ref(), runtime.handle(), true)
-        .suppressing(rules.suppressions(clock.as_ref()));
+    let mut run =
+        Run::new(catalogue, None, clock.as_ref(), runtime.handle()).suppressing(rules.suppressions(clock.as_ref()));
     let (objects, errors) = match runtime.block_on(store.list(&arguments.path)) {
         Ok(listed) => listed,
         Err(error) => (Vec::new(), vec![error]),

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use memchr::memmem::{self, Finder};
 use serde_json::json;
 
-use super::{Damage, Entry, MAX_WHOLE, Match, Options, Report, SourceStats};
+use super::{Damage, Entry, MAX_WHOLE, Match, Matches, Options, Report, SourceStats};
 use crate::correlate::{
     BorrowedGroup, Contribution, Contributions, MAX_PARTITIONS, MAX_VALUE, Partition, RecordKey, Teller, Told,
     bucket_of, digest, is_failed_call,
@@ -43,7 +43,7 @@ pub(super) struct Collected {
     source: Arc<str>,
     pub(super) stats: SourceStats,
     refused: u64,
-    matches: Vec<Match>,
+    matches: Matches,
     contributed: Contributed,
 }
 
@@ -177,7 +177,7 @@ impl Collected {
             object,
             stats: SourceStats { source: source.to_owned(), ..SourceStats::default() },
             refused: 0,
-            matches: Vec::new(),
+            matches: Matches::default(),
             contributed: Contributed::Object(Contributions::default()),
         }
     }
@@ -330,9 +330,11 @@ impl<'c> Matcher<'c> {
         if self.options.matches {
             hits.sort_by(|one, other| self.catalogue.rule(*one).id.cmp(&self.catalogue.rule(*other).id));
             let time = record.time;
-            self.collected.matches.extend(hits.iter().map(|rule| Match { record: number, rule: *rule, time }));
+            for rule in &hits {
+                self.collected.matches.push(Match { record: number, rule: *rule, time });
+            }
         }
-        if !hits.is_empty() {
+        if self.options.contributions && !hits.is_empty() {
             self.contribute(format, record, number, entry_key, &hits);
         }
         // Its room serves the next record.

@@ -109,7 +109,7 @@ fn indexed(catalogue: &Catalogue, format: &'static dyn Format, entries: &[String
         entries.iter().map(|entry| Entry { key: None, time: None, bytes: entry.as_bytes() }),
     );
     let mut found = vec![Vec::new(); entries.len()];
-    for hit in &report.matches {
+    for hit in report.matches.iter() {
         found[usize::try_from(hit.record - 1).unwrap()].push(catalogue.rule(hit.rule).id.clone());
     }
     for rules in &mut found {

@@ -11,7 +11,7 @@ use super::Collected;
 use crate::correlate::{BorrowedGroup, Bucket, Contribution, Teller, Told};
 use crate::detect::Catalogue;
 use crate::formats::{Format, Parsed, Parser};
-use crate::pipeline::{Match, SourceStats};
+use crate::pipeline::{Matches, SourceStats};
 use crate::record::FactsOf;
 
 /// What the records of a section come to, in their order.
@@ -23,7 +23,7 @@ pub(in crate::pipeline) struct Judged {
     pub stats: SourceStats,
     refused: u64,
     /// By number in the section.
-    matches: Vec<Match>,
+    matches: Matches,
     journal: Journal,
 }
 
@@ -227,7 +227,7 @@ impl Collected {
         self.stats.unparsed += stats.unparsed;
         self.stats.skipped += stats.skipped;
         self.refused += refused;
-        self.matches.extend(matches.into_iter().map(|hit| Match { record: before + hit.record, ..hit }));
+        self.matches.append(&matches, before);
         let (source, positions) = (&self.source, self.positions);
         let parser = RefCell::new(parser);
         let mut contributed = journal.contributed.iter();
