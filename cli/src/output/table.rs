@@ -9,6 +9,8 @@ use comfy_table::{Cell, CellAlignment};
 use crate::findings::Findings;
 use crate::terminal::{self, Sheet};
 
+/// How many findings stand in one table: how wide its columns are, only all of its rows say.
+const ROWS: usize = 1000;
 /// How many resources a row names.
 const RESOURCES: usize = 2;
 /// How many places a row names where its records were read.
@@ -32,28 +34,35 @@ pub fn findings(findings: &Findings<'_>, complete: bool, shown: bool, writer: &m
     } else {
         &["Level", "First seen (UTC)", "Count", "Finding", "Who and from where", "What", "Rule"]
     };
-    let mut sheet = Sheet::new(headings, shown);
-    for finding in findings.iter() {
-        let first_time =
-            finding.first_time.map_or_else(|| "no time".to_owned(), |at| at.strftime("%Y-%m-%d %H:%M:%S").to_string());
-        let mut row = vec![
-            terminal::level(finding.level),
-            Cell::new(first_time),
-            Cell::new(finding.count).set_alignment(CellAlignment::Right),
-        ];
-        let texts = [title(&finding), who(&finding), what(&finding)];
-        if narrow {
-            let said: Vec<String> = texts.into_iter().filter(|text| !text.is_empty()).collect();
-            row.push(Cell::new(said.join("\n")));
-        } else {
-            row.extend(texts.map(Cell::new));
+    for told in findings.all().chunks(ROWS) {
+        let mut sheet = Sheet::new(headings, shown);
+        for told in told {
+            sheet.row(row(&findings.finding(told), narrow));
         }
-        row.push(Cell::new(terminal::short(&finding.rule.chars().take(RULE).collect::<String>(), RULE)));
-        sheet.row(row);
+        sheet.whole(&[0, 1, 2, headings.len() - 1]);
+        write!(writer, "{sheet}")?;
     }
-    sheet.whole(&[0, 1, 2, headings.len() - 1]);
-    write!(writer, "{sheet}")?;
     writeln!(writer, "{}. What to do about one: cloudvigil rules show RULE", counted(findings.levels()))
+}
+
+/// A row for a finding. `narrow`: with its texts in one cell.
+fn row(finding: &Finding, narrow: bool) -> Vec<Cell> {
+    let first_time =
+        finding.first_time.map_or_else(|| "no time".to_owned(), |at| at.strftime("%Y-%m-%d %H:%M:%S").to_string());
+    let mut row = vec![
+        terminal::level(finding.level),
+        Cell::new(first_time),
+        Cell::new(finding.count).set_alignment(CellAlignment::Right),
+    ];
+    let texts = [title(finding), who(finding), what(finding)];
+    if narrow {
+        let said: Vec<String> = texts.into_iter().filter(|text| !text.is_empty()).collect();
+        row.push(Cell::new(said.join("\n")));
+    } else {
+        row.extend(texts.map(Cell::new));
+    }
+    row.push(Cell::new(terminal::short(&finding.rule.chars().take(RULE).collect::<String>(), RULE)));
+    row
 }
 
 /// `12 findings: 1 critical, 11 low`.
