@@ -8,7 +8,8 @@
 //! [Sigma's taxonomy](https://github.com/SigmaHQ/sigma-specification/blob/main/specification/sigma-appendix-taxonomy.md)
 //! for the category `webserver`. Values stand as the server wrote them, its escapes (`\"`, `\x22`) included: rules of
 //! the community are written for that, and [`crate::enrich`] has the decoded text. A value that is absent or `-` has
-//! no field.
+//! no field, but for `cs-username`, where the taxonomy says that `-` is an anonymous user. A header that was sent without
+//! a value is an empty text.
 
 use std::borrow::Cow;
 
@@ -24,7 +25,7 @@ use crate::record::{FactsOf, LogSource, Record};
 
 /// The client's address.
 pub(crate) const C_IP: &str = "c-ip";
-/// The user whom the server authenticated.
+/// The user whom the server authenticated; `-` for an anonymous one.
 pub(crate) const CS_USERNAME: &str = "cs-username";
 /// The method.
 pub(crate) const CS_METHOD: &str = "cs-method";
@@ -91,7 +92,7 @@ impl Format for Access {
     fn facts<'r>(&self, record: &'r Record<'_>) -> FactsOf<'r> {
         let text = |name: &str| record.fields.text(name).map(Cow::Borrowed);
         FactsOf {
-            actor: text(CS_USERNAME),
+            actor: text(CS_USERNAME).filter(|user| is_there(user)),
             source_address: text(C_IP),
             resources: text(CS_HOST).into_iter().collect(),
             ..FactsOf::default()
@@ -119,7 +120,7 @@ impl Parser for AccessParser {
         };
         let attacks = self.requests.of(line.request, |text| Request::read(text).attacks());
         let headers = self.tails.of(line.tail, |tail| {
-            let (referer, agent) = referer_and_agent(tail);
+            let [referer, agent] = referer_and_agent(tail).map(Option::unwrap_or_default);
             let referer = self.headers.of(referer, Header::judge);
             let agent = self.headers.of(agent, Header::judge);
             Header { attacks: referer.attacks.and(agent.attacks), scanner: agent.scanner }
@@ -190,26 +191,27 @@ impl<'l> Line<'l> {
     /// Lists the fields of a line that this is.
     fn put_fields(&self, raw: &str, Listed(fields): &mut Listed) {
         let request = Request::read(self.request);
-        let (referer, agent) = referer_and_agent(self.tail);
+        let [referer, agent] = referer_and_agent(self.tail);
         let user = self.identities.trim_end_matches(' ').split_once(' ').map_or("", |(_, user)| user);
         fields.clear();
-        let mut put = |name: &'static str, value: &'l str| {
-            if is_there(value) {
+        let mut put = |name: &'static str, value: Option<&'l str>| {
+            if let Some(value) = value {
                 fields.push((name, Listing::Text(Part::of(value, raw.as_ptr().addr()))));
             }
         };
-        put(C_IP, self.address);
-        put(CS_USERNAME, user);
+        let there = |value: &'l str| Some(value).filter(|value| is_there(value));
+        put(C_IP, there(self.address));
+        put(CS_USERNAME, Some(user).filter(|user| !user.is_empty()));
         put(CS_REFERER, referer);
         put(CS_USER_AGENT, agent);
-        put(CS_METHOD, request.method);
-        put(CS_VERSION, request.version);
-        put(CS_URI, request.uri);
+        put(CS_METHOD, there(request.method));
+        put(CS_VERSION, there(request.version));
+        put(CS_URI, there(request.uri));
         if !request.method.is_empty() {
             let (host, stem, query) = request.host_stem_and_query();
-            put(CS_HOST, host);
-            put(CS_URI_STEM, stem);
-            put(CS_URI_QUERY, query);
+            put(CS_HOST, there(host));
+            put(CS_URI_STEM, there(stem));
+            put(CS_URI_QUERY, there(query));
         }
         fields.push((SC_STATUS, Listing::Number(self.status.into())));
         if let Ok(bytes) = self.bytes.parse::<u64>() {
@@ -336,27 +338,27 @@ fn request_and_status(text: &str) -> Option<(&str, u16, &str)> {
     memchr::memchr_iter(b'"', bytes).find_map(closes)
 }
 
-/// The referer and the user agent, of what follows the bytes.
-fn referer_and_agent(tail: &str) -> (&str, &str) {
+/// The referer and the user agent, as far as they were sent, of what follows the bytes.
+fn referer_and_agent(tail: &str) -> [Option<&str>; 2] {
     let (referer, rest) = quoted(tail);
-    (referer, quoted(rest).0)
+    [referer, quoted(rest).0].map(|value| value.filter(|value| *value != "-"))
 }
 
-/// The text in quotes at the start, and what follows; two empty texts where there is no quote.
-fn quoted(text: &str) -> (&str, &str) {
+/// The text in quotes at the start, and what follows.
+fn quoted(text: &str) -> (Option<&str>, &str) {
     let start = text.bytes().take_while(|byte| *byte == b' ').count();
-    let Some(inner) = text[start..].strip_prefix('"') else { return ("", "") };
+    let Some(inner) = text[start..].strip_prefix('"') else { return (None, "") };
     let bytes = inner.as_bytes();
     let mut at = 0;
     while let Some(found) = bytes.get(at..).and_then(|rest| memchr2(b'"', b'\\', rest)) {
         at += found;
         if bytes[at] == b'"' {
-            return (&inner[..at], &inner[at + 1..]);
+            return (Some(&inner[..at]), &inner[at + 1..]);
         }
         at += 2;
     }
     // Cut off, or ended by an unescaped backslash: the last quote, if there is one.
-    memrchr(b'"', bytes).map_or((inner, ""), |end| (&inner[..end], ""))
+    (Some(memrchr(b'"', bytes).map_or(inner, |end| &inner[..end])), "")
 }
 
 /// A request line; what is none has only a target.

@@ -56,10 +56,26 @@ fn the_fields_of_a_combined_line() {
 #[test]
 fn what_is_absent_has_no_field() {
     let common = r#"2001:db8::1 - - [01/Mar/2026:10:00:00 +0000] "-" 408 -"#;
-    assert_eq!(fields(common), serde_json::json!({"c-ip": "2001:db8::1", "sc-status": 408}));
+    assert_eq!(fields(common), serde_json::json!({"c-ip": "2001:db8::1", "cs-username": "-", "sc-status": 408}));
     let dashes = r#"2001:db8::1 - - [01/Mar/2026:10:00:00 +0000] "GET / HTTP/1.0" 200 0 "-" "-""#;
     let fields = fields(dashes);
     assert_eq!((fields.get(CS_REFERER), fields.get(CS_USER_AGENT)), (None, None));
+}
+
+#[test]
+fn a_header_without_a_value_is_an_empty_text() {
+    let empty = fields(r#"2001:db8::1 - - [01/Mar/2026:10:00:00 +0000] "GET / HTTP/1.0" 200 0 "" """#);
+    assert_eq!((&empty[CS_REFERER], &empty[CS_USER_AGENT]), (&Value::from(""), &Value::from("")));
+}
+
+#[test]
+fn an_anonymous_user_has_the_taxonomys_name_and_is_no_actor() {
+    for (user, actor) in [("-", None), ("alice", Some("alice"))] {
+        let line = format!(r#"2001:db8::1 - {user} [01/Mar/2026:10:00:00 +0000] "GET / HTTP/1.0" 200 0"#);
+        let mut parser = Access.parser(&context());
+        let Parsed::Record(record) = parser.parse(&line) else { panic!("{line}: not parsed") };
+        assert_eq!((record.fields.text(CS_USERNAME), Access.facts(&record).actor.as_deref()), (Some(user), actor));
+    }
 }
 
 #[test]
