@@ -148,8 +148,8 @@ pub struct Detection {
     events: Vec<events::Wanted>,
     /// The fields that it asks for and its log source does not have.
     unknown: fields::Unknown,
-    /// The selections that no condition names.
-    unnamed: Vec<String>,
+    /// What its author may not have meant.
+    doubts: Vec<String>,
 }
 
 /// A simple rule within a correlation.

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use self::declared::{DECLARED, Declared};
 use super::WantedLogSource;
-use crate::formats::LOG_SOURCES;
+use crate::formats::{LOG_SOURCES, access};
 
 /// The fields that a rule asks for and its log source does not have.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,14 +35,15 @@ impl Unknown {
     /// What is wrong, if anything is.
     pub(super) fn reason(&self) -> Option<String> {
         let names: Vec<String> = self.fields.iter().map(|name| format!("'{name}'")).collect();
+        let no_field = if names.len() == 1 { "no field" } else { "none of the fields" };
         let (names, sources) = (names.join(", "), &self.log_sources);
         match (self.fields.is_empty(), self.never) {
             (true, _) => None,
             (false, true) => {
-                Some(format!("this rule can never match, because records of {sources} have no field {names}"))
+                Some(format!("this rule can never match, because records of {sources} have {no_field} {names}"))
             }
             (false, false) => {
-                Some(format!("a part of this rule never matches, because records of {sources} have no field {names}"))
+                Some(format!("a part of this rule never matches, because records of {sources} have {no_field} {names}"))
             }
         }
     }
@@ -62,6 +63,42 @@ pub(super) fn unknown(detections: &Detections, wanted: &WantedLogSource) -> Unkn
     let asked = Asked { detections, unknown: &fields };
     let never = detections.conditions.iter().all(|condition| asked.never(condition));
     Unknown { fields, log_sources: names_of(&fitting), never }
+}
+
+/// What is wrong with a rule that looks for a path in the query of a request to a web server: whether a path is meant that
+/// lies in a query, its author alone knows.
+pub(super) fn path_in_query(detections: &Detections, wanted: &WantedLogSource) -> Option<String> {
+    let has_query = |declared: &&&Declared| declared.log_sources.contains(&access::LOG_SOURCES[0]);
+    fitting(wanted).iter().find(has_query)?;
+    let is_path = |value: &SigmaValue| match value {
+        // A `?` stands for any character.
+        SigmaValue::String(text) => text.original.trim_start_matches(['*', '\\']).starts_with(['/', '?']),
+        _ => false,
+    };
+    let paths = detections.named.values().flat_map(items).find_map(|item| {
+        let is_text =
+            !item.field.has_modifier(Modifier::Re) && item.field.name.as_deref() == Some(access::CS_URI_QUERY);
+        let first = item.values.first().filter(|_| is_text && item.values.iter().all(is_path))?;
+        match first {
+            SigmaValue::String(text) => Some(text.original.clone()),
+            _ => None,
+        }
+    })?;
+    Some(format!(
+        "'cs-uri-query' is what follows a request's '?' alone: if '{paths}' is to be found in a path, ask 'cs-uri-stem' \
+         for it, or 'cs-uri', which is both"
+    ))
+}
+
+/// The items of a selection.
+fn items(detection: &Detection) -> Vec<&DetectionItem> {
+    match detection {
+        Detection::AllOf(items) => items.iter().collect(),
+        Detection::AnyOf(parts) | Detection::And(parts) => parts.iter().flat_map(items).collect(),
+        Detection::ArrayMatch { body, .. } => items(body),
+        Detection::Conditional { named, .. } => named.values().flat_map(items).collect(),
+        Detection::Keywords(_) => Vec::new(),
+    }
 }
 
 /// What people know the log sources by that a rule asks for, if none of their records has this field. Of a log source that
@@ -266,6 +303,39 @@ mod tests {
             assert!(reason.contains("'Image'") && reason.contains("access logs"), "{reason}");
             assert_eq!(reason.contains("can never match"), never, "{detection}: {reason}");
         }
+    }
+
+    #[test]
+    fn a_path_that_is_looked_for_in_the_query_is_told() {
+        let doubts = |log_source: &str, selection: &str| {
+            let text =
+                format!("title: t\nid: t\nlogsource: {{{log_source}}}\ndetection: {{s: {selection}, condition: s}}\n");
+            let (catalogue, problems) = Catalogue::load(vec![RuleFile::new("t.yml", text)]);
+            assert!(problems.is_empty(), "{problems:?}");
+            catalogue.by_id("t").unwrap().detection.as_ref().unwrap().doubts.concat()
+        };
+        let web = "category: webserver";
+        for selection in [
+            "{cs-uri-query|contains: /cgi-bin/}",
+            "{cs-uri-query|endswith: [/mgmt/tm/util/bash, /x]}",
+            "{cs-method: POST, cs-uri-query: '*/remote/*'}",
+            r"[{c-ip: x}, {cs-uri-query|startswith: '\?doAs='}]",
+        ] {
+            let told = doubts(web, selection);
+            assert!(told.contains("'cs-uri-stem'"), "{selection}: {told}");
+        }
+        for (log_source, selection) in [
+            (web, "{cs-uri-query|contains: '../'}"),
+            (web, "{cs-uri-query|contains: [/etc/passwd, 'union select']}"),
+            (web, "{cs-uri|contains: /cgi-bin/}"),
+            (web, "{cs-uri-query|re: /cgi-bin/}"),
+            (web, "{cs-uri-query: null}"),
+            ("category: proxy", "{cs-uri-query|contains: /cgi-bin/}"),
+        ] {
+            assert_eq!(doubts(log_source, selection), "", "{selection}");
+        }
+        let reason = reason(web, "{s: {Image: x, User: y}, condition: s}").unwrap();
+        assert!(reason.ends_with("have none of the fields 'Image', 'User'"), "{reason}");
     }
 
     #[test]

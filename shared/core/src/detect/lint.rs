@@ -47,7 +47,7 @@ fn lacks(rule: &Rule) -> Vec<String> {
     };
     // A rule without one goes by its logic.
     let names_id = rule.id != rule.logic;
-    require(names_id, "there is no id that is text: put a UUID there");
+    require(names_id, "there is no id, or it is no text: put a UUID there");
     require(!names_id || is_uuid(&rule.id), "the id is no lower-case UUID");
     require(!rule.title.is_empty() && rule.title.chars().count() <= 100, "the title must have 1 to 100 characters");
     require(!rule.guidance().description.trim().is_empty(), "there is no description");
@@ -85,8 +85,7 @@ fn lacks(rule: &Rule) -> Vec<String> {
         }
         reasons.extend(fields::unheard_of(&detection.log_source));
         reasons.extend(detection.unknown.reason());
-        let unnamed = |name: &String| format!("the condition does not name the selection '{name}'");
-        reasons.extend(detection.unnamed.iter().map(unnamed));
+        reasons.extend(detection.doubts.iter().cloned());
     }
     reasons.extend(rule.tags.iter().filter_map(|tag| wrong_tag(tag, &rule.tags)));
     reasons
@@ -124,7 +123,9 @@ fn wrong_tag(tag: &str, all: &[String]) -> Option<String> {
         return Some(format!("the tag '{tag}' is not in lower case"));
     }
     let unknown = || {
-        Some(format!("the tag '{tag}' is neither an ATT&CK technique, tactic, group or software nor of a known family"))
+        let hint = if tag.contains('_') { "; its words are joined by hyphens" } else { "" };
+        let kinds = "neither an ATT&CK technique, tactic, group or software nor of a known family";
+        Some(format!("the tag '{tag}' is {kinds}{hint}"))
     };
     let Some((family, name)) = tag.split_once('.').filter(|(_, name)| !name.is_empty()) else { return unknown() };
     match family {

@@ -170,11 +170,18 @@ impl<'p> Loader<'p> {
     }
 
     fn problem(&mut self, file: &str, line: Option<usize>, rule: Option<&str>, reason: impl AsRef<str>) {
-        let (file, rule, reason) = (file.to_owned(), rule.map(str::to_owned), reason.as_ref());
-        let counts = reason.starts_with("Condition") && COUNTING.iter().any(|word| reason.contains(word));
-        let mut reason = plain(reason);
-        if counts {
-            reason.push_str("; conditions no longer count since version 2 of the specification: write a correlation");
+        let (file, rule, told) = (file.to_owned(), rule.map(str::to_owned), reason.as_ref());
+        let mut reason = plain(told);
+        if let Some(place) = reason.strip_prefix("Condition parse error at 1:") {
+            reason = of_condition(place);
+            // The condition itself stands in what was told.
+            let has = |words: &[&str]| words.iter().any(|word| told.contains(word));
+            if has(&COUNTING) {
+                reason
+                    .push_str("; conditions no longer count since version 2 of the specification: write a correlation");
+            } else if has(&[" AND ", " OR ", "NOT "]) {
+                reason.push_str("; `and`, `or` and `not` are written in small letters");
+            }
         }
         self.problems.push(Problem { file, line, rule, reason, is_harmless: false });
     }
@@ -320,6 +327,27 @@ impl<'p> Loader<'p> {
             (None, several) => Err(format!("{} rules have the name '{reference}': refer to the id", several.len())),
         }
     }
+}
+
+/// Where a condition cannot be read, and what could stand there, without the names that its parser has for it.
+fn of_condition(place: &str) -> String {
+    let (character, expected) = place.split_once(": expected ").unwrap_or((place, ""));
+    let mut words: Vec<&str> = expected.split([',', ' ']).filter(|word| !word.is_empty() && *word != "or").collect();
+    for word in &mut words {
+        *word = match *word {
+            "EOI" => "its end",
+            "and_op" => "`and`",
+            "or_op" => "`or`",
+            "not_op" => "`not`",
+            "of_kw_inner" => "`of`",
+            "quantifier" => "`1 of`, `all of`",
+            "ident" | "expr" => "a selection's name",
+            "selector_target" => "`them` or names such as `selection*`",
+            other => other,
+        };
+    }
+    words.sort_unstable();
+    format!("the condition cannot be read from its character {character} on, where there could be {}", words.join(", "))
 }
 
 /// A reason in one line of a length that can be read. The parser of conditions draws pictures of several lines, in which

@@ -65,10 +65,16 @@ impl Waiting {
         let (header, cases, fault) = header_of!(&rule, line);
         let lateness = super::text(rule.custom_attributes.get("lateness"), "lateness");
         let fault = lateness.as_ref().err().cloned().or(fault);
+        let mut rules = rule.rules;
+        if let CorrelationCondition::Extended(condition) = &rule.condition
+            && rules.is_empty()
+        {
+            add_named(condition, &mut rules);
+        }
         let rule = Definition {
             header,
             kind: rule.correlation_type,
-            rules: rule.rules,
+            rules,
             group_by: rule.group_by,
             timespan: rule.timespan,
             window: rule.window,
@@ -367,6 +373,16 @@ fn temporal(
 
 fn not_all() -> String {
     "a temporal_ordered correlation asks for all of its rules: join them all with `and`".to_owned()
+}
+
+/// Adds the rules that an expression names, in its order: a correlation that has one may leave its `rules` out.
+fn add_named(condition: &ConditionExpr, rules: &mut Vec<String>) {
+    match condition {
+        ConditionExpr::And(parts) | ConditionExpr::Or(parts) => parts.iter().for_each(|part| add_named(part, rules)),
+        ConditionExpr::Not(part) => add_named(part, rules),
+        ConditionExpr::Identifier(name) if !rules.contains(name) => rules.push(name.clone()),
+        ConditionExpr::Identifier(_) | ConditionExpr::Selector { .. } => {}
+    }
 }
 
 fn expression(condition: &ConditionExpr, rules: &[String]) -> Result<Expression, String> {

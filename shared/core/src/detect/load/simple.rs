@@ -28,7 +28,7 @@ pub(in crate::detect) struct Simple {
     events: Vec<events::Wanted>,
     unknown: fields::Unknown,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    unnamed: Vec<String>,
+    doubts: Vec<String>,
 }
 
 /// Loads the simple rules.
@@ -103,7 +103,7 @@ pub(super) fn lower(
     }
     dialect::spell_out(&mut rule.detection);
     names_something(&rule.detection)?;
-    let unnamed = unnamed(&rule.detection);
+    let mut doubts = unnamed(&rule.detection);
     let as_written = rule.logsource.clone();
     loader.pipelines.apply(file, &mut rule)?;
     loader.filters.apply(&mut rule);
@@ -129,11 +129,12 @@ pub(super) fn lower(
     let own = rule.id.as_ref().unwrap_or(&rule.title);
     let logic = logic_hash(&(own, &rule.logsource, &rule.detection, &group_by))?;
     let unknown = fields::unknown(&rule.detection, &wanted);
+    doubts.extend(fields::path_in_query(&rule.detection, &wanted));
     let (header, cases, fault) = header_of!(&rule, line);
     match fault {
         Some(fault) => Err(fault),
         None => Ok((
-            Simple { header, log_source: rule.logsource, group_by, logic, events, unknown, unnamed },
+            Simple { header, log_source: rule.logsource, group_by, logic, events, unknown, doubts },
             lowered,
             cases,
         )),
@@ -142,8 +143,8 @@ pub(super) fn lower(
 
 impl Simple {
     fn rule(self, file: &str, compiled: Compiled, cases: Cases) -> Rule {
-        let Self { header, log_source, group_by, logic, events, unknown, unnamed } = self;
-        let detection = Detection { log_source: wanted(&log_source), compiled, events, unknown, unnamed };
+        let Self { header, log_source, group_by, logic, events, unknown, doubts } = self;
+        let detection = Detection { log_source: wanted(&log_source), compiled, events, unknown, doubts };
         Rule { group_by, detection: Some(detection), ..header.rule(file, logic, cases) }
     }
 }
@@ -156,7 +157,7 @@ fn wanted(source: &LogSource) -> WantedLogSource {
     }
 }
 
-/// The selections that no condition names, in order.
+/// What is wrong with selections that no condition names, in their order.
 fn unnamed(detections: &Detections) -> Vec<String> {
     fn is_named(condition: &ConditionExpr, name: &str) -> bool {
         match condition {
@@ -169,7 +170,7 @@ fn unnamed(detections: &Detections) -> Vec<String> {
     let is_unnamed = |name: &&String| !detections.conditions.iter().any(|condition| is_named(condition, name));
     let mut names: Vec<String> = detections.named.keys().filter(is_unnamed).cloned().collect();
     names.sort_unstable();
-    names
+    names.iter().map(|name| format!("the condition does not name the selection '{name}'")).collect()
 }
 
 /// Every part of the conditions must stand for something: one that does not is false for ever, or true for ever.

@@ -207,6 +207,22 @@ fn brackets_by_the_ten_thousand_are_refused_before_they_are_read() {
 }
 
 #[test]
+fn a_condition_that_cannot_be_read_is_told_in_words_of_its_own() {
+    for (condition, words) in [
+        ("a and", "from its character 6 on, where there could be"),
+        ("a AND a", "`and`, `or` and `not` are written in small letters"),
+        ("a | count() by x > 5", "write a correlation"),
+        ("1 of", "`them`"),
+    ] {
+        let (_, problems) =
+            loaded(vec![file("bad.yml", simple("bad", &format!("{{a: {{x: y}}, condition: '{condition}'}}")))]);
+        let [problem] = &problems[..] else { panic!("{condition}: {problems:?}") };
+        assert!(problem.reason.contains(words) && !problem.reason.contains("_op"), "{condition}: {problem}");
+        assert_eq!(problem.line, Some(4), "{condition}: {problem}");
+    }
+}
+
+#[test]
 fn a_correlation_that_says_nothing_is_refused() {
     for (text, names) in [
         ("{type: event_count, rules: [absent], timespan: 5m, condition: {gte: 5}}", "'absent'"),
@@ -253,6 +269,23 @@ fn plan(text: &str) -> Node {
     let (catalogue, problems) = loaded(vec![file("c.yml", text)]);
     assert!(problems.is_empty(), "{problems:?}");
     catalogue.by_id("c").unwrap().plan.clone()
+}
+
+#[test]
+fn an_expression_alone_names_the_rules_to_correlate() {
+    let named = |rules: &str| {
+        let own = format!("{{type: temporal, {rules}timespan: 5m, condition: two or one and two}}");
+        let [one, two] = ["one", "two"].map(|name| {
+            format!("name: {name}\n{}", simple(&format!("{name}-id"), "{s: {eventName: X}, condition: s}"))
+        });
+        let (catalogue, problems) = loaded(vec![file("c.yml", [one, two, correlation("c", &own)].join("---\n"))]);
+        assert!(problems.is_empty(), "{problems:?}");
+        let rule = catalogue.by_id("c").unwrap();
+        let leaves = rule.leaves.iter().map(|leaf| catalogue.rule(leaf.rule).id.clone()).collect::<Vec<_>>();
+        (format!("{:?}", rule.plan), leaves)
+    };
+    assert_eq!(named(""), named("rules: [two, one], "));
+    assert_eq!(named("").1, ["two-id", "one-id"]);
 }
 
 #[test]
