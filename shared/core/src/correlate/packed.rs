@@ -1,21 +1,22 @@
 //! Contributions, as small as they are held and stored: an attack makes millions of them.
 //!
 //! Each is a byte of flags and what differs from the one before: the time and the key as differences, everything else only
-//! where it is not what it mostly is. A line's takes some six bytes, an event's with an id of its own some twenty. In an
-//! item of the state the bytes are base64.
+//! where it is not what it mostly is, and the time in seconds where a log has no more. A line's takes some four bytes, an
+//! event's with an id of its own some twenty. In an item of the state the bytes are base64.
 
 use std::fmt;
 
 use base64::Engine as _;
+use base64::display::Base64Display;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
-use serde::de::{Error, SeqAccess, Visitor};
+use serde::de::{Error, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::contribution::{Contribution, RecordKey};
 use super::plan::Micros;
 use crate::varint::{Writer, long_number, number, unzigzag, unzigzag_long, zigzag, zigzag_long};
 
-/// There is a time: its difference follows.
+/// There is a time: its [difference](part_of_time) follows.
 const HAS_TIME: u8 = 1;
 /// The key is near the one before: the difference follows, else the key itself.
 const IS_NEAR: u8 = 1 << 1;
@@ -71,7 +72,7 @@ impl Packed {
             is_unordered |= one.time.is_none_or(|time| time < last);
             last = one.time.unwrap_or(last);
         }
-        let Reader { rest: [], last } = reader else { return None };
+        let Reader { rest: [], last, .. } = reader else { return None };
         Some(Self { bytes, count, last, is_unordered })
     }
 
@@ -96,7 +97,7 @@ impl Packed {
         let mut new_bytes = Writer::<LONGEST>::default();
         new_bytes.byte(flags);
         if let Some(time) = new.time {
-            new_bytes.number(zigzag(time.wrapping_sub(self.last.time)));
+            new_bytes.number(part_of_time(time.wrapping_sub(self.last.time)));
             self.is_unordered |= self.count > 0 && time < self.last.time;
             self.last.time = time;
         } else {
@@ -205,11 +206,13 @@ impl Packed {
 struct Reader<'p> {
     rest: &'p [u8],
     last: Last,
+    /// How version 2 wrote a time: as microseconds, whatever they were.
+    in_microseconds: bool,
 }
 
 impl<'p> Reader<'p> {
     fn of(bytes: &'p [u8]) -> Self {
-        Self { rest: bytes, last: Last::default() }
+        Self { rest: bytes, last: Last::default(), in_microseconds: false }
     }
 }
 
@@ -224,7 +227,8 @@ impl Iterator for Reader<'_> {
         if has(HAS_TIME) {
             let difference;
             (difference, rest) = number(rest)?;
-            time = time.wrapping_add(unzigzag(difference));
+            let difference = if self.in_microseconds { unzigzag(difference) } else { time_of_part(difference) };
+            time = time.wrapping_add(difference);
         }
         if has(IS_NEAR) {
             let difference;
@@ -262,6 +266,23 @@ impl Iterator for Reader<'_> {
     }
 }
 
+/// The microseconds of a second.
+const SECOND: Micros = 1_000_000;
+
+/// A difference of times as a number: twice the seconds and one if it is whole seconds, else twice the microseconds.
+/// Times are [`jiff::Timestamp`]s, so there is room for that bit.
+fn part_of_time(difference: Micros) -> u64 {
+    match difference % SECOND {
+        0 => zigzag(difference / SECOND) << 1 | 1,
+        _ => zigzag(difference) << 1,
+    }
+}
+
+fn time_of_part(part: u64) -> Micros {
+    let (number, is_seconds) = (unzigzag(part >> 1), part & 1 == 1);
+    if is_seconds { number.wrapping_mul(SECOND) } else { number }
+}
+
 fn flag(flag: u8, holds: bool) -> u8 {
     if holds { flag } else { 0 }
 }
@@ -272,22 +293,25 @@ const LONGEST: usize = 1 + 10 + 16 + 10 + 5 + 19;
 /// As many bytes suffice for most.
 const MOSTLY: usize = 16;
 
+/// Stands before the base64 of this version.
+const MARK: char = '.';
+
 impl Serialize for Packed {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&STANDARD_NO_PAD.encode(&self.bytes))
+        serializer.collect_str(&format_args!("{MARK}{}", Base64Display::new(&self.bytes, &STANDARD_NO_PAD)))
     }
 }
 
 impl<'de> Deserialize<'de> for Packed {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(PackedOrListed)
+        deserializer.deserialize_str(Stored)
     }
 }
 
-/// Reads contributions, as this version stores them or as version 1 did, a list.
-struct PackedOrListed;
+/// Reads contributions, as this version stores them or as version 2 did.
+struct Stored;
 
-impl<'de> Visitor<'de> for PackedOrListed {
+impl Visitor<'_> for Stored {
     type Value = Packed;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -295,50 +319,18 @@ impl<'de> Visitor<'de> for PackedOrListed {
     }
 
     fn visit_str<E: Error>(self, text: &str) -> Result<Packed, E> {
-        let bytes = STANDARD_NO_PAD.decode(text).map_err(E::custom)?;
-        Packed::of_bytes(bytes).ok_or_else(|| E::custom("contributions that this version cannot read"))
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Packed, A::Error> {
-        let mut packed = Packed::default();
-        while let Some(listed) = list.next_element::<Listed>()? {
-            packed.push(&listed.0);
-        }
-        Ok(packed)
+        let own = text.strip_prefix(MARK);
+        let bytes = STANDARD_NO_PAD.decode(own.unwrap_or(text)).map_err(E::custom)?;
+        let packed = if own.is_some() { Packed::of_bytes(bytes) } else { of_version_2(&bytes) };
+        packed.ok_or_else(|| E::custom("contributions that this version cannot read"))
     }
 }
 
-/// A contribution of version 1: `[time, key, leaf, weight, failed, value]`, without the last two where they say nothing;
-/// the value as decimal digits.
-struct Listed(Contribution);
-
-impl<'de> Deserialize<'de> for Listed {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Parts;
-
-        impl<'de> Visitor<'de> for Parts {
-            type Value = Listed;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a contribution: time, key, leaf, weight, and perhaps whether it failed and a value")
-            }
-
-            fn visit_seq<A: SeqAccess<'de>>(self, mut parts: A) -> Result<Listed, A::Error> {
-                let missing = |at| A::Error::invalid_length(at, &self);
-                let time = parts.next_element()?.ok_or_else(|| missing(0))?;
-                let key = parts.next_element()?.ok_or_else(|| missing(1))?;
-                let leaf = parts.next_element()?.ok_or_else(|| missing(2))?;
-                let weight = parts.next_element()?.ok_or_else(|| missing(3))?;
-                let failed = parts.next_element()?.unwrap_or_default();
-                let value = parts.next_element::<String>()?;
-                let value = value.map(|digits| digits.parse().map_err(A::Error::custom)).transpose()?;
-                let (own, deploying) = (false, false);
-                Ok(Listed(Contribution { time, key, leaf, weight, failed, own, deploying, value }))
-            }
-        }
-
-        deserializer.deserialize_seq(Parts)
-    }
+fn of_version_2(bytes: &[u8]) -> Option<Packed> {
+    let mut packed = Packed::default();
+    let mut reader = Reader { in_microseconds: true, ..Reader::of(bytes) };
+    reader.by_ref().for_each(|one| packed.push(&one));
+    reader.rest.is_empty().then_some(packed)
 }
 
 #[cfg(test)]

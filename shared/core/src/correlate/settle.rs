@@ -32,7 +32,9 @@ use crate::finding::Finding;
 use crate::ports::{Clock, Failure, FindingSink, Item, NewItem, PortError, StateStore};
 
 /// The version of the stored shapes.
-pub(super) const SCHEMA: u32 = 2;
+pub(super) const SCHEMA: u32 = 3;
+/// The oldest that this version reads.
+const OLDEST: u32 = SCHEMA - 1;
 /// The sort key of a partition's mark.
 const MARK: &str = "finding";
 /// How long state lives after its last write.
@@ -375,11 +377,12 @@ fn decoded<T: for<'de> Deserialize<'de>>(body: &[u8], partition: &str, sort: &st
     }
     let versioned = serde_json::from_slice::<Versioned>(body);
     match versioned {
-        Ok(Versioned { schema: 1..=SCHEMA }) => {
+        Ok(Versioned { schema: OLDEST..=SCHEMA }) => {
             serde_json::from_slice(body).map_err(|error| unreadable(partition, sort, error.to_string()))
         }
         Ok(Versioned { schema }) => {
-            Err(unreadable(partition, sort, format!("its schema is {schema}; this version reads up to {SCHEMA}")))
+            let reason = format!("its schema is {schema}; this version reads {OLDEST} to {SCHEMA}");
+            Err(unreadable(partition, sort, reason))
         }
         Err(error) => Err(unreadable(partition, sort, error.to_string())),
     }

@@ -1,3 +1,4 @@
+use jiff::Timestamp;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
@@ -13,7 +14,12 @@ fn packed_of(list: &[Contribution]) -> Packed {
 
 #[test]
 fn what_is_packed_is_read_back_however_it_is_split() {
-    let time = prop::option::of(prop_oneof![any::<i64>(), 1_772_359_200_000_000..1_772_359_300_000_000_i64]);
+    let near = 1_772_359_200_000_000..1_772_359_300_000_000_i64;
+    let time = prop::option::of(prop_oneof![
+        Timestamp::MIN.as_microsecond()..=Timestamp::MAX.as_microsecond(),
+        near.clone(),
+        near.prop_map(|time| time / SECOND * SECOND)
+    ]);
     let key = prop_oneof![any::<u128>(), 0..100_u128, (u128::MAX - 100)..u128::MAX];
     let value = prop::option::of(prop_oneof![any::<i128>(), -10..10_i128]);
     let weight = prop_oneof![Just(1), any::<u32>()];
@@ -52,57 +58,54 @@ fn what_is_packed_is_read_back_however_it_is_split() {
 #[test]
 fn the_lines_of_an_attack_take_few_bytes() {
     let object = RecordKey::of(&["position", "object"]);
-    let mut packed = Packed::default();
-    for number in 0..100 {
-        let time = Some(1_772_359_200_000_000 + i64::try_from(number).unwrap() * 400_000);
-        let key = object.at(number * 3);
-        packed.push(&Contribution {
-            time,
-            key,
-            leaf: 0,
-            weight: 1,
-            failed: false,
-            own: false,
-            deploying: false,
-            value: None,
-        });
+    for (apart, bytes) in [(400_000, 600), (13 * SECOND, 400)] {
+        let mut packed = Packed::default();
+        for number in 0..100 {
+            let time = Some(1_772_359_200_000_000 + i64::try_from(number).unwrap() * apart);
+            let key = object.at(number * 3);
+            packed.push(&Contribution {
+                time,
+                key,
+                leaf: 0,
+                weight: 1,
+                failed: false,
+                own: false,
+                deploying: false,
+                value: None,
+            });
+        }
+        assert!(packed.bytes.len() < bytes, "{apart}: {}", packed.bytes.len());
     }
-    assert!(packed.bytes.len() < 700, "{}", packed.bytes.len());
 }
 
 #[test]
-fn the_list_of_version_1_is_read() {
-    let listed =
-        r#"[[7,"000102030405060708090a0b0c0d0e0f",1,2],[null,"00000000000000000000000000000001",0,1,true,"-5"]]"#;
-    let packed: Packed = serde_json::from_str(listed).unwrap();
-    let key = RecordKey(0x0001_0203_0405_0607_0809_0a0b_0c0d_0e0f);
+fn what_version_2_stored_is_read() {
+    let near = [HAS_TIME | IS_NEAR, 14, 5];
+    let far =
+        [[FAILED | HAS_TIME | HAS_LEAF | HAS_WEIGHT | HAS_VALUE].as_slice(), &[13], &[7; 16], &[1, 2, 9]].concat();
+    let stored = STANDARD_NO_PAD.encode([&near[..], &far].concat());
+    let packed: Packed = serde_json::from_str(&format!("\"{stored}\"")).unwrap();
     let first = Contribution {
         time: Some(7),
-        key,
-        leaf: 1,
-        weight: 2,
+        key: RecordKey(5),
+        leaf: 0,
+        weight: 1,
         failed: false,
         own: false,
         deploying: false,
         value: None,
     };
-    let key = RecordKey(1);
-    let second = Contribution {
-        time: None,
-        key,
-        leaf: 0,
-        weight: 1,
-        failed: true,
-        own: false,
-        deploying: false,
-        value: Some(-5),
-    };
+    let key = RecordKey(u128::from_be_bytes([7; 16]));
+    let second = Contribution { time: Some(0), key, leaf: 1, weight: 2, failed: true, value: Some(-5), ..first };
     assert_eq!(packed.iter().collect::<Vec<_>>(), [first, second]);
+    assert_eq!(packed, packed_of(&[first, second]));
 }
 
 #[test]
 fn what_is_damaged_or_newer_is_an_error() {
-    for text in [r#""!""#, r#""A""#, r#""AQ""#, r#""gA""#, r#""Af////////////////////////////////8B""#] {
-        assert!(serde_json::from_str::<Packed>(text).is_err(), "{text}");
+    for text in ["!", "A", "AQ", "gA", "Af////////////////////////////////8B"] {
+        for mark in ["", "."] {
+            assert!(serde_json::from_str::<Packed>(&format!("\"{mark}{text}\"")).is_err(), "{mark}{text}");
+        }
     }
 }

@@ -319,11 +319,13 @@ fn a_mark_that_is_never_written_is_an_error_that_may_be_tried_again() {
 fn an_item_of_another_version_is_an_error_that_names_it() {
     let memory = Memory::default();
     settled_now(&memory, "10:00:00 10:01:00 10:02:00").unwrap();
-    for item in memory.items.lock().unwrap().values_mut() {
-        item.body = br#"{"schema":3}"#.to_vec();
+    for schema in [OLDEST - 1, SCHEMA + 1] {
+        for item in memory.items.lock().unwrap().values_mut() {
+            item.body = format!("{{\"schema\":{schema}}}").into_bytes();
+        }
+        let error = settled_now(&memory, "10:03:00").unwrap_err().to_string();
+        assert!(error.contains("c#") && error.contains(&format!("schema is {schema}")), "{error}");
     }
-    let error = settled_now(&memory, "10:03:00").unwrap_err().to_string();
-    assert!(error.contains("c#") && error.contains("schema is 3"), "{error}");
 }
 
 const QUIET: &str = "
