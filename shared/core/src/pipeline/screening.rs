@@ -22,6 +22,8 @@ use crate::framing::Boundary;
 
 /// How many sections may be under way for each thread that helps, and for the one that reads.
 const AHEAD: usize = 4;
+/// How many may be under way at all: one stream is decompressed no faster for more threads, and sections take memory.
+const MOST_AHEAD: usize = 16;
 /// How many sections wait before a thread is woken for them: waking one takes as long as reading a good part of one.
 const WOKEN_FOR: usize = 3;
 /// How long sections usually are, in bytes.
@@ -188,7 +190,7 @@ impl Screening {
         if object.sections.len() >= WOKEN_FOR {
             self.changed.notify_all();
         }
-        let ahead = AHEAD * (self.threads() + 1);
+        let ahead = MOST_AHEAD.min(AHEAD * (self.threads() + 1));
         while state.object(number).sections.len() > ahead {
             state = self.work_or_wait(state, judge);
         }
