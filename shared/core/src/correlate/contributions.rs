@@ -296,15 +296,15 @@ impl Contributions {
         let (mut free, mut without_place) = (Vec::new(), Vec::new());
         for (rank, (candidate, parts)) in ranked.iter().enumerate() {
             if rank >= self.room.partitions {
-                self.count_as_given_up([(candidate.rule, candidate.contributions as u64)]);
-                if let Some(place) = candidate.place {
+                self.count_as_given_up([(candidate.rule(), candidate.contributions())]);
+                if let Some(place) = candidate.place() {
                     self.empty(place);
                     free.push(place);
                 }
                 continue;
             }
             let mut entries = set_aside.entries(parts);
-            if let Some(place) = candidate.place {
+            if let Some(place) = candidate.place() {
                 let stored = &mut self.partitions[place].stored;
                 entries.append(&stored.entries);
                 stored.entries = entries;

@@ -50,6 +50,10 @@ struct Last {
     key: u128,
 }
 
+/// A contribution from which others are told by what differs.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Base(Last);
+
 impl Packed {
     /// How many there are.
     pub fn len(&self) -> usize {
@@ -63,8 +67,8 @@ impl Packed {
         packed
     }
 
-    /// Those of which these are the [bytes](Self::as_bytes); `None` if they are not.
-    pub fn of_bytes(bytes: Vec<u8>) -> Option<Self> {
+    /// Those of which these are the bytes; `None` if they are not.
+    fn of_bytes(bytes: Vec<u8>) -> Option<Self> {
         let mut reader = Reader::of(&bytes);
         let (mut count, mut is_unordered, mut last) = (0, false, Micros::MIN);
         for one in reader.by_ref() {
@@ -76,9 +80,21 @@ impl Packed {
         Some(Self { bytes, count, last, is_unordered })
     }
 
-    /// As what they are stored and set aside.
-    pub fn as_bytes(&self) -> &[u8] {
-        &self.bytes
+    /// What others are near that come after the last.
+    pub fn base(&self) -> Base {
+        Base(self.last)
+    }
+
+    /// All of them as differences from a base, to be [added](Self::append_from) to others.
+    pub fn bytes_from(&self, base: &Base) -> Vec<u8> {
+        let mut from = Self { last: base.0, ..Self::default() };
+        from.append(self);
+        from.bytes
+    }
+
+    /// Adds those of which these are the [bytes](Self::bytes_from).
+    pub fn append_from(&mut self, base: &Base, bytes: &[u8]) {
+        Reader { last: base.0, ..Reader::of(bytes) }.for_each(|one| self.push(&one));
     }
 
     /// Adds one.

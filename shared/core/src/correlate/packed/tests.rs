@@ -47,6 +47,9 @@ fn what_is_packed_is_read_back_however_it_is_split() {
             let mut appended = packed_of(first);
             appended.append(&packed_of(second));
             prop_assert_eq!(&appended, &packed);
+            let mut set_apart = packed_of(first);
+            set_apart.append_from(&set_apart.base(), &packed_of(second).bytes_from(&set_apart.base()));
+            prop_assert_eq!(&set_apart, &packed);
             let parts = packed.split(size);
             prop_assert!(parts.iter().all(|part| part.bytes.len() <= size || part.len() == 1));
             prop_assert_eq!(parts.iter().flat_map(Packed::iter).collect::<Vec<_>>(), list);
