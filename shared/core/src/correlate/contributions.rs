@@ -389,6 +389,11 @@ impl Contributions {
         }
     }
 
+    /// How many entries are kept as evidence.
+    pub(super) fn evidence(&self) -> usize {
+        self.partitions.iter().map(|place| place.stored.evidence.len()).sum()
+    }
+
     /// Leaves out what would be told of a rule, by its number.
     pub fn leave_out(&mut self, rule: usize) {
         for place in self.partitions.iter_mut().filter(|place| place.partition.rule == rule) {

@@ -1,5 +1,6 @@
 //! What one object contributes to one partition, and how much of it is kept to be shown.
 
+use hashbrown::HashSet;
 use serde::{Deserialize, Serialize};
 
 use super::contribution::RecordKey;
@@ -92,6 +93,22 @@ impl StoredContributions {
         if self.evidence.len() == MAX_EVIDENCE {
             self.thin_out();
         }
+    }
+
+    /// Whether there are more entries than a finding shows.
+    pub(super) fn is_crowded(&self) -> bool {
+        self.evidence.len() > FIRST_EVIDENCE
+    }
+
+    /// Leaves the entries of these records, or the first ones where there are none of these.
+    pub(super) fn leave(&mut self, shown: &HashSet<RecordKey>) {
+        let is_shown = |kept: &KeptEvidence| shown.contains(&kept.key);
+        if self.evidence.iter().any(is_shown) {
+            self.evidence.retain(is_shown);
+        } else {
+            self.evidence.truncate(FIRST_EVIDENCE);
+        }
+        self.evidence.shrink_to_fit();
     }
 
     /// Keeps an entry if it is among the first, which are all that a simple rule's finding shows.
