@@ -28,6 +28,8 @@ const MOST_AHEAD: usize = 16;
 const WOKEN_FOR: usize = 3;
 /// How long sections usually are, in bytes.
 const SECTION: usize = 128 * 1024;
+/// How many times that all that are under way may be together: a line may be as long as many of them.
+const MOST_BYTES: usize = 2 * MOST_AHEAD;
 
 /// Objects that are read in sections.
 pub struct Screening {
@@ -76,6 +78,8 @@ struct Object {
     sections: VecDeque<Stage>,
     /// The number of the first of them.
     first: u64,
+    /// How many bytes there are of those that have not been taken up, and of those that just now are.
+    bytes: usize,
     /// The room of sections that were taken up, for others.
     rooms: Vec<Vec<u8>>,
     /// A panic of whoever went on with it.
@@ -173,6 +177,7 @@ impl Screening {
             known: Some(Box::new(known)),
             sections: VecDeque::new(),
             first: 0,
+            bytes: 0,
             rooms: Vec::new(),
             panic: None,
         };
@@ -186,12 +191,14 @@ impl Screening {
         let object = state.object(number);
         let (format, context, start) = (object.format, object.context.clone(), object.start);
         let header = object.header.clone();
+        object.bytes += bytes.len();
         object.sections.push_back(Stage::Waiting(Section { object: number, format, context, bytes, start, header }));
         if object.sections.len() >= WOKEN_FOR {
             self.changed.notify_all();
         }
         let ahead = MOST_AHEAD.min(AHEAD * (self.threads() + 1));
-        while state.object(number).sections.len() > ahead {
+        let is_full = |object: &Object| object.sections.len() > ahead || object.bytes > MOST_BYTES * self.section;
+        while is_full(state.object(number)) {
             state = self.work_or_wait(state, judge);
         }
         let object = state.object(number);
@@ -262,12 +269,16 @@ impl Screening {
         judge: &mut Judge<'_>,
     ) -> MutexGuard<'_, State> {
         let mut rooms = Vec::with_capacity(sections.len());
+        let bytes: usize = sections.iter().map(|(section, _)| section.bytes.len()).sum();
         let mut held = 0;
         let outcome = catch_unwind(AssertUnwindSafe(|| {
             for (mut section, judged) in sections {
                 held += u64::from(judge.go_on(&mut known, &section, judged.map(|judged| *judged)));
                 section.bytes.clear();
-                rooms.push(section.bytes);
+                // What was made for a line that is longer than usual is given back.
+                if section.bytes.capacity() <= 4 * self.section {
+                    rooms.push(section.bytes);
+                }
             }
         }));
         if outcome.is_err() {
@@ -276,6 +287,7 @@ impl Screening {
         let mut state = self.lock();
         state.counts.held += held;
         if let Some(object) = state.objects.get_mut(&number) {
+            object.bytes -= bytes;
             object.rooms.append(&mut rooms);
             match outcome {
                 Ok(()) => {
