@@ -55,21 +55,14 @@ pub(super) fn folded<'s>(
     stored: &[&'s StoredContributions],
     closed: Micros,
 ) -> Folded<'s> {
-    let plan = &catalogue.rule(partition.rule).plan;
-    let Distinct { mut contributions, records } = Distinct::of(stored, latest(plan, partition.bucket));
-    let hot = hot_records(plan, partition.bucket, &mut contributions, closed);
-    // What only bears out is nothing by itself.
-    let hot = Some(hot).filter(|hot| hot.iter().any(|record| record.weight > 0));
-    let own = hot.iter().flatten().any(|record| record.own);
-    let found = hot.map(|hot| Found::of(catalogue, partition, stored, &hot));
-    Folded { records, found, own }
+    let latest = latest(&catalogue.rule(partition.rule).plan, partition.bucket);
+    Distinct::of(stored, latest).folded(catalogue, partition, stored, closed)
 }
 
 /// Whether contributions to a rule, by its number, make a finding of a bucket, when all of its windows are closed.
 pub(super) fn is_hot(catalogue: &Catalogue, rule: usize, bucket: Bucket, stored: &[&StoredContributions]) -> bool {
     let plan = &catalogue.rule(rule).plan;
-    let mut contributions = Distinct::of(stored, latest(plan, bucket)).contributions;
-    hot_records(plan, bucket, &mut contributions, Micros::MAX).iter().any(|record| record.weight > 0)
+    Distinct::of(stored, latest(plan, bucket)).hot(plan, bucket, Micros::MAX).is_any()
 }
 
 /// The time up to which contributions matter to a bucket: no window that starts in it reaches further. Where windows are
@@ -88,9 +81,9 @@ pub(super) fn shown(plan: &Node, partition: &Partition, stored: &StoredContribut
     if !plan.is_monotone() {
         return None;
     }
-    let mut contributions = Distinct::of(&[stored], Micros::MAX).contributions;
-    let hot = hot_records(plan, partition.bucket, &mut contributions, Micros::MAX);
-    let is_hot = |kept: &&KeptEvidence| hot.binary_search_by_key(&kept.key, |record| record.key).is_ok();
+    let mut distinct = Distinct::of(&[stored], Micros::MAX);
+    let hot = distinct.hot(plan, partition.bucket, Micros::MAX);
+    let is_hot = |kept: &&KeptEvidence| hot.has(kept.key);
     let mut shown: Vec<Order> = stored.evidence.iter().filter(is_hot).map(KeptEvidence::order).collect();
     // Of a record that was kept with different times, the last: it counts once, wherever it will stand.
     put_in_order(&mut shown, |(time, key)| (*key, Reverse(*time)));
@@ -101,14 +94,9 @@ pub(super) fn shown(plan: &Node, partition: &Partition, stored: &StoredContribut
 }
 
 impl<'s> Found<'s> {
-    fn of(
-        catalogue: &Catalogue,
-        partition: &Partition,
-        stored: &[&'s StoredContributions],
-        hot: &[&Contribution],
-    ) -> Self {
+    fn of(catalogue: &Catalogue, partition: &Partition, stored: &[&'s StoredContributions], hot: &Hot<'_>) -> Self {
         let rule = catalogue.rule(partition.rule);
-        let occurred = || hot.iter().copied().filter(|record| record.weight > 0);
+        let occurred = || hot.records.iter().copied().filter(|record| record.weight > 0);
         // Where none has a time, these are none.
         let (mut count, mut first, mut last) = (0, Micros::MAX, Micros::MIN);
         for record in occurred() {
@@ -204,34 +192,127 @@ impl Contribution {
 
 /// What different records contribute, whatever number of objects each came in.
 struct Distinct {
-    /// One for each leaf of each record, in any order; those of one record say the same of it.
+    /// One for each leaf of each record, in any order; those of one record say the same of it. One may stand for a run.
     contributions: Vec<Contribution>,
+    /// The runs of more than one record, by their first key.
+    runs: Vec<Run>,
     /// How many records there are.
     records: usize,
 }
 
+/// Records that came one after the other and contribute alike, from one key to another. An attack may come to millions in
+/// an hour, whose log knows seconds: their first stands for them, with the weight of all.
+type Run = (RecordKey, RecordKey);
+
+/// In how many parts keys may ascend that are known to be different.
+const MAX_ASCENTS: usize = 1024;
+
 impl Distinct {
     /// The records up to a time.
     fn of(stored: &[&StoredContributions], latest: Micros) -> Self {
+        Self::in_runs(stored, latest).unwrap_or_else(|| Self::one_by_one(stored, latest))
+    }
+
+    /// The same; `None`, if it is not plain that no record comes twice.
+    fn in_runs(stored: &[&StoredContributions], latest: Micros) -> Option<Self> {
+        let all: usize = stored.iter().map(|part| part.entries.len()).sum();
+        let mut contributions: Vec<Contribution> = Vec::with_capacity(all.min(4 * MAX_ASCENTS));
+        let (mut runs, mut ascents, mut records): (Vec<Run>, Vec<Run>, usize) = (Vec::new(), Vec::new(), 0);
+        for one in stored.iter().flat_map(|part| part.entries.until(latest)) {
+            records += 1;
+            // Those of an object mostly come in the order of their keys, and mostly each record comes once.
+            if let Some((_, last)) = ascents.last_mut()
+                && *last < one.key
+            {
+                *last = one.key;
+                if let Some(before) = contributions.last_mut()
+                    && before.is_like(&one)
+                    && let Some(weight) = before.weight.checked_add(one.weight)
+                {
+                    before.weight = weight;
+                    match runs.last_mut() {
+                        Some((first, last)) if *first == before.key => *last = one.key,
+                        _ => runs.push((before.key, one.key)),
+                    }
+                    continue;
+                }
+            } else if ascents.len() < MAX_ASCENTS {
+                ascents.push((one.key, one.key));
+            } else {
+                return None;
+            }
+            contributions.push(one);
+        }
+        ascents.sort_unstable();
+        runs.sort_unstable();
+        let are_apart = ascents.is_sorted_by(|(_, last), (first, _)| last < first);
+        are_apart.then_some(Self { contributions, runs, records })
+    }
+
+    fn one_by_one(stored: &[&StoredContributions], latest: Micros) -> Self {
         let mut contributions = Vec::with_capacity(stored.iter().map(|part| part.entries.len()).sum());
         for part in stored {
             contributions.extend(part.entries.until(latest));
         }
-        let mut records = contributions.len();
-        // Those of an object mostly come in the order of their keys, and mostly each record comes once.
-        if !contributions.is_sorted_by(|one, next| one.key.0 < next.key.0) {
-            let mut keys: Vec<RecordKey> = contributions.iter().map(|one| one.key).collect();
-            keys.sort_unstable();
-            keys.dedup();
-            records = keys.len();
-        }
+        let mut keys: Vec<RecordKey> = contributions.iter().map(|one| one.key).collect();
+        keys.sort_unstable();
+        keys.dedup();
+        let records = keys.len();
         if records < contributions.len() {
             // The least of a leaf's values holds, so that the order of arrival does not matter.
             put_in_order(&mut contributions, |one| (one.key, one.leaf, one.value.unwrap_or_default()));
             contributions.chunk_by_mut(|one, next| one.key == next.key).for_each(agree);
             contributions.dedup_by_key(|one| (one.key, one.leaf));
         }
-        Self { contributions, records }
+        Self { contributions, runs: Vec::new(), records }
+    }
+
+    fn folded<'s>(
+        mut self,
+        catalogue: &Catalogue,
+        partition: &Partition,
+        stored: &[&'s StoredContributions],
+        closed: Micros,
+    ) -> Folded<'s> {
+        let records = self.records;
+        let hot = self.hot(&catalogue.rule(partition.rule).plan, partition.bucket, closed);
+        let hot = Some(hot).filter(Hot::is_any);
+        let own = hot.iter().flat_map(|hot| &hot.records).any(|record| record.own);
+        Folded { records, found: hot.map(|hot| Found::of(catalogue, partition, stored, &hot)), own }
+    }
+
+    /// The records within the hot windows that start in a bucket.
+    fn hot(&mut self, plan: &Node, bucket: Bucket, closed: Micros) -> Hot<'_> {
+        Hot { records: hot_records(plan, bucket, &mut self.contributions, closed), runs: &self.runs }
+    }
+}
+
+impl Contribution {
+    /// Whether another record contributes the same at the same time.
+    fn is_like(&self, other: &Self) -> bool {
+        *self == Self { key: self.key, weight: self.weight, ..*other }
+    }
+}
+
+/// The records within hot windows.
+struct Hot<'c> {
+    /// By key; one contribution of each, or of each run.
+    records: Vec<&'c Contribution>,
+    runs: &'c [Run],
+}
+
+impl Hot<'_> {
+    /// Whether there are any. What only bears out is nothing by itself.
+    fn is_any(&self) -> bool {
+        self.records.iter().any(|record| record.weight > 0)
+    }
+
+    /// Whether a record is one of them, which is one of those that contribute.
+    fn has(&self, key: RecordKey) -> bool {
+        let before = self.runs.partition_point(|(first, _)| *first <= key);
+        let run = before.checked_sub(1).map(|at| self.runs[at]).filter(|(_, last)| key <= *last);
+        let stands_for_it = run.map_or(key, |(first, _)| first);
+        self.records.binary_search_by_key(&stands_for_it, |record| record.key).is_ok()
     }
 }
 
@@ -317,21 +398,11 @@ impl<'s> ReadIn<'s> {
     }
 }
 
-/// At most [`Evidence::MAX_ENTRIES`] entries of these records, which are sorted by their keys: by time, then hash; each
-/// record once.
-fn chosen<'s>(stored: &[&'s StoredContributions], records: &[&Contribution]) -> Vec<ReadIn<'s>> {
+/// At most [`Evidence::MAX_ENTRIES`] entries of these records: by time, then hash; each record once.
+fn chosen<'s>(stored: &[&'s StoredContributions], records: &Hot<'_>) -> Vec<ReadIn<'s>> {
     let mut kept: Vec<&KeptEvidence> = Vec::with_capacity(stored.iter().map(|part| part.evidence.len()).sum());
-    kept.extend(stored.iter().flat_map(|part| &part.evidence));
+    kept.extend(stored.iter().flat_map(|part| &part.evidence).filter(|one| records.has(one.key)));
     put_in_order(&mut kept, |one| one.key);
-    let mut records = records;
-    kept.retain(|one| {
-        while let [before, after @ ..] = records
-            && before.key < one.key
-        {
-            records = after;
-        }
-        records.first().is_some_and(|record| record.key == one.key)
-    });
     let mut by_record: Vec<ReadIn<'s>> = Vec::with_capacity(kept.len());
     by_record.extend(kept.chunk_by(|one, next| one.key == next.key).filter_map(ReadIn::of));
     put_in_order(&mut by_record, |read_in| read_in.best.order());

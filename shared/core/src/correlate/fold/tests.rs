@@ -3,6 +3,8 @@ use crate::detect::RuleFile;
 use crate::enrich::OwnResources;
 use crate::pipeline::{Entry, Options, Pipeline};
 
+mod runs;
+
 const RULES: &str = "
 title: Trail stopped
 id: stopped
