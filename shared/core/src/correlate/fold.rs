@@ -204,13 +204,15 @@ struct Distinct {
 /// an hour, whose log knows seconds: their first stands for them, with the weight of all.
 type Run = (RecordKey, RecordKey);
 
+/// How many contributions are unpacked before it is looked which are of one record.
+const MANY: usize = 64 * 1024;
 /// In how many parts keys may ascend that are known to be different.
 const MAX_ASCENTS: usize = 1024;
 
 impl Distinct {
     /// The records up to a time.
     fn of(stored: &[&StoredContributions], latest: Micros) -> Self {
-        Self::in_runs(stored, latest).unwrap_or_else(|| Self::one_by_one(stored, latest))
+        Self::in_runs(stored, latest).unwrap_or_else(|| Self::one_by_one(stored, latest, MANY))
     }
 
     /// The same; `None`, if it is not plain that no record comes twice.
@@ -219,6 +221,10 @@ impl Distinct {
         let mut contributions: Vec<Contribution> = Vec::with_capacity(all.min(4 * MAX_ASCENTS));
         let (mut runs, mut ascents, mut records): (Vec<Run>, Vec<Run>, usize) = (Vec::new(), Vec::new(), 0);
         for one in stored.iter().flat_map(|part| part.entries.until(latest)) {
+            if contributions.last() == Some(&one) {
+                // The same record once more.
+                continue;
+            }
             records += 1;
             // Those of an object mostly come in the order of their keys, and mostly each record comes once.
             if let Some((_, last)) = ascents.last_mut()
@@ -249,21 +255,19 @@ impl Distinct {
         are_apart.then_some(Self { contributions, runs, records })
     }
 
-    fn one_by_one(stored: &[&StoredContributions], latest: Micros) -> Self {
-        let mut contributions = Vec::with_capacity(stored.iter().map(|part| part.entries.len()).sum());
-        for part in stored {
-            contributions.extend(part.entries.until(latest));
+    /// The same, whatever comes in whatever order. `many`: with so many it is looked which are of one record, for the same
+    /// ones may come again and again.
+    fn one_by_one(stored: &[&StoredContributions], latest: Micros, mut many: usize) -> Self {
+        let all: usize = stored.iter().map(|part| part.entries.len()).sum();
+        let mut contributions = Vec::with_capacity(all.min(many));
+        for one in stored.iter().flat_map(|part| part.entries.until(latest)) {
+            if contributions.len() == many {
+                put_together_records(&mut contributions);
+                many = many.max(2 * contributions.len());
+            }
+            contributions.push(one);
         }
-        let mut keys: Vec<RecordKey> = contributions.iter().map(|one| one.key).collect();
-        keys.sort_unstable();
-        keys.dedup();
-        let records = keys.len();
-        if records < contributions.len() {
-            // The least of a leaf's values holds, so that the order of arrival does not matter.
-            put_in_order(&mut contributions, |one| (one.key, one.leaf, one.value.unwrap_or_default()));
-            contributions.chunk_by_mut(|one, next| one.key == next.key).for_each(agree);
-            contributions.dedup_by_key(|one| (one.key, one.leaf));
-        }
+        let records = put_together_records(&mut contributions);
         Self { contributions, runs: Vec::new(), records }
     }
 
@@ -314,6 +318,20 @@ impl Hot<'_> {
         let stands_for_it = run.map_or(key, |(first, _)| first);
         self.records.binary_search_by_key(&stands_for_it, |record| record.key).is_ok()
     }
+}
+
+/// Leaves one contribution for each leaf of each record; returns how many records there are.
+fn put_together_records(contributions: &mut Vec<Contribution>) -> usize {
+    let mut keys: Vec<RecordKey> = contributions.iter().map(|one| one.key).collect();
+    keys.sort_unstable();
+    keys.dedup();
+    if keys.len() < contributions.len() {
+        // The least of a leaf's values holds, so that the order of arrival does not matter.
+        put_in_order(contributions, |one| (one.key, one.leaf, one.value.unwrap_or_default()));
+        contributions.chunk_by_mut(|one, next| one.key == next.key).for_each(agree);
+        contributions.dedup_by_key(|one| (one.key, one.leaf));
+    }
+    keys.len()
 }
 
 /// Has all that one record contributes say the same of it, in whatever order it came.
