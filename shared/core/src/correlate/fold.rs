@@ -2,6 +2,7 @@
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use jiff::Timestamp;
 
@@ -55,14 +56,14 @@ pub(super) fn folded<'s>(
     stored: &[&'s StoredContributions],
     closed: Micros,
 ) -> Folded<'s> {
-    let latest = latest(&catalogue.rule(partition.rule).plan, partition.bucket);
-    Distinct::of(stored, latest).folded(catalogue, partition, stored, closed)
+    let plan = &catalogue.rule(partition.rule).plan;
+    Distinct::of(plan, partition.bucket, stored).folded(catalogue, partition, stored, closed)
 }
 
 /// Whether contributions to a rule, by its number, make a finding of a bucket, when all of its windows are closed.
 pub(super) fn is_hot(catalogue: &Catalogue, rule: usize, bucket: Bucket, stored: &[&StoredContributions]) -> bool {
     let plan = &catalogue.rule(rule).plan;
-    Distinct::of(stored, latest(plan, bucket)).hot(plan, bucket, Micros::MAX).is_any()
+    Distinct::of(plan, bucket, stored).hot(plan, bucket, Micros::MAX).is_any()
 }
 
 /// The time up to which contributions matter to a bucket: no window that starts in it reaches further. Where windows are
@@ -81,7 +82,7 @@ pub(super) fn shown(plan: &Node, partition: &Partition, stored: &StoredContribut
     if !plan.is_monotone() {
         return None;
     }
-    let mut distinct = Distinct::of(&[stored], Micros::MAX);
+    let mut distinct = Distinct::of(plan, partition.bucket, &[stored]);
     let hot = distinct.hot(plan, partition.bucket, Micros::MAX);
     let is_hot = |kept: &&KeptEvidence| hot.has(kept.key);
     let mut shown: Vec<Order> = stored.evidence.iter().filter(is_hot).map(KeptEvidence::order).collect();
@@ -201,7 +202,7 @@ struct Distinct {
 }
 
 /// Records that came one after the other and contribute alike, from one key to another. An attack may come to millions in
-/// an hour, whose log knows seconds: their first stands for them, with the weight of all.
+/// an hour, whose log knows seconds: their first stands for them, with the weight of all and the last time.
 type Run = (RecordKey, RecordKey);
 
 /// How many contributions are unpacked before it is looked which are of one record.
@@ -210,13 +211,18 @@ const MANY: usize = 64 * 1024;
 const MAX_ASCENTS: usize = 1024;
 
 impl Distinct {
-    /// The records up to a time.
-    fn of(stored: &[&StoredContributions], latest: Micros) -> Self {
-        Self::in_runs(stored, latest).unwrap_or_else(|| Self::one_by_one(stored, latest, MANY))
+    /// The records that matter to a bucket.
+    fn of(plan: &Node, bucket: Bucket, stored: &[&StoredContributions]) -> Self {
+        let latest = latest(plan, bucket);
+        // Of a simple rule's records only the first time and the last are told.
+        let any_time = bucket.filter(|_| matches!(plan, Node::Leaf(_)));
+        let any_time = any_time.map_or(0..0, |start| start..start.saturating_add(bucket_length(0)));
+        Self::in_runs(stored, latest, &any_time).unwrap_or_else(|| Self::one_by_one(stored, latest, MANY))
     }
 
-    /// The same; `None`, if it is not plain that no record comes twice.
-    fn in_runs(stored: &[&StoredContributions], latest: Micros) -> Option<Self> {
+    /// The records up to a time; `None`, if it is not plain that no record comes twice. `any_time`: those in between may be
+    /// of one run whose times ascend, if there is one before it.
+    fn in_runs(stored: &[&StoredContributions], latest: Micros, any_time: &Range<Micros>) -> Option<Self> {
         let all: usize = stored.iter().map(|part| part.entries.len()).sum();
         let mut contributions: Vec<Contribution> = Vec::with_capacity(all.min(4 * MAX_ASCENTS));
         let (mut runs, mut ascents, mut records): (Vec<Run>, Vec<Run>, usize) = (Vec::new(), Vec::new(), 0);
@@ -231,11 +237,13 @@ impl Distinct {
                 && *last < one.key
             {
                 *last = one.key;
+                let follows = matches!(contributions.as_slice(), [.., earlier, before]
+                    if earlier.is_followed_by(before, any_time) && before.is_followed_by(&one, any_time));
                 if let Some(before) = contributions.last_mut()
-                    && before.is_like(&one)
+                    && (before.is_like(&one) || follows)
                     && let Some(weight) = before.weight.checked_add(one.weight)
                 {
-                    before.weight = weight;
+                    (before.weight, before.time) = (weight, one.time);
                     match runs.last_mut() {
                         Some((first, last)) if *first == before.key => *last = one.key,
                         _ => runs.push((before.key, one.key)),
@@ -292,6 +300,14 @@ impl Distinct {
 }
 
 impl Contribution {
+    /// Whether another record contributes the same no earlier, and both are occurrences within some time.
+    fn is_followed_by(&self, other: &Self, within: &Range<Micros>) -> bool {
+        let is_within = |one: &&Self| one.weight > 0 && one.time.is_some_and(|time| within.contains(&time));
+        [self, other].iter().all(is_within)
+            && self.time <= other.time
+            && self.is_like(&Self { time: self.time, ..*other })
+    }
+
     /// Whether another record contributes the same at the same time.
     fn is_like(&self, other: &Self) -> bool {
         *self == Self { key: self.key, weight: self.weight, ..*other }
