@@ -193,7 +193,7 @@ enum Contributed<'a> {
     /// With those of other runs: here is what this one touched.
     State(&'a dyn StateStore, BTreeSet<Partition>),
     /// Nowhere else.
-    Memory(Held),
+    Memory(Box<Held>),
 }
 
 impl<'a> Run<'a> {
@@ -209,7 +209,7 @@ impl<'a> Run<'a> {
             catalogue,
             contributed: match state {
                 Some(state) => Contributed::State(state, BTreeSet::new()),
-                None => Contributed::Memory(Held::default()),
+                None => Contributed::Memory(Box::default()),
             },
             clock,
             runtime,
@@ -277,7 +277,7 @@ impl<'a> Run<'a> {
         let mut found = match self.contributed {
             Contributed::Memory(held) => {
                 // The process is about to end: to give all of this back piece by piece takes as long as some of the reading.
-                let held: &'a Held = Box::leak(Box::new(held));
+                let held: &'a Held = Box::leak(held);
                 let holds_back = |finding: &Finding| sink.holds_back(finding);
                 let may_hold_back = self.suppressions.is_some_and(|suppressions| !suppressions.is_empty());
                 let found = |partition: &Cow<'a, Partition>| {
