@@ -193,17 +193,15 @@ impl Contribution {
 
 /// What different records contribute, whatever number of objects each came in.
 struct Distinct {
-    /// One for each leaf of each record, in any order; those of one record say the same of it. One may stand for a run.
+    /// One for each leaf of each record, in any order; those of one record say the same of it. One may stand for a **run** of
+    /// records that came one after the other and contribute alike, with the weight of all and the last time: an attack may
+    /// come to millions in an hour, whose log knows seconds.
     contributions: Vec<Contribution>,
-    /// The runs of more than one record, by their first key.
-    runs: Vec<Run>,
+    /// Records of which something is kept to be shown, each with the first of the run that it is in.
+    in_runs: Vec<(RecordKey, RecordKey)>,
     /// How many records there are.
     records: usize,
 }
-
-/// Records that came one after the other and contribute alike, from one key to another. An attack may come to millions in
-/// an hour, whose log knows seconds: their first stands for them, with the weight of all and the last time.
-type Run = (RecordKey, RecordKey);
 
 /// How many contributions are unpacked before it is looked which are of one record.
 const MANY: usize = 64 * 1024;
@@ -225,7 +223,10 @@ impl Distinct {
     fn in_runs(stored: &[&StoredContributions], latest: Micros, any_time: &Range<Micros>) -> Option<Self> {
         let all: usize = stored.iter().map(|part| part.entries.len()).sum();
         let mut contributions: Vec<Contribution> = Vec::with_capacity(all.min(4 * MAX_ASCENTS));
-        let (mut runs, mut ascents, mut records): (Vec<Run>, Vec<Run>, usize) = (Vec::new(), Vec::new(), 0);
+        let mut kept: Vec<RecordKey> = stored.iter().flat_map(|part| &part.evidence).map(|kept| kept.key).collect();
+        kept.sort_unstable();
+        let (mut in_runs, mut records) = (Vec::new(), 0);
+        let mut ascents: Vec<(RecordKey, RecordKey)> = Vec::new();
         for one in stored.iter().flat_map(|part| part.entries.until(latest)) {
             if contributions.last() == Some(&one) {
                 // The same record once more.
@@ -244,9 +245,8 @@ impl Distinct {
                     && let Some(weight) = before.weight.checked_add(one.weight)
                 {
                     (before.weight, before.time) = (weight, one.time);
-                    match runs.last_mut() {
-                        Some((first, last)) if *first == before.key => *last = one.key,
-                        _ => runs.push((before.key, one.key)),
+                    if kept.binary_search(&one.key).is_ok() {
+                        in_runs.push((one.key, before.key));
                     }
                     continue;
                 }
@@ -258,9 +258,9 @@ impl Distinct {
             contributions.push(one);
         }
         ascents.sort_unstable();
-        runs.sort_unstable();
+        in_runs.sort_unstable();
         let are_apart = ascents.is_sorted_by(|(_, last), (first, _)| last < first);
-        are_apart.then_some(Self { contributions, runs, records })
+        are_apart.then_some(Self { contributions, in_runs, records })
     }
 
     /// The same, whatever comes in whatever order. `many`: with so many it is looked which are of one record, for the same
@@ -276,7 +276,7 @@ impl Distinct {
             contributions.push(one);
         }
         let records = put_together_records(&mut contributions);
-        Self { contributions, runs: Vec::new(), records }
+        Self { contributions, in_runs: Vec::new(), records }
     }
 
     fn folded<'s>(
@@ -295,7 +295,7 @@ impl Distinct {
 
     /// The records within the hot windows that start in a bucket.
     fn hot(&mut self, plan: &Node, bucket: Bucket, closed: Micros) -> Hot<'_> {
-        Hot { records: hot_records(plan, bucket, &mut self.contributions, closed), runs: &self.runs }
+        Hot { records: hot_records(plan, bucket, &mut self.contributions, closed), in_runs: &self.in_runs }
     }
 }
 
@@ -318,7 +318,7 @@ impl Contribution {
 struct Hot<'c> {
     /// By key; one contribution of each, or of each run.
     records: Vec<&'c Contribution>,
-    runs: &'c [Run],
+    in_runs: &'c [(RecordKey, RecordKey)],
 }
 
 impl Hot<'_> {
@@ -327,11 +327,10 @@ impl Hot<'_> {
         self.records.iter().any(|record| record.weight > 0)
     }
 
-    /// Whether a record is one of them, which is one of those that contribute.
+    /// Whether a record is one of them, of which something is kept to be shown.
     fn has(&self, key: RecordKey) -> bool {
-        let before = self.runs.partition_point(|(first, _)| *first <= key);
-        let run = before.checked_sub(1).map(|at| self.runs[at]).filter(|(_, last)| key <= *last);
-        let stands_for_it = run.map_or(key, |(first, _)| first);
+        let in_run = self.in_runs.binary_search_by_key(&key, |(record, _)| *record);
+        let stands_for_it = in_run.map_or(key, |at| self.in_runs[at].1);
         self.records.binary_search_by_key(&stands_for_it, |record| record.key).is_ok()
     }
 }
