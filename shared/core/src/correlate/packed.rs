@@ -51,7 +51,7 @@ struct Last {
 }
 
 /// A contribution from which others are told by what differs.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Base(Last);
 
 impl Packed {

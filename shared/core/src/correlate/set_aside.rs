@@ -39,7 +39,7 @@ pub(super) struct SetAside {
     /// Of each part, the group as JSON, the bucket and the contributions.
     bytes: Vec<u8>,
     /// What came first: times and keys of all others are mostly near.
-    base: Option<Base>,
+    base: Base,
 }
 
 /// What went to one partition until it was set aside; the same partition may come again.
@@ -122,6 +122,7 @@ impl SetAside {
     /// Sets aside what went to a partition.
     pub fn push(&mut self, partition: &Partition, entries: &Packed) {
         if self.parts.is_empty() {
+            self.base = entries.base();
             // Nothing is copied while this grows, and no memory is taken by what is not used.
             self.bytes.reserve(MAX_SET_ASIDE);
             self.parts.reserve(MAX_SET_ASIDE / LEAST);
@@ -131,8 +132,7 @@ impl SetAside {
         let mut bucket = Writer::<10>::default();
         bucket.number(partition.bucket.map_or(NO_BUCKET, zigzag));
         self.bytes.extend_from_slice(&bucket.bytes[..bucket.end]);
-        let base = self.base.get_or_insert_with(|| entries.base());
-        self.bytes.extend_from_slice(&entries.bytes_from(base));
+        self.bytes.extend_from_slice(&entries.bytes_from(&self.base));
         let ends = [group, small(self.bytes.len())];
         self.parts.push(Part { rule: small(partition.rule), ends });
     }
@@ -168,8 +168,8 @@ impl SetAside {
     /// All that some parts of one partition contribute.
     pub fn entries(&self, parts: &[u32]) -> Packed {
         let mut all = Packed::default();
-        for (part, base) in parts.iter().zip(self.base.iter().cycle()) {
-            all.append_from(base, self.bucket_and_entries(*part as usize).1);
+        for part in parts {
+            all.append_from(&self.base, self.bucket_and_entries(*part as usize).1);
         }
         all
     }

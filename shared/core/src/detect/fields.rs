@@ -68,30 +68,29 @@ pub(super) fn unknown(detections: &Detections, wanted: &WantedLogSource) -> Unkn
 /// What is wrong with a rule that looks for a path in the query of a request to a web server: whether a path is meant that
 /// lies in a query, its author alone knows.
 pub(super) fn path_in_query(detections: &Detections, wanted: &WantedLogSource) -> Option<String> {
-    let has_query = |declared: &&&Declared| declared.log_sources.contains(&access::LOG_SOURCES[0]);
-    fitting(wanted).iter().find(has_query)?;
-    let is_path = |value: &SigmaValue| match value {
-        // A `?` stands for any character.
-        SigmaValue::String(text) => text.original.trim_start_matches(['*', '\\']).starts_with(['/', '?']),
-        _ => false,
-    };
-    let paths = detections.named.values().flat_map(items).find_map(|item| {
-        let is_text =
-            !item.field.has_modifier(Modifier::Re) && item.field.name.as_deref() == Some(access::CS_URI_QUERY);
-        let first = item.values.first().filter(|_| is_text && item.values.iter().all(is_path))?;
-        match first {
-            SigmaValue::String(text) => Some(text.original.clone()),
+    fn path(value: &SigmaValue) -> Option<&str> {
+        match value {
+            SigmaValue::String(text) => Some(text.original.as_str()),
             _ => None,
         }
-    })?;
+        // A `?` stands for any character.
+        .filter(|text| text.trim_start_matches(['*', '\\']).starts_with(['/', '?']))
+    }
+    fitting(wanted).iter().find(|declared| declared.log_sources == access::LOG_SOURCES)?;
+    let asked = detections.named.values().flat_map(items).filter(|item| {
+        item.field.name.as_deref() == Some(access::CS_URI_QUERY) && !item.field.has_modifier(Modifier::Re)
+    });
+    // All of its values, or it may well be a path within a query.
+    let mut paths = asked.filter_map(|item| item.values.iter().map(path).collect::<Option<Vec<_>>>());
+    let path = paths.find_map(|paths| paths.first().copied())?;
     Some(format!(
-        "'cs-uri-query' is what follows a request's '?' alone: if '{paths}' is to be found in a path, ask 'cs-uri-stem' \
+        "'cs-uri-query' is what follows a request's '?' alone: if '{path}' is to be found in a path, ask 'cs-uri-stem' \
          for it, or 'cs-uri', which is both"
     ))
 }
 
-/// The items of a selection.
-fn items(detection: &Detection) -> Vec<&DetectionItem> {
+/// The items of a selection, those within others included.
+pub(super) fn items(detection: &Detection) -> Vec<&DetectionItem> {
     match detection {
         Detection::AllOf(items) => items.iter().collect(),
         Detection::AnyOf(parts) | Detection::And(parts) => parts.iter().flat_map(items).collect(),

@@ -7,6 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use rsigma_parser::{Detection, DetectionItem, Detections, Modifier, SigmaString, SigmaValue};
 
+use super::fields::items;
+
 /// What placeholders stand for, by name: `[placeholders]` of the configuration.
 pub type Placeholders = BTreeMap<String, Vec<String>>;
 
@@ -24,19 +26,11 @@ pub(super) fn fill_with_anything(detections: &mut Detections) -> Result<(), Stri
 
 /// All that could be a placeholder's name.
 fn collect(detection: &Detection, names: &mut BTreeSet<String>) {
-    match detection {
-        Detection::AllOf(items) => {
-            let expanded = items.iter().filter(|item| item.field.has_modifier(Modifier::Expand));
-            for value in expanded.flat_map(|item| &item.values) {
-                if let SigmaValue::String(text) = value {
-                    names.extend(text.original.split('%').filter(|name| is_name(name)).map(str::to_owned));
-                }
-            }
+    let expanded = items(detection).into_iter().filter(|item| item.field.has_modifier(Modifier::Expand));
+    for value in expanded.flat_map(|item| &item.values) {
+        if let SigmaValue::String(text) = value {
+            names.extend(text.original.split('%').filter(|name| is_name(name)).map(str::to_owned));
         }
-        Detection::AnyOf(parts) | Detection::And(parts) => parts.iter().for_each(|part| collect(part, names)),
-        Detection::ArrayMatch { body, .. } => collect(body, names),
-        Detection::Conditional { named, .. } => named.values().for_each(|part| collect(part, names)),
-        Detection::Keywords(_) => {}
     }
 }
 

@@ -162,11 +162,11 @@ mod tests {
         runner
             .run(&(prop::collection::vec(one, 0..20), 0..20_usize), |(list, split)| {
                 let mut record = 0;
-                let mut numbered = list.into_iter().map(|(apart, rule, time)| {
+                let numbered = list.into_iter().map(|(apart, rule, time)| {
                     record += apart;
                     Match { record, rule, time }
                 });
-                let list: Vec<Match> = numbered.by_ref().collect();
+                let list: Vec<Match> = numbered.collect();
                 let matches = matches_of(&list);
                 prop_assert_eq!(matches.iter().collect::<Vec<_>>(), list.clone());
                 prop_assert_eq!(matches.is_empty(), list.is_empty());

@@ -5,13 +5,14 @@ use std::collections::BTreeSet;
 use regex::Regex;
 use rsigma_eval::pipeline::conditions::FieldMatcher;
 use rsigma_eval::pipeline::{DetectionItemCondition, FieldNameCondition};
-use rsigma_parser::{ConditionExpr, Detection, DetectionItem, SigmaRule, SigmaValue, parse_condition};
+use rsigma_parser::{ConditionExpr, SigmaRule, SigmaValue, parse_condition};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use yaml_serde::Value;
 
 use super::apply::State;
 use super::form::read_typed;
+use crate::detect::fields::items;
 
 /// What every transformation may have.
 #[derive(Default, Deserialize)]
@@ -362,7 +363,7 @@ fn is_true(expression: &ConditionExpr, holds: &dyn Fn(&str) -> bool) -> bool {
 
 impl RuleCondition {
     fn holds(&self, rule: &SigmaRule, state: &State) -> bool {
-        let of_rule = || rule.detection.named.values();
+        let mut items = rule.detection.named.values().flat_map(items);
         match self {
             Self::Logsource { category, product, service } => {
                 let is_it = |wanted: &Option<String>, own: &Option<String>| wanted.is_none() || wanted == own;
@@ -371,14 +372,11 @@ impl RuleCondition {
             }
             Self::ContainsDetectionItem { field, value } => {
                 let value = SigmaValue::from_yaml(value);
-                let is_it = |item: &DetectionItem| {
+                items.any(|item| {
                     item.field.name.as_ref() == Some(field) && item.values.iter().any(|own| is_equal(own, &value))
-                };
-                of_rule().any(|detection| has_item(detection, &is_it))
+                })
             }
-            Self::ContainsField { field } => {
-                of_rule().any(|detection| has_item(detection, &|item| item.field.name.as_ref() == Some(field)))
-            }
+            Self::ContainsField { field } => items.any(|item| item.field.name.as_ref() == Some(field)),
             Self::ProcessingItemApplied { processing_item_id } => state.applied.contains(processing_item_id),
             Self::ProcessingState { key, val, op } => state.values.get(key).is_some_and(|value| op.holds(value == val)),
             Self::IsSigmaRule {} => true,
@@ -410,15 +408,5 @@ fn is_equal(one: &SigmaValue, other: &SigmaValue) -> bool {
     match (one, other) {
         (SigmaValue::String(one), SigmaValue::String(other)) => one.parts == other.parts,
         (one, other) => one == other,
-    }
-}
-
-fn has_item(detection: &Detection, is_it: &dyn Fn(&DetectionItem) -> bool) -> bool {
-    match detection {
-        Detection::AllOf(items) => items.iter().any(is_it),
-        Detection::AnyOf(parts) | Detection::And(parts) => parts.iter().any(|part| has_item(part, is_it)),
-        Detection::ArrayMatch { body, .. } => has_item(body, is_it),
-        Detection::Conditional { named, .. } => named.values().any(|part| has_item(part, is_it)),
-        Detection::Keywords(_) => false,
     }
 }
